@@ -45,6 +45,67 @@ lb_kind_name(int kind)
     return kind >= 0 && kind < LB_NKINDS ? kind_names[kind] : NULL;
 }
 
+static inline bool
+is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* digits x 10^shift; the digit that decides the rounding is the last one cut. */
+static enum lb_status
+scale_by_ten(uint64_t digits, int shift, int64_t *out)
+{
+    for (; shift > 0 && digits != 0; shift--) {
+        if (digits > INT64_MAX / 10)
+            return LB_EINVAL;
+        digits *= 10;
+    }
+    bool up = false;
+    for (; shift < 0 && (digits != 0 || up); shift++) {
+        up = digits % 10 >= 5;
+        digits /= 10;
+    }
+    if (digits > INT64_MAX - (uint64_t)up)
+        return LB_EINVAL;
+    *out = (int64_t)(digits + up);
+    return LB_OK;
+}
+
+enum lb_status
+lb_price_parse(const char *text, int shift, int64_t *out)
+{
+    uint64_t digits = 0;
+    int seen = 0;
+    bool point = false;
+    text += *text == '+';
+    for (; is_digit(*text) || (*text == '.' && !point); text++) {
+        if (*text == '.') {
+            point = true;
+            continue;
+        }
+        seen++;
+        if (digits <= (UINT64_MAX - 9) / 10) {
+            digits = digits * 10 + (uint64_t)(*text - '0');
+            shift -= point;
+        } else {
+            shift += !point; /* beyond 19 digits: no price is that exact */
+        }
+    }
+    if (seen == 0)
+        return LB_EINVAL;
+    if (*text == 'e' || *text == 'E') {
+        text++;
+        int sign = *text == '-' ? -1 : 1, power = 0;
+        text += *text == '-' || *text == '+';
+        if (!is_digit(*text))
+            return LB_EINVAL;
+        for (; is_digit(*text); text++)
+            power = power < 1000 ? power * 10 + (*text - '0') : power;
+        shift += sign * power;
+    }
+    return *text == '\0' ? scale_by_ten(digits, shift, out) : LB_EINVAL;
+}
+
 void
 lb_price_init(lb_price *p)
 {

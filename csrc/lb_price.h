@@ -93,6 +93,12 @@ typedef struct lb_price {
  * need 81 bits. */
 __extension__ typedef __int128 lb_pico;
 
+/* Read an amount of dollars exactly, by its decimal digits: "2.50", "1e-06".
+ * *out = text x 10^shift, rounded half up; shift 12 makes pico-USD of USD, and
+ * 6 makes pico-USD a token of USD per million tokens.  No sign but '+', no
+ * spaces.  LB_EINVAL for anything else and beyond INT64_MAX. */
+enum lb_status lb_price_parse(const char *text, int shift, int64_t *out);
+
 /* A price of which nothing is known yet: fill in rates, then complete it. */
 void lb_price_init(lb_price *p);
 

@@ -268,6 +268,43 @@ negative_counts_cost_nothing(void)
     CHECK_EQ(lb_price_estimate(&p, -5, -5, -5), 0);
 }
 
+static int64_t
+parsed(const char *text, int shift)
+{
+    int64_t pico = -2;
+    return lb_price_parse(text, shift, &pico) == LB_OK ? pico : -1;
+}
+
+static void
+dollars_are_read_by_their_digits(void)
+{
+    CHECK_EQ(parsed("2.50", 6), 2500000);
+    CHECK_EQ(parsed("0.075", 6), 75000);
+    CHECK_EQ(parsed("0.0013", 6), 1300);
+    CHECK_EQ(parsed("15", 6), 15000000);
+    CHECK_EQ(parsed("2.5e-06", 12), 2500000);
+    CHECK_EQ(parsed("2.9999900000000002e-06", 12), 2999990);
+    CHECK_EQ(parsed("0.00000000000000000000000015e+14", 12), 15);
+    CHECK_EQ(parsed("+.5", 0), 1);
+    CHECK_EQ(parsed("0.49999", 0), 0);
+    CHECK_EQ(parsed("5.", 0), 5);
+    CHECK_EQ(parsed("0e999999999", 12), 0);
+    CHECK_EQ(parsed("9e-999999999", 12), 0);
+    CHECK_EQ(parsed("9223372036854775807", 0), INT64_MAX);
+    CHECK_EQ(parsed("123456789012345678901234567890e-20", 0), 1234567890);
+}
+
+static void
+what_is_no_amount_is_refused(void)
+{
+    static const char *const wrong[] = {"",      "-1",  ".",   "+",     "1e",
+                                        "1e+",   "1 ",  " 1",  "1.2.3", "$3",
+                                        "1,000", "nan", "inf", "0x10",  "1e19"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        CHECK_EQ(parsed(wrong[i], 0), -1);
+    CHECK_EQ(parsed("10000000", 12), -1);
+}
+
 static void
 kinds_have_names(void)
 {
@@ -292,6 +329,8 @@ main(void)
     CHECK_RUN(bad_rates_are_refused_by_kind);
     CHECK_RUN(the_dearest_call_a_million_times_over_does_not_overflow);
     CHECK_RUN(negative_counts_cost_nothing);
+    CHECK_RUN(dollars_are_read_by_their_digits);
+    CHECK_RUN(what_is_no_amount_is_refused);
     CHECK_RUN(kinds_have_names);
     return CHECK_DONE();
 }
