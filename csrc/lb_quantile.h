@@ -1,9 +1,9 @@
 /* lb_quantile.h - quantiles that forget: a decayed histogram, and one number.
  *
- * lb_hist: log-linear buckets of ratio 1.1 from 1 ms to about 70 min.  New
+ * lb_hist: log-linear buckets of ratio 1.13 from 1 ms to about 15 min.  New
  * samples weigh ever more (1/500 per sample) instead of old ones being scaled
  * down; a rescale every few thousand samples keeps the floats small.  Answers
- * are within 5 % of the true quantile of the recent past, 36 % better after a
+ * are within 7 % of the true quantile of the recent past, 36 % better after a
  * shift than P2 (Jain, Chlamtac 1985), which never forgets.
  *
  * lb_track: a single quantile in eight bytes by stochastic gradient in the log
@@ -15,16 +15,16 @@
 
 #include "lb_base.h"
 
-enum { LB_HIST_BUCKETS = 160 };
+enum { LB_HIST_BUCKETS = 112 };
 
 /* Embed by value; all zero is empty. */
 typedef struct lb_hist {
-    float weight[LB_HIST_BUCKETS]; /* bucket i: (1.1^i .. 1.1^(i+1)] ms */
+    float weight[LB_HIST_BUCKETS]; /* bucket i: (1.13^i .. 1.13^(i+1)] ms */
     float total;                   /* sum of weight[] */
     float unit;                    /* weight of the next sample; 0: empty */
 } lb_hist;
 
-/* Add a sample; clamped to 1 ms .. 70 min. */
+/* Add a sample; clamped to 1 ms .. 1.13^112 ms (15 min). */
 void lb_hist_add(lb_hist *h, double seconds);
 
 /* The p-quantile in seconds, 0 < p < 1; 0 when empty. */
