@@ -1,0 +1,104 @@
+/* lb_gate.h - may this backend serve that call, and what would it cost there?
+ *
+ * The gates stand in the order of their price: what the backend can do, what
+ * the user allows, whether its limits, budgets and breaker have room.  The
+ * first that is shut names the reason; for those that time opens, the longest
+ * wait of all is reported, so nobody has to come back twice.
+ *
+ *   ask ->  tags  abilities  context  quality  tried  weight
+ *        -> max_cost  max_latency
+ *        -> concurrency  rate limits  budgets  breaker      -> quote
+ *
+ * Nothing is reserved here; but a half-open breaker counts who asks.
+ */
+#ifndef LB_GATE_H
+#define LB_GATE_H
+
+#include "lb_pool.h"
+
+/* Why a backend is not a candidate.  Up to LB_NO_LATENCY nothing but another
+ * request or configuration helps; after that, time does. */
+enum lb_reason {
+    LB_ELIGIBLE,
+    LB_NO_TAG,         /* lacks a tag that was asked for */
+    LB_NO_ABILITY,     /* cannot do what the request needs (tools, vision, ...) */
+    LB_NO_CONTEXT,     /* the prompt does not fit its context window */
+    LB_NO_QUALITY,     /* below the asked quality */
+    LB_NO_RETRY,       /* was tried already for this call */
+    LB_NO_WEIGHT,      /* drained: weight 0 */
+    LB_NO_PRICE,       /* its price is unknown */
+    LB_NO_COST,        /* dearer than max_cost */
+    LB_NO_LATENCY,     /* slower than max_latency */
+    LB_NO_BURST,       /* larger than a limit allows at once: never fits */
+    LB_NO_CONCURRENCY, /* too many calls in flight */
+    LB_NO_RATE,        /* a rate limit is used up, or a Retry-After runs */
+    LB_NO_BUDGET,      /* a budget is used up */
+    LB_NO_BREAKER,     /* its breaker is open */
+    LB_NO_ORDER,       /* a backend of a lower order is still free */
+    LB_NREASONS,
+};
+
+enum { LB_TRIED = 16, LB_ASK_BUDGETS = 8 };
+
+/* What a call needs.  All zero is a call without needs in group 0, except
+ * max_cost and max_latency, whose "no limit" is INT64_MAX; see lb_ask_init. */
+typedef struct lb_ask {
+    uint32_t group;
+    uint32_t needs;     /* abilities, bit set */
+    uint64_t tags;      /* labels, bit set */
+    uint64_t session;   /* hash of the conversation; 0: none */
+    int64_t tokens[LB_TOK_NFAMILIES]; /* prompt tokens by each family's tokenizer */
+    int64_t chars;      /* characters of the prompt */
+    int32_t messages;
+    int64_t max_tokens; /* most output tokens; 0: not said */
+    int64_t max_cost;   /* nano-USD */
+    lb_ns max_latency;
+    double value;       /* v in USD a second; negative: the group's */
+    int8_t strategy;    /* enum lb_strategy; negative: the group's */
+    uint8_t quality;    /* least quality */
+    bool priority;      /* may use the share of limits kept for priority traffic */
+    bool last_resort;   /* if all breakers are open, take the one that opens first */
+    uint8_t ntried, nbudgets;
+    uint16_t tried[LB_TRIED];
+    uint16_t budget[LB_ASK_BUDGETS]; /* budgets of this call (tags, user, task) */
+} lb_ask;
+
+/* No needs, no limits, the group's own strategy. */
+void lb_ask_init(lb_ask *ask, uint32_t group);
+
+/* What is the same for all backends of one choice; made once per choice. */
+typedef struct lb_outlook {
+    lb_ns now;
+    int64_t room;      /* nano-USD the budgets of the call, group and pool leave */
+    lb_ns room_wait;   /* LB_FOREVER or until `room` may have grown */
+    int64_t expected;  /* output tokens, mean */
+    int64_t reserve;   /* output tokens, 0.8-quantile */
+    int64_t cached;    /* prompt tokens cached at `bound` */
+    int32_t bound;     /* backend that holds the session's cache; -1 none */
+    bool metered;      /* some budget applies: money must be reserved */
+    bool forecast;     /* strategy looks ahead */
+} lb_outlook;
+
+void lb_outlook_init(lb_pool *p, const lb_ask *ask, lb_outlook *o, lb_ns now);
+
+/* Output tokens to expect and to reserve at this backend: the outlook's, under
+ * the caps of the call and the model. */
+int64_t lb_gate_output(const lb_ask *ask, const lb_backend *b, int64_t tokens);
+
+/* Units of `limit` that a call charges: input and output tokens as estimated,
+ * reserved or billed; max_output the most it may yield. */
+int64_t lb_gate_units(const lb_limit *limit, const lb_ask *ask, int64_t input,
+                      int64_t output, int64_t max_output);
+
+/* Nano-USD to hold against budgets: the prompt with a margin for the
+ * estimate, the longest allowed answer, nothing cached. */
+int64_t lb_gate_hold(const lb_record *r, int64_t input, int64_t max_output);
+
+/* Fill `q` for backend `i`.  q->reason says whether it may compete. */
+void lb_gate(lb_pool *p, uint32_t i, const lb_ask *ask, const lb_outlook *o,
+             lb_quote *q);
+
+/* "eligible", "no_tag", ...; NULL outside 0..LB_NREASONS-1. */
+const char *lb_reason_name(int reason);
+
+#endif /* LB_GATE_H */

@@ -1,0 +1,241 @@
+/* lb_pool.h - the backends, their groups, limits and budgets, in one block.
+ *
+ * A pool is one block of memory without a pointer in it: a head, then tables
+ * of fixed-size records that refer to each other by index.
+ *
+ *   head | backends | records | limits | budgets | groups | members | sessions | quotes
+ *          hot        cold      shared   shared              slices    affinity   scratch
+ *
+ * What every choice reads about a backend lies in lb_backend; its price, rules
+ * and history lie apart in lb_record.  Limits and budgets are tables of their
+ * own, so that two keys of one organisation can share a limit and a tag can
+ * have a budget.  Adding happens at set-up; afterwards numbers change, places
+ * do not, and nothing is allocated.
+ *
+ * The caller holds one lock for the whole block (lb_base.h).
+ */
+#ifndef LB_POOL_H
+#define LB_POOL_H
+
+#include "lb_affinity.h"
+#include "lb_base.h"
+#include "lb_breaker.h"
+#include "lb_budget.h"
+#include "lb_latency.h"
+#include "lb_pick.h"
+#include "lb_price.h"
+#include "lb_quantile.h"
+#include "lb_rate.h"
+#include "lb_rng.h"
+#include "lb_tokens.h"
+
+enum {
+    LB_LIMITS = 8,    /* limits one backend can be under */
+    LB_BUDGETS = 4,   /* budgets one backend, group or the pool can be under */
+    LB_SIZES = 24,    /* input-size classes of output statistics: log2(input) */
+    LB_NAMES_MAX = 0xffff,
+};
+
+/* What a limit counts. */
+enum lb_unit { LB_PER_REQUEST, LB_PER_TOKEN, LB_PER_INPUT, LB_PER_OUTPUT, LB_NUNITS };
+
+/* How a provider charges a token limit at admission. */
+enum lb_charge {
+    LB_CHARGE_ACTUAL, /* input at once, output as it comes: expected, then settled */
+    LB_CHARGE_CHARS4, /* ceil(chars / 4) + 2 per message, output never (OpenAI) */
+    LB_CHARGE_MAX,    /* input + max_tokens until the request ends (Azure, Bedrock) */
+    LB_NCHARGES,
+};
+
+typedef struct lb_limit {
+    lb_rate rate;
+    uint8_t unit;    /* enum lb_unit */
+    uint8_t charge;  /* enum lb_charge */
+    uint8_t learned; /* told by headers, not configured */
+    float pace;      /* units a second of late, for the forecast */
+    lb_ns paced;     /* time of the newest charge in `pace` */
+} lb_limit;
+
+/* What a backend is and may do; the part the user configures. */
+typedef struct lb_terms {
+    uint64_t id;        /* stable identity, for rendezvous hashing */
+    uint64_t tags;      /* bit set of labels */
+    uint32_t can;       /* bit set of abilities (tools, vision, ...) */
+    int32_t context;    /* most input + output tokens; 0: unknown */
+    int32_t max_output; /* most output tokens; 0: unknown */
+    int32_t max_calls;  /* most calls in flight; 0: no limit */
+    float weight;       /* relative share, 0: drained */
+    uint8_t order;      /* lower orders are used up first */
+    uint8_t quality;    /* tier of quality, higher is better */
+    uint8_t family;     /* tokenizer family, < LB_TOK_NFAMILIES */
+    lb_ns cache_life;   /* how long its prompt cache keeps; 0: has none */
+} lb_terms;
+
+/* The hot half of a backend: what a choice reads and a call moves. */
+typedef struct lb_backend {
+    lb_terms terms;
+    uint8_t nlimits, nbudgets;
+    uint16_t limit[LB_LIMITS];   /* indices of limits */
+    uint16_t budget[LB_BUDGETS]; /* indices of budgets */
+    float ratio;                 /* billed / estimated prompt tokens, learned */
+    float fail;                  /* share of late calls that failed, 0..1 */
+    int32_t refusals;            /* 429s in a row */
+    lb_ns not_before;            /* asked to be left alone until then */
+    lb_latency latency;
+    lb_breaker breaker;
+} lb_backend;
+
+/* Everything that happened, for reports; never read by a choice. */
+typedef struct lb_tally {
+    int64_t calls;                 /* leases settled */
+    int64_t outcome[LB_NOUTCOMES]; /* of them, by enum lb_outcome */
+    int64_t tokens[LB_NTOKENS];    /* billed, by enum lb_kind */
+    int64_t cost;                  /* nano-USD billed */
+    int64_t micros;                /* sum of the durations of complete answers */
+} lb_tally;
+
+/* The cold half. */
+typedef struct lb_record {
+    lb_price price;
+    lb_breaker_rules rules;
+    lb_tally tally;
+    lb_hist seconds; /* durations of complete answers */
+    lb_hist ttft;    /* their times to first token */
+} lb_record;
+
+/* Expected output of a group for one input size. */
+typedef struct lb_output {
+    float mean;    /* tokens, EWMA; 0: nothing seen */
+    lb_track high; /* 0.8-quantile, for reservations */
+} lb_output;
+
+/* A logical model: who serves it and by which rule. */
+typedef struct lb_group {
+    uint32_t first, count; /* slice of the member table */
+    uint32_t cursor;       /* round robin */
+    uint8_t strategy;      /* enum lb_strategy */
+    uint8_t nbudgets;
+    uint16_t budget[LB_BUDGETS];
+    double value; /* v, USD a second; negative: unset */
+    lb_latency_prior prior;
+    lb_output output[LB_SIZES];
+} lb_group;
+
+typedef struct lb_pool_size {
+    uint32_t backends, limits, budgets, groups, members;
+    uint32_t sessions; /* a power of two, or 0 for no affinity */
+} lb_pool_size;
+
+typedef struct lb_pool {
+    lb_pool_size size; /* places */
+    lb_pool_size used; /* of them taken */
+    uint64_t backends, records, limits, budgets, groups, members, smooth, sessions,
+        quotes, bytes; /* offsets from the head; bytes: the whole block */
+    lb_rng rng;
+    uint32_t serial; /* of the newest lease */
+    int64_t calls;   /* in flight over all backends */
+    uint8_t nbudgets;
+    uint16_t budget[LB_BUDGETS]; /* budgets every call is under */
+    double shift, stop;          /* crowding, see lb_taste */
+    double ceiling;              /* share of a limit ordinary traffic may use */
+    lb_ns horizon;               /* how far `predictive` looks ahead */
+} lb_pool;
+
+/* The tables. */
+static inline void *
+lb_pool_at(const lb_pool *p, uint64_t offset)
+{
+    return (void *)((uintptr_t)p + (uintptr_t)offset);
+}
+
+static inline lb_backend *
+lb_pool_backend(const lb_pool *p, uint32_t i)
+{
+    return (lb_backend *)lb_pool_at(p, p->backends) + i;
+}
+
+static inline lb_record *
+lb_pool_record(const lb_pool *p, uint32_t i)
+{
+    return (lb_record *)lb_pool_at(p, p->records) + i;
+}
+
+static inline lb_limit *
+lb_pool_limit(const lb_pool *p, uint32_t i)
+{
+    return (lb_limit *)lb_pool_at(p, p->limits) + i;
+}
+
+static inline lb_budget *
+lb_pool_budget(const lb_pool *p, uint32_t i)
+{
+    return (lb_budget *)lb_pool_at(p, p->budgets) + i;
+}
+
+static inline lb_group *
+lb_pool_group(const lb_pool *p, uint32_t i)
+{
+    return (lb_group *)lb_pool_at(p, p->groups) + i;
+}
+
+static inline uint32_t *
+lb_pool_members(const lb_pool *p, const lb_group *g)
+{
+    return (uint32_t *)lb_pool_at(p, p->members) + g->first;
+}
+
+static inline double *
+lb_pool_smooth(const lb_pool *p, const lb_group *g)
+{
+    return (double *)lb_pool_at(p, p->smooth) + g->first;
+}
+
+static inline lb_session *
+lb_pool_sessions(const lb_pool *p)
+{
+    return lb_pool_at(p, p->sessions);
+}
+
+static inline lb_quote *
+lb_pool_quotes(const lb_pool *p)
+{
+    return lb_pool_at(p, p->quotes);
+}
+
+/* A pool with room for `size`, all of it empty.  NULL: out of memory, or a size
+ * of 0 backends, more than 65,535 of anything but sessions and members, or
+ * sessions that are no power of two. */
+lb_pool *lb_pool_new(const lb_pool_size *size, uint64_t seed);
+
+/* NULL is fine. */
+void lb_pool_free(lb_pool *p);
+
+/* Set-up.  Each returns the new index (>= 0) or a negative enum lb_status:
+ * LB_EFULL without a free place, LB_EINVAL for values out of range. */
+int lb_pool_add_backend(lb_pool *p, const lb_terms *terms, const lb_price *price,
+                        const lb_breaker_rules *rules);
+int lb_pool_add_limit(lb_pool *p, uint32_t backend, enum lb_unit unit,
+                      enum lb_charge charge, int64_t limit, lb_ns window,
+                      int64_t burst);
+int lb_pool_add_budget(lb_pool *p, enum lb_budget_kind kind, bool hard, int64_t cap,
+                       lb_ns period, lb_ns ends, lb_ns now);
+int lb_pool_add_group(lb_pool *p, enum lb_strategy strategy, double value,
+                      const uint32_t *members, uint32_t n);
+
+/* Put a backend under a limit that another one already has. */
+enum lb_status lb_pool_share_limit(lb_pool *p, uint32_t backend, uint32_t limit);
+
+/* Put every call, or those of a group or a backend, under a budget. */
+enum lb_status lb_pool_charge_all(lb_pool *p, uint32_t budget);
+enum lb_status lb_pool_charge_group(lb_pool *p, uint32_t group, uint32_t budget);
+enum lb_status lb_pool_charge_backend(lb_pool *p, uint32_t backend, uint32_t budget);
+
+/* Changes while running. */
+enum lb_status lb_pool_set_terms(lb_pool *p, uint32_t backend, const lb_terms *terms);
+enum lb_status lb_pool_set_members(lb_pool *p, uint32_t group, const uint32_t *members,
+                                   uint32_t n);
+
+/* The input-size class of `tokens`: 0 .. LB_SIZES - 1. */
+int lb_pool_size_class(int64_t tokens);
+
+#endif /* LB_POOL_H */
