@@ -1,0 +1,155 @@
+"""Who may include whom in csrc/: arrows point down only, and the core knows nothing.
+
+lb_* includes libc and the lb_* rooms of lower floors; net_* alone includes curl;
+py_module.h alone includes Python.h.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CSRC = Path(__file__).parents[1] / "csrc"
+SOURCES = sorted(CSRC.glob("*.[ch]"))
+INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^">]+)[">]', re.M)
+OUTSIDE = {"time.h", "sys/time.h", "unistd.h", "pthread.h", "threads.h"}
+# The floors of lb_*: what everybody shares, the rooms that stand alone (all others),
+# and the few that put them together, each above the one before.
+FLOORS = {"base": 0, "rng": 0, "pick": 2, "pool": 3, "gate": 4, "lease": 5}
+LONGEST_FUNCTION = 65
+
+
+def room(name: str) -> str:
+    """lb_tokens_tables.h -> tokens."""
+    return re.split(r"[_.]", name)[1]
+
+
+def is_below(inc: str, name: str) -> bool:
+    """Whether the lb_* header may be included by the lb_* file: a lower floor, or the
+    same room."""
+    floor, own_floor = FLOORS.get(room(inc), 1), FLOORS.get(room(name), 1)
+    return floor < own_floor or room(inc) == room(name)
+
+
+def broken_rules(name: str, text: str) -> list[str]:
+    """What the file of this name and text includes although its layer forbids it."""
+    layer = name.split("_")[0]
+    wrong = []
+    for inc in INCLUDE.findall(text):
+        below = inc.split("_")[0] if "_" in inc else ""
+        if inc == "Python.h":
+            allowed = name == "py_module.h"
+        elif inc.startswith("curl/"):
+            allowed = layer == "net"
+        elif layer == "lb" and below == "lb":
+            allowed = is_below(inc, name)
+        elif layer == "lb":
+            allowed = below not in ("net", "py") and inc not in OUTSIDE
+        elif layer == "net":
+            allowed = below not in ("lb", "py") or inc == "lb_base.h"
+        else:
+            allowed = layer == "py"
+        if not allowed:
+            wrong.append(inc)
+    return wrong
+
+
+def functions(text: str) -> list[tuple[str, int]]:
+    """Name and length of every function: in the house style its braces stand alone
+    in the first column, and its name starts the line after the return type."""
+    found = []
+    name, opened = "", None
+    for number, line in enumerate(text.splitlines()):
+        if match := re.match(r"(\w+)\(", line):
+            name = match[1]
+        elif line == "{":
+            opened = number
+        elif line == "}" and opened is not None:
+            found.append((name, number - opened + 1))
+            opened = None
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_includes_only_what_lies_below(path: Path) -> None:
+    assert broken_rules(path.name, path.read_text()) == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_every_function_fits_on_a_screen(path: Path) -> None:
+    long = [
+        found for found in functions(path.read_text()) if found[1] > LONGEST_FUNCTION
+    ]
+    assert long == []
+
+
+@pytest.mark.parametrize(
+    ("name", "inc"),
+    [
+        ("lb_rate.c", "Python.h"),
+        ("lb_rate.c", "py_module.h"),
+        ("lb_rate.c", "net_engine.h"),
+        ("lb_rate.h", "lb_price.h"),
+        ("lb_rate.h", "lb_pool.h"),
+        ("lb_pool.h", "lb_lease.h"),
+        ("lb_base.h", "lb_rng.h"),
+        ("lb_rate.c", "time.h"),
+        ("lb_pool.c", "curl/curl.h"),
+        ("net_sse.c", "Python.h"),
+        ("net_sse.c", "lb_pool.h"),
+        ("net_sse.c", "py_module.h"),
+        ("py_port.c", "Python.h"),
+        ("py_port.c", "curl/curl.h"),
+        ("other.c", "lb_base.h"),
+    ],
+)
+def test_an_arrow_that_points_up_is_found(name: str, inc: str) -> None:
+    assert broken_rules(name, f'#include "{inc}"\n') == [inc]
+
+
+@pytest.mark.parametrize(
+    ("name", "inc"),
+    [
+        ("lb_rate.c", "lb_rate.h"),
+        ("lb_tokens.c", "lb_tokens_tables.h"),
+        ("lb_breaker.h", "lb_rng.h"),
+        ("lb_pool.c", "lb_rate.h"),
+        ("lb_rate.c", "math.h"),
+        ("net_engine.c", "curl/curl.h"),
+        ("net_engine.h", "lb_base.h"),
+        ("net_engine.c", "pthread.h"),
+        ("py_module.h", "Python.h"),
+        ("py_port.c", "net_engine.h"),
+        ("py_pool.c", "lb_pool.h"),
+    ],
+)
+def test_an_arrow_that_points_down_is_allowed(name: str, inc: str) -> None:
+    assert broken_rules(name, f"#include <{inc}>\n") == []
+
+
+def test_a_long_function_is_measured() -> None:
+    body = "    step();\n" * 98
+    assert functions(f"static int\nlong_one(void)\n{{\n{body}}}\n") == [
+        ("long_one", 100)
+    ]
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or shutil.which("nm") is None, reason="reads ELF with nm"
+)
+def test_the_module_exports_its_init_function_alone() -> None:
+    from llmbalance import _core
+
+    nm = subprocess.run(
+        ["nm", "-D", "--defined-only", _core.__file__],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    names = {line.split()[-1] for line in nm.stdout.splitlines()}
+    assert names - {"_init", "_fini"} == {"PyInit__core"}
