@@ -5,18 +5,24 @@
  * (`full_at`).  Spending moves it into the future; waiting lets `now` catch
  * up.  Nothing is refilled by a timer.
  *
- *      now                    full_at           now + depth
+ *      now                    full_at      now + burst * unit
  *   ----|------------------------|--------------------|----> time
  *       |<------- spent -------->|<------ free ------>|
  *
  * This is GCRA (ITU-T I.371), which equals a token bucket operation for
  * operation, refunds and debts included.  One unit costs window/limit, kept in
- * 1/4096 ns and rounded up; fractions are carried, so nothing drifts.
+ * 1/4096 ns and rounded up, so that rounding never admits too much; fractions
+ * are carried, so that nothing drifts.  A wait may be 1 ns longer than that of
+ * an exact bucket.
  *
- * Providers tell their own view in response headers.  `sync` adopts it without
- * forgetting what was charged after the header was written: every charge moves
- * `charged`, a lease remembers it as its mark, and what lies between mark and
- * now is added again.
+ * Providers tell their own view in response headers.  It is old when it comes:
+ * a lease remembers as its mark what `charged` was when it left, so `since` =
+ * charged - mark is what the header cannot know of.  The truth now lies between
+ *
+ *      read + since - elapsed     the burst was never whole in between, and
+ *      max(read - elapsed, 0) + since       all of `since` was charged just now
+ *
+ * and `sync` moves the local view into that range, by no more than it must.
  */
 #ifndef LB_RATE_H
 #define LB_RATE_H
@@ -26,14 +32,14 @@
 /* Embed by value; owns nothing, needs no free.  All zero means "no limit". */
 typedef struct lb_rate {
     uint64_t unit_q12; /* one unit in 1/4096 ns; 0: no limit */
-    lb_ns depth;       /* time from an empty burst to a full one */
     lb_ns full_at;     /* when the burst is whole; in the past: it is whole now */
     uint32_t frac;     /* 1/4096 ns beyond full_at, 0..4095 */
     uint32_t synced;   /* serial of the newest lease whose headers were adopted */
     int64_t burst;     /* units that may go at once when nothing is spent */
+    int64_t charged;   /* units charged since init, refunds subtracted; wraps */
     int64_t limit;     /* units per window, as configured or learned */
+    int64_t ceiling;   /* units per window as configured: never learned above */
     lb_ns window;
-    int64_t charged;   /* units charged since init, refunds subtracted */
 } lb_rate;
 
 /* What the headers of one response say; negative: not said. */
@@ -45,15 +51,17 @@ typedef struct lb_reading {
 } lb_reading;
 
 /* Start with nothing spent.  limit, window > 0; burst > 0, or 0 for `limit`.
- * Returns LB_EINVAL outside these, or when a unit takes longer than 30 days. */
+ * Returns LB_EINVAL outside these, when a unit takes longer than 30 days or the
+ * burst longer than 30 years to come back. */
 enum lb_status lb_rate_init(lb_rate *r, int64_t limit, lb_ns window, int64_t burst);
 
-/* Change limit, window and burst; what is spent stays spent (in units). */
+/* Configure anew, or for the first time; the ranges of init.  What is spent
+ * stays spent (in units). */
 enum lb_status lb_rate_resize(lb_rate *r, int64_t limit, lb_ns window, int64_t burst,
                               lb_ns now);
 
-/* How long until `units` (>= 0) fit into `share` (0..1] of the burst: 0 now,
- * LB_FOREVER never.  A request of 0 units always fits. */
+/* How long until `units` (>= 0) fit into `share` (0..1] of the burst, rounded up
+ * to whole units: 0 now, LB_FOREVER never.  A request of 0 units always fits. */
 lb_ns lb_rate_wait(const lb_rate *r, int64_t units, double share, lb_ns now);
 
 /* Spend `units` whatever is free (> 0, the provider has counted them already)
@@ -66,20 +74,27 @@ int64_t lb_rate_free(const lb_rate *r, lb_ns now);
 /* Spent share of the burst: 0 nothing, 1 all, above 1 in debt; 0 without limit. */
 double lb_rate_used(const lb_rate *r, lb_ns now);
 
-/* Adopt the headers of the lease `serial`, sent at `sent` when `charged` stood
- * at `mark` (its own charge included).  A reading older than the newest adopted
- * one is ignored.  A window that the header does not name is inferred as
- * reset * limit / (limit - remaining) and snapped to {1 s, 1 min, 1 h, 1 d,
- * 30 d} when it lies within 10 % of one.  Readings of another window than this
- * limit's are ignored; returns whether it was adopted. */
+/* Adopt the headers of the lease `serial` (> 0, may wrap), sent at `sent` when
+ * `charged` stood at `mark`: its own charge included, and with it whatever has
+ * corrected that charge until now.
+ *
+ * A reading is ignored when it is older than the newest adopted one, when it
+ * finds nothing spent (providers round `remaining`), and when it speaks of
+ * another window: a header "limit 10000" may mean a day.  A window that is not
+ * named must agree with reset = (limit - remaining) * window / limit.  Another
+ * limit than ours is learned, but never above the configured one; a provider
+ * who allows more than that can only lower what is free here.
+ * Returns whether the reading was adopted. */
 bool lb_rate_sync(lb_rate *r, const lb_reading *h, uint32_t serial, int64_t mark,
                   lb_ns sent, lb_ns now);
 
-/* The window a reading speaks of, snapped; 0 when it cannot be told. */
+/* The window a reading speaks of: as named, else inferred as reset * limit /
+ * (limit - remaining) and snapped to {1 s, 1 min, 1 h, 1 d, 30 d} when within
+ * 10 % of one; 0 when it cannot be told (reset below 20 ms, nothing spent). */
 lb_ns lb_reading_window(const lb_reading *h);
 
-/* Refused by the provider: admit nothing for `wait` from now.  Never shortens
- * an earlier refusal. */
+/* Refused by the provider: admit nothing for `wait` (>= 0) from now, one unit
+ * then.  Never shortens an earlier refusal. */
 void lb_rate_block(lb_rate *r, lb_ns wait, lb_ns now);
 
 #endif /* LB_RATE_H */
