@@ -1,6 +1,8 @@
 /* py_module.c - the module, its state, and the helpers every type file uses. */
 #include "py_module.h"
 
+#include "py_pool.h"
+
 #include <math.h>
 #include <time.h>
 
@@ -105,7 +107,7 @@ core_exec(PyObject *mod)
         if (st->type[i] == NULL || PyModule_AddType(mod, st->type[i]) < 0)
             return -1;
     }
-    if (PyModule_AddFunctions(mod, py_tokens_methods) < 0)
+    if (py_add_names(mod) < 0 || PyModule_AddFunctions(mod, py_tokens_methods) < 0)
         return -1;
     return PyModule_AddFunctions(mod, py_port_functions);
 }
