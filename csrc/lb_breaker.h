@@ -11,10 +11,19 @@
  * Transitions happen when somebody looks, never by a timer.  Each entry carries
  * the breaker's generation; results of an older generation are ignored (the
  * rule of sony/gobreaker), so a slow call from before the trip cannot close it.
- * Half-open admits by deterministic credit: the first request that wants in is
- * a probe, then every tenth; a probe that is cancelled gives its credit back.
+ * The end of a ramp is no new generation: its calls go on counting.
  *
- * What counts how (lb_outcome) is one table in lb_breaker.c.
+ * Half-open admits by deterministic credit, a request being let in while
+ *
+ *      admitted <= seen * probe_share
+ *
+ * so the first one that wants in is a probe, then every tenth.  A probe that says
+ * nothing (cancelled, its own fault) gives its credit back, one that is not back
+ * after cooldown_max as well; and where hardly anybody asks, one request passes
+ * once no probe went for a cooldown.
+ *
+ * What counts how (lb_outcome) is one table in lb_breaker.c.  Only a bad result
+ * trips; a good one that makes the tenth call of the window does not.
  */
 #ifndef LB_BREAKER_H
 #define LB_BREAKER_H
@@ -33,7 +42,7 @@ enum lb_outcome {
     LB_QUOTA,        /* quota or credit used up: out for >= 5 min */
     LB_AUTH,         /* key refused: out for >= 5 min */
     LB_MISSING,      /* no such model or deployment: out for >= 5 min */
-    LB_REJECTED,     /* the request was at fault: the server is alive */
+    LB_REJECTED,     /* the request was at fault: no failure, no proof of health */
     LB_CANCELLED,    /* the caller left: says nothing */
     LB_NOUTCOMES,
 };
@@ -45,16 +54,16 @@ enum lb_breaker_order { LB_AUTO, LB_FORCED_OPEN, LB_FORCED_CLOSED };
 
 /* Thresholds; lb_breaker_default() gives the values in brackets. */
 typedef struct lb_breaker_rules {
-    int32_t in_a_row;       /* consecutive failures that trip [5]; 0: rule off */
-    int32_t min_calls;      /* calls in the window before its rate counts [10] */
-    float failure_rate;     /* failing share that trips, 0..1 [0.5] */
-    float slow_rate;        /* slow share of >= 2 * min_calls that trips [0.8] */
-    float probe_share;      /* admitted share while half-open, 0..1 [0.1] */
-    int32_t probes_to_close; /* successful probes that end half-open [3] */
-    lb_ns window;           /* length of the window, 10 buckets [30 s] */
-    lb_ns cooldown;         /* first open time [5 s] */
-    lb_ns cooldown_max;     /* [300 s] */
-    lb_ns ramp;             /* length of the slow start [30 s] */
+    int32_t in_a_row;        /* consecutive failures that trip [5]; 0: rule off */
+    int32_t min_calls;       /* calls in the window before its rate counts, >= 1 [10] */
+    float failure_rate;      /* failing share that trips, above 0, to 1 [0.5] */
+    float slow_rate;         /* slow share of >= 2 * min_calls, above 0, to 1 [0.8] */
+    float probe_share;       /* admitted share while half-open, 0..1 [0.1] */
+    int32_t probes_to_close; /* successful probes that end half-open, 1..255 [3] */
+    lb_ns window;            /* length of the window, 10 buckets [30 s] */
+    lb_ns cooldown;          /* first open time [5 s] */
+    lb_ns cooldown_max;      /* >= cooldown [300 s] */
+    lb_ns ramp;              /* length of the slow start; 0: none [30 s] */
 } lb_breaker_rules;
 
 enum { LB_BREAKER_BUCKETS = 10 };
@@ -67,24 +76,27 @@ typedef struct lb_breaker {
     uint8_t probes_ok;   /* successful probes of this half-open spell */
     uint32_t generation; /* bumped by every transition */
     int32_t consecutive; /* failures in a row */
-    int32_t trips;       /* trips since it last was closed for a whole window */
+    int32_t trips;       /* trips since it last was closed for a whole window: each
+                          * doubles the cooldown */
     int32_t seen;        /* requests that wanted in while half-open */
     int32_t admitted;    /* of them let in, cancelled ones subtracted */
     int32_t probing;     /* probes in flight */
     int32_t total_trips; /* since init, for statistics */
     lb_ns until;         /* OPEN: end of the cooldown; RAMP: end of the ramp */
     lb_ns since;         /* time of the last transition */
-    lb_ns probed;        /* last time a probe was let in */
-    int64_t slot;        /* index of the newest bucket: now / (window / 10) */
+    lb_ns probed;        /* last time a probe was let in, or half-open began */
+    lb_ns edge;          /* when the newest bucket is full and the oldest forgotten */
     struct {
-        uint16_t ok, failed, slow;
+        uint16_t ok, failed, slow; /* slow ones are among the other two */
     } bucket[LB_BREAKER_BUCKETS];
+    uint32_t newest; /* index of the newest bucket */
 } lb_breaker;
 
 /* Fill with the defaults above. */
 void lb_breaker_default(lb_breaker_rules *rules);
 
-/* LB_EINVAL when a rule is outside its range (rates 0..1, times > 0). */
+/* LB_EINVAL when a rule is outside its range; times must be > 0 and at most ten
+ * years, the window at least 10 ns. */
 enum lb_status lb_breaker_check(const lb_breaker_rules *rules);
 
 /* The state at `now`; carries out transitions that time alone has brought. */
@@ -97,11 +109,13 @@ enum lb_breaker_state lb_breaker_at(lb_breaker *b, const lb_breaker_rules *rules
 lb_ns lb_breaker_wait(lb_breaker *b, const lb_breaker_rules *rules, lb_ns now);
 
 /* A request goes: returns the generation to hand to leave.  Total: it also
- * lets in what wait() would refuse (the pool's last resort). */
+ * lets in what wait() would refuse (the pool's last resort); while open, the
+ * result of such a call changes nothing. */
 uint32_t lb_breaker_enter(lb_breaker *b, const lb_breaker_rules *rules, lb_ns now);
 
-/* It came back.  retry_after: what the provider asked for, 0 if nothing; it
- * extends the open time up to one hour for quota, cooldown_max otherwise. */
+/* It came back.  retry_after: what the provider asked for, 0 if nothing; when
+ * this result trips, the open time is at least that, up to one hour for quota,
+ * key and missing models, cooldown_max otherwise. */
 void lb_breaker_leave(lb_breaker *b, const lb_breaker_rules *rules, uint32_t generation,
                       enum lb_outcome outcome, lb_ns retry_after, lb_rng *rng,
                       lb_ns now);
@@ -109,7 +123,8 @@ void lb_breaker_leave(lb_breaker *b, const lb_breaker_rules *rules, uint32_t gen
 /* Share of its normal weight in 0.1..1: below 1 only during the slow start. */
 double lb_breaker_share(const lb_breaker *b, const lb_breaker_rules *rules, lb_ns now);
 
-/* Obey the user until told LB_AUTO again, which starts closed and empty. */
+/* Obey the user until told LB_AUTO again.  Every order starts closed and empty;
+ * while forced, results are counted but trip nothing. */
 void lb_breaker_order(lb_breaker *b, enum lb_breaker_order order, lb_ns now);
 
 /* Calls and failures in the window up to `now`. */
