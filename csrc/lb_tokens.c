@@ -244,6 +244,12 @@ lb_tokens_overhead(enum lb_tok_family f, uint32_t messages)
 }
 
 int64_t
+lb_tokens_tools(enum lb_tok_family f)
+{
+    return f == LB_TOK_CLAUDE || f == LB_TOK_CLAUDE_NEW ? 346 : 0;
+}
+
+int64_t
 lb_tokens_whole(uint64_t q12)
 {
     return (int64_t)(q12 / LB_TOK_ONE + (q12 % LB_TOK_ONE >= LB_TOK_ONE / 2));
@@ -319,12 +325,6 @@ lb_tokens_image(enum lb_tok_family f, int32_t w, int32_t h, enum lb_tok_detail d
     default:
         return openai_image(p, detail);
     }
-}
-
-int64_t
-lb_tokens_patches(int32_t w, int32_t h)
-{
-    return patched(clipped(w, h), 32, 1536);
 }
 
 int64_t

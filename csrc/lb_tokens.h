@@ -70,6 +70,10 @@ size_t lb_tokens_chars(const uint8_t *s, size_t n);
  * message.  `messages` 0 (an embedding, a bare completion) adds nothing. */
 uint64_t lb_tokens_overhead(enum lb_tok_family f, uint32_t messages);
 
+/* Tokens of the text a provider puts before the prompt when tools are offered:
+ * Claude 346 (published for tool_choice auto), others 0 (private). */
+int64_t lb_tokens_tools(enum lb_tok_family f);
+
 /* 1/4096 tokens to whole ones, to the nearest; at most INT64_MAX. */
 int64_t lb_tokens_whole(uint64_t q12);
 
@@ -80,14 +84,11 @@ int64_t lb_tokens_whole(uint64_t q12);
  *                  1568 patches (from 4.7: 2576 and 4784); detail is ignored
  *   gemini         258 if both sides <= 384, else 258 a tile of a crop of
  *                  two thirds of the short side, 256 to 768; low detail 258
- *   llama          144 a 336-pixel tile, at most 16, and 144 more (assumed) */
+ *   llama          144 a 336-pixel tile, at most 16, and 144 more (assumed)
+ * OpenAI's mini, nano and newest models count 32-pixel patches by a factor of
+ * each model instead; for them the learned ratio has to make up the difference. */
 int64_t lb_tokens_image(enum lb_tok_family f, int32_t w, int32_t h,
                         enum lb_tok_detail detail);
-
-/* 32-pixel patches of a picture, at most 1536 as the older OpenAI models that
- * count so (mini, nano) fit it first; tokens are patches times a factor of the
- * model. */
-int64_t lb_tokens_patches(int32_t w, int32_t h);
 
 /* Tokens of `ms` milliseconds of sound: OpenAI 10 a second, Gemini 32, others
  * (which take none) 0. */
