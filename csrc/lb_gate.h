@@ -40,6 +40,10 @@ enum lb_reason {
 
 enum { LB_TRIED = 16, LB_ASK_BUDGETS = 8 };
 
+/* The ability that a measured prompt itself can ask for; the other bits are the
+ * caller's to name. */
+#define LB_CAN_VISION UINT32_C(2)
+
 /* What a call needs.  All zero is a call without needs in group 0, except
  * max_cost and max_latency, whose "no limit" is INT64_MAX; see lb_ask_init. */
 typedef struct lb_ask {

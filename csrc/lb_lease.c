@@ -6,6 +6,8 @@
 /* Above this many members `p2c` samples two instead of looking at all. */
 enum { SCAN_MOST = 16, SAMPLE_TRIES = 16 };
 
+static const double SLOW_SECONDS = 60, SLOW_FACTOR = 4;
+
 static const double FAIL_WEIGHT = 0.05; /* of the newest call in lb_backend.fail */
 static const float OUTPUT_WEIGHT = 0.05F;
 static const float PRIOR_WEIGHT = 0.02F;
@@ -187,6 +189,7 @@ reserve(lb_pool *p, const lb_ask *ask, const lb_outlook *o, const lb_quote *q,
     lease->chars = ask->chars;
     lease->messages = ask->messages;
     lease->cost = q->cost;
+    lease->seconds = q->seconds;
     for (int k = 0; k < b->nlimits; k++) {
         lb_limit *l = lb_pool_limit(p, b->limit[k]);
         int64_t units =
@@ -406,6 +409,13 @@ back_off(lb_pool *p, lb_backend *b, const lb_result *r, lb_ns now)
         b->not_before = lb_max(b->not_before, now + wait);
 }
 
+static enum lb_outcome
+outcome_of(const lb_lease *lease, const lb_result *r)
+{
+    bool slow = r->seconds > SLOW_SECONDS && r->seconds > SLOW_FACTOR * lease->seconds;
+    return r->outcome == LB_DONE && slow ? LB_SLOW : r->outcome;
+}
+
 static bool
 failed(enum lb_outcome o)
 {
@@ -420,6 +430,7 @@ lb_lease_settle(lb_pool *p, lb_lease *lease, const lb_result *r, lb_ns now)
     lease->live = false;
     lb_backend *b = lb_pool_backend(p, (uint32_t)lease->backend);
     lb_record *rec = lb_pool_record(p, (uint32_t)lease->backend);
+    enum lb_outcome outcome = outcome_of(lease, r);
     int64_t cost = r->cost;
     if (cost == LB_UNKNOWN)
         cost = r->sent ? lb_price_cost(&rec->price, &r->usage) : 0;
@@ -431,15 +442,15 @@ lb_lease_settle(lb_pool *p, lb_lease *lease, const lb_result *r, lb_ns now)
         lb_budget_settle(lb_pool_budget(p, lease->budget[k]), lease->hold, cost, now);
     lb_latency_end(&b->latency, lease->expected, lease->started);
     p->calls--;
-    lb_breaker_leave(&b->breaker, &rec->rules, lease->generation, r->outcome,
+    lb_breaker_leave(&b->breaker, &rec->rules, lease->generation, outcome,
                      r->retry_after, &p->rng, now);
     back_off(p, b, r, now);
-    if (r->outcome == LB_DONE || r->outcome == LB_SLOW)
+    if (outcome == LB_DONE || outcome == LB_SLOW)
         learn(p, b, rec, lease, r, now);
-    if (r->outcome != LB_CANCELLED)
-        b->fail += (float)(FAIL_WEIGHT * ((failed(r->outcome) ? 1 : 0) - (double)b->fail));
+    if (outcome != LB_CANCELLED)
+        b->fail += (float)(FAIL_WEIGHT * ((failed(outcome) ? 1 : 0) - (double)b->fail));
     rec->tally.calls++;
-    rec->tally.outcome[r->outcome]++;
+    rec->tally.outcome[outcome]++;
     rec->tally.cost += cost;
     for (int k = 0; k < LB_NTOKENS; k++)
         rec->tally.tokens[k] += lb_max(r->usage.count[k], 0);

@@ -61,6 +61,7 @@ typedef struct lb_lease {
     int64_t chars;
     int32_t messages;
     int64_t cost;               /* nano-USD expected */
+    double seconds;             /* duration expected */
     int64_t hold;               /* nano-USD held against the budgets */
     int64_t mark[LB_LIMITS];    /* lb_rate.charged after its own charge */
     uint16_t budget[LB_LEASE_BUDGETS];

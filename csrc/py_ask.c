@@ -48,7 +48,7 @@ read_option(const pool_object *owner, enum ask_option which, PyObject *o, lb_ask
 {
     switch (which) {
     case NEEDS:
-        ask->needs = (uint32_t)PyLong_AsUnsignedLong(o);
+        ask->needs |= (uint32_t)PyLong_AsUnsignedLong(o);
         break;
     case TAGS:
         ask->tags = PyLong_AsUnsignedLongLong(o);
@@ -123,6 +123,8 @@ read_ask(const pool_object *self, PyObject *const *a, lb_ask *ask)
         ask->tokens[f] = lb_tokens_whole(prompt.tokens[f]);
     ask->chars = (int64_t)prompt.chars;
     ask->messages = (int32_t)prompt.messages;
+    if (prompt.images > 0)
+        ask->needs |= LB_CAN_VISION;
     if (a[MAX_TOKENS_ARG] != NULL && a[MAX_TOKENS_ARG] != Py_None) {
         ask->max_tokens = PyLong_AsLongLong(a[MAX_TOKENS_ARG]);
         if (ask->max_tokens == -1 && PyErr_Occurred())

@@ -298,6 +298,36 @@ pool_add_budget(PyObject *op, PyObject *args, PyObject *kwargs)
                              "where the kind has them");
 }
 
+PyDoc_STRVAR(pool_set_window_doc,
+             "set_window($self, budget, period, ends_in, now=None)\n--\n\n"
+             "Say when a budget's fixed window ends and how long the next one is, s;\n"
+             "months and days of a calendar are not equally long.");
+
+static PyObject *
+pool_set_window(PyObject *op, PyObject *args)
+{
+    pool_object *self = (pool_object *)op;
+    unsigned int i;
+    double period, ends_in;
+    PyObject *when = NULL;
+    lb_ns now;
+    if (!PyArg_ParseTuple(args, "Idd|O:set_window", &i, &period, &ends_in, &when) ||
+        py_seconds(when, LB_FOREVER, &now) < 0)
+        return NULL;
+    if (now == LB_FOREVER)
+        now = py_now();
+    if (i >= self->pool->used.budgets || !(period > 0 && period < 9e9) ||
+        !(ends_in > 0 && ends_in < 9e9))
+        return py_raise(LB_EINVAL, "set_window: no such budget, or times not > 0");
+    PY_LOCK(self);
+    lb_budget *b = lb_pool_budget(self->pool, i);
+    lb_budget_roll(b, now);
+    b->period = (lb_ns)(period * 1e9);
+    b->ends = now + (lb_ns)(ends_in * 1e9);
+    PY_UNLOCK(self);
+    return Py_NewRef(Py_None);
+}
+
 PyDoc_STRVAR(pool_charge_doc,
              "charge($self, scope, index, budget)\n--\n\n"
              "Put calls under a budget: scope 'all' (index 0), 'group' or 'backend'.");
@@ -466,6 +496,7 @@ static PyMethodDef pool_methods[] = {
     {"add_limit", PY_KW(pool_add_limit), pool_add_limit_doc},
     {"share_limit", pool_share_limit, METH_VARARGS, pool_share_limit_doc},
     {"add_budget", PY_KW(pool_add_budget), pool_add_budget_doc},
+    {"set_window", pool_set_window, METH_VARARGS, pool_set_window_doc},
     {"charge", pool_charge, METH_VARARGS, pool_charge_doc},
     {"add_group", PY_KW(pool_add_group), pool_add_group_doc},
     {"set_group", PY_KW(pool_set_group), pool_set_group_doc},
