@@ -100,6 +100,10 @@ def is_fresh(target: str, source: str, headers: list[str]) -> bool:
 class BuildCore(build_ext):
     """Finds libcurl only when something is compiled; compiles only what changed."""
 
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.force = True  # a linked module does not remember the switches it had
+
     def build_extension(self, ext: Extension) -> None:
         env = dict(os.environ)
         compile_args, link_args = flags(env)
@@ -113,7 +117,6 @@ class BuildCore(build_ext):
         shape += [sysconfig.get_path("include"), *map(str, ext.define_macros)]
         digest = hashlib.sha256("\0".join(shape).encode()).hexdigest()[:12]
         self.build_temp = os.path.join("build", f"objects-{digest}")
-        self.force = True  # the linked module does not remember its flags
         compile_one = self.compiler._compile
 
         def compile_if_stale(obj: str, source: str, *rest: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -35,6 +36,11 @@ def load_setup() -> ModuleType:
 setup = load_setup()
 
 
+def clean_environment() -> dict[str, str]:
+    switch = ("LLMBALANCE_", "LD_PRELOAD")
+    return {k: v for k, v in os.environ.items() if not k.startswith(switch)}
+
+
 def program(path: Path, text: str) -> Path:
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
@@ -44,11 +50,10 @@ def program(path: Path, text: str) -> Path:
 def test_without_libcurl_the_build_names_the_package_of_every_system(
     tmp_path: Path,
 ) -> None:
-    env = {k: v for k, v in os.environ.items() if not k.startswith("LLMBALANCE_")}
     build = subprocess.run(
         [sys.executable, "setup.py", "-q", "build_ext", "--build-lib", str(tmp_path)],
         cwd=TOP,
-        env=env | {"PATH": str(tmp_path)},
+        env=clean_environment() | {"PATH": str(tmp_path)},
         capture_output=True,
         text=True,
     )
@@ -110,6 +115,49 @@ def test_an_object_is_stale_when_its_source_or_any_header_is_newer(
     assert not setup.is_fresh(str(obj), str(source), [str(header)])
     obj.unlink()
     assert not setup.is_fresh(str(obj), str(source), [str(header)])
+
+
+SMALL_MODULE = """\
+#include <Python.h>
+
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "_core"};
+
+PyMODINIT_FUNC
+PyInit__core(void)
+{
+    return PyModuleDef_Init(&module);
+}
+"""
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+def test_a_switch_rebuilds_the_module_and_its_absence_brings_the_old_one_back(
+    tmp_path: Path,
+) -> None:
+    shutil.copy(TOP / "setup.py", tmp_path)
+    for folder in ("csrc", "llmbalance"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "csrc/py_module.h").touch()
+    (tmp_path / "csrc/py_module.c").write_text(SMALL_MODULE)
+    (tmp_path / "llmbalance/__init__.py").touch()
+    curl = program(tmp_path / "curl-config", "echo")
+
+    def build(**switches: str) -> bytes:
+        subprocess.run(
+            [sys.executable, "setup.py", "-q", "build_ext", "--inplace"],
+            cwd=tmp_path,
+            env=clean_environment() | {"LLMBALANCE_CURL_CONFIG": str(curl)} | switches,
+            check=True,
+        )
+        (module,) = (tmp_path / "llmbalance").glob("_core*.so")
+        return module.read_bytes()
+
+    plain = build()
+    (first,) = (tmp_path / "build").glob("objects-*/csrc/py_module.o")
+    compiled = first.stat().st_mtime_ns
+    assert b".gcda" in build(LLMBALANCE_COVERAGE="1")
+    assert build() == plain
+    assert first.stat().st_mtime_ns == compiled
 
 
 def test_the_source_archive_holds_every_file_the_build_reads(tmp_path: Path) -> None:
