@@ -131,10 +131,12 @@ fixed_gates(const lb_backend *b, uint32_t i, const lb_ask *ask, int64_t input)
 static double
 ahead(const lb_limit *l, double used, const lb_pool *p, lb_ns now)
 {
-    double horizon = (double)p->horizon, age = (double)(now - l->paced);
-    double pace = l->pace * horizon / (horizon + (age > 0 ? age : 0));
+    double horizon = (double)p->horizon * 1e-9;
+    double age = (double)lb_max(now - l->paced, 0) * 1e-9;
+    double pace = (double)l->pace * horizon / (horizon + age);
     double unit = (double)l->rate.unit_q12 / 4096e9; /* seconds a unit */
-    double later = used + (pace * unit - 1) * horizon / (double)l->rate.depth;
+    double depth = unit * (double)l->rate.burst;
+    double later = used + (pace * unit - 1) * horizon / depth;
     return later > used ? later : used;
 }
 

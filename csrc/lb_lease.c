@@ -301,7 +301,7 @@ settled_tokens(const lb_lease *lease, const lb_result *r, int64_t *input,
 }
 
 static void
-settle_limits(lb_pool *p, const lb_backend *b, const lb_lease *lease,
+settle_limits(lb_pool *p, const lb_backend *b, lb_lease *lease,
               const lb_result *r, lb_ns now)
 {
     lb_ask ask = {.chars = lease->chars, .messages = lease->messages};
@@ -314,6 +314,7 @@ settle_limits(lb_pool *p, const lb_backend *b, const lb_lease *lease,
         if (l->charge == LB_CHARGE_CHARS4 && l->unit == LB_PER_TOKEN && input == 0)
             is = 0;
         charge(l, is - was, now);
+        lease->mark[k] += is - was; /* still its own charge, now corrected */
     }
 }
 
