@@ -7,8 +7,9 @@
  * shift than P2 (Jain, Chlamtac 1985), which never forgets.
  *
  * lb_track: a single quantile in eight bytes by stochastic gradient in the log
- * domain ("frugal" streaming): up by rate*p when the sample is above, down by
- * rate*(1-p) when it is below; coverage is exact in the long run.
+ * domain ("frugal" streaming): up by step*p when the sample is above, down by
+ * step*(1-p) when it is not; coverage is exact in the long run.  The step is
+ * 0.1, after the first sample more: 0.1 + 0.9 / samples.
  */
 #ifndef LB_QUANTILE_H
 #define LB_QUANTILE_H
