@@ -27,16 +27,18 @@ typedef struct lb_budget {
     int64_t spent;    /* in the current window */
     int64_t reserved; /* by live calls */
     lb_ns period;     /* length of the window; 0 for LB_TOTAL */
-    lb_ns ends;       /* LB_FIXED: when it empties; LB_ROLLING: end of the slot */
+    lb_ns ends;       /* LB_FIXED: when it empties; LB_ROLLING: end of the slot;
+                       * LB_TOTAL: LB_FOREVER */
     uint8_t kind;     /* enum lb_budget_kind */
     uint8_t hard;     /* refuse beyond the cap; soft budgets only tell */
     uint16_t head;    /* LB_ROLLING: the current slot */
     uint32_t rolls;   /* windows (slots) that ended since init */
     int64_t lifetime; /* spent since init */
-    int64_t slot[LB_BUDGET_SLOTS];
+    int64_t slot[LB_BUDGET_SLOTS]; /* LB_ROLLING: the parts of `spent` */
 } lb_budget;
 
-/* cap >= 0; period > 0 unless LB_TOTAL; ends > now for LB_FIXED. */
+/* cap >= 0; period > 0 for LB_FIXED, >= 32 ns for LB_ROLLING, unused for
+ * LB_TOTAL; ends > now for LB_FIXED, unused otherwise.  Else LB_EINVAL. */
 enum lb_status lb_budget_init(lb_budget *b, enum lb_budget_kind kind, bool hard,
                               int64_t cap, lb_ns period, lb_ns ends, lb_ns now);
 
@@ -50,11 +52,14 @@ int64_t lb_budget_free(lb_budget *b, lb_ns now);
 /* Promise `nano` (>= 0).  The caller has asked free(). */
 void lb_budget_reserve(lb_budget *b, int64_t nano);
 
-/* A promise of `reserved` became a cost of `spent` (both >= 0). */
+/* A promise of `reserved` became a cost of `spent` (both >= 0); counters stop
+ * at INT64_MAX. */
 void lb_budget_settle(lb_budget *b, int64_t reserved, int64_t spent, lb_ns now);
 
-/* When will `nano` fit, if every live call costs what it reserved?  0 now;
- * LB_FOREVER when it never will (above the cap, or LB_TOTAL). */
+/* How long until `nano` (>= 0) fits, if every live call costs what it reserved?
+ * 0 now (soft budgets: always); LB_FOREVER when it never will (above the cap, or
+ * LB_TOTAL).  Live calls are taken to settle at once when the window rolls, after
+ * its end when it is fixed. */
 lb_ns lb_budget_wait(lb_budget *b, int64_t nano, lb_ns now);
 
 #endif /* LB_BUDGET_H */
