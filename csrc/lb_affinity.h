@@ -26,8 +26,9 @@ typedef struct lb_session {
     int32_t tokens; /* prompt tokens its cache is believed to hold */
 } lb_session;
 
-/* The live entry of `hash` (!= 0) among `slots` (a power of two) entries, or
- * NULL. */
+/* The live entry of `hash` (!= 0, well mixed: its low bits choose the slot) among
+ * `slots` (a power of two, or 0) entries of a table that began all zero; NULL
+ * when there is none. */
 lb_session *lb_affinity_find(lb_session *table, uint32_t slots, uint64_t hash,
                              lb_ns now);
 
@@ -40,7 +41,8 @@ void lb_affinity_bind(lb_session *table, uint32_t slots, uint64_t hash, int32_t 
 double lb_affinity_score(uint64_t hash, uint64_t backend, double weight);
 
 /* The bounded-load cap: calls in flight a backend of `weight` may have when
- * `total` are in flight over all weights: ceil(c * (total + 1) * weight / sum). */
+ * `total` are in flight over all weights: ceil(c * (total + 1) * weight / sum), at
+ * least 1. */
 int64_t lb_affinity_cap(double c, int64_t total, double weight, double sum);
 
 #endif /* LB_AFFINITY_H */
