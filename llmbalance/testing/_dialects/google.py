@@ -213,7 +213,10 @@ class Google(GoogleReader):
     def describe(self, refused: Refused) -> tuple[int, str]:
         match refused.kind:
             case "auth":
-                return 400, "API key not valid. Please pass a valid API key."
+                return (
+                    refused.status or 400,
+                    "API key not valid. Please pass a valid API key.",
+                )
             case "auth_missing":
                 return 403, (
                     "Method doesn't allow unregistered callers (callers without "
