@@ -58,5 +58,6 @@ int64_t
 lb_affinity_cap(double c, int64_t total, double weight, double sum)
 {
     double cap = c * ((double)total + 1) * weight / sum;
-    return (int64_t)ceil(cap - 1e-9); /* 1.25 * 4 * 0.2 is 1, not 1 and a dirt */
+    return lb_max((int64_t)ceil(cap - 1e-9),
+                  1); /* 1.25 * 4 * 0.2 is 1, not 1 and a dirt */
 }

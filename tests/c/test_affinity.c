@@ -165,6 +165,7 @@ the_cap_is_the_fair_share_with_some_air_rounded_up(void)
     CHECK_EQ(lb_affinity_cap(1.25, 3, 0.2, 1),
              1); /* 1.25 * 4 / 5, whatever floats say */
     CHECK_EQ(lb_affinity_cap(1.1, 9, 1, 1), 11);
+    CHECK_EQ(lb_affinity_cap(1.1, 9, 1e-12, 1), 1);
 }
 
 int
