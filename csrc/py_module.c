@@ -92,9 +92,9 @@ py_args(const char *func, PyObject *const *args, Py_ssize_t nargs, PyObject *kwn
 }
 
 static PyType_Spec *const py_types[PY_NTYPES] = {
-    [PY_POOL] = &py_pool_spec, [PY_LEASE] = &py_lease_spec,
-    [PY_PORT] = &py_port_spec, [PY_RESPONSE] = &py_response_spec,
-    [PY_PRICE] = &py_price_spec,
+    [PY_POOL] = &py_pool_spec,         [PY_LEASE] = &py_lease_spec,
+    [PY_ORIGIN] = &py_origin_spec,     [PY_PORT] = &py_port_spec,
+    [PY_RESPONSE] = &py_response_spec, [PY_PRICE] = &py_price_spec,
 };
 
 static int
@@ -102,8 +102,7 @@ core_exec(PyObject *mod)
 {
     py_state *st = PyModule_GetState(mod);
     for (int i = 0; i < PY_NTYPES; i++) {
-        st->type[i] =
-            (PyTypeObject *)PyType_FromModuleAndSpec(mod, py_types[i], NULL);
+        st->type[i] = (PyTypeObject *)PyType_FromModuleAndSpec(mod, py_types[i], NULL);
         if (st->type[i] == NULL || PyModule_AddType(mod, st->type[i]) < 0)
             return -1;
     }

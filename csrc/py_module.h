@@ -19,6 +19,7 @@
 enum py_type {
     PY_POOL,
     PY_LEASE,
+    PY_ORIGIN,
     PY_PORT,
     PY_RESPONSE,
     PY_PRICE,
@@ -29,10 +30,11 @@ typedef struct py_state {
     PyTypeObject *type[PY_NTYPES];
 } py_state;
 
-extern PyType_Spec py_pool_spec;     /* py_pool.c: Pool */
-extern PyType_Spec py_lease_spec;    /* py_lease.c: Lease */
-extern PyType_Spec py_port_spec;     /* py_port.c: Port, one event loop's mailbox */
-extern PyType_Spec py_response_spec; /* py_port.c: Response */
+extern PyType_Spec py_pool_spec;   /* py_pool.c: Pool */
+extern PyType_Spec py_lease_spec;  /* py_lease.c: Lease */
+extern PyType_Spec py_origin_spec; /* py_origin.c: Origin, one backend's connections */
+extern PyType_Spec py_port_spec;   /* py_port.c: Port, one event loop's mailbox */
+extern PyType_Spec py_response_spec; /* py_response.c: Response */
 extern PyType_Spec py_price_spec;    /* py_price.c: Price rows and their arithmetic */
 
 extern PyMethodDef py_tokens_methods[]; /* py_tokens.c: module-level functions */

@@ -1,0 +1,366 @@
+#include "net_engine.h"
+
+#include <curl/curl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <time.h>
+
+#include "net_fork.h"
+#include "net_loop.h"
+#include "net_transfer.h"
+
+enum op_kind { SUBMIT, CANCEL, PAUSE, RESUME, ROOM, ABANDON, DROP };
+
+typedef struct op {
+    enum op_kind kind;
+    union {
+        uint64_t id;
+        net_request *request;
+        net_port *port;
+        net_origin *origin;
+    };
+} op;
+
+typedef struct op_queue {
+    op *item;
+    size_t len;
+    size_t cap;
+} op_queue;
+
+enum state { IDLE, RUNNING, STOPPING };
+
+/* The process has one.  Everything but the counters is guarded by `lock`. */
+static struct {
+    pthread_mutex_t lock;
+    enum state state;
+    bool asleep; /* the thread waits in poll: ring the bell */
+    uint64_t number;
+    pthread_t thread;
+    net_wake bell;
+    op_queue queue;
+    _Atomic uint64_t submitted;
+    _Atomic uint64_t completed;
+    _Atomic uint64_t origins;
+} engine = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+/* The thread is gone and may have died holding the lock; what it owned is left
+ * as it lies, since to release it would speak on the parent's connections. */
+static void
+in_child(void)
+{
+    (void)pthread_mutex_init(&engine.lock, NULL);
+    engine.state = IDLE;
+    engine.queue = (op_queue){0};
+    atomic_store(&engine.submitted, 0);
+    atomic_store(&engine.completed, 0);
+    atomic_store(&engine.origins, 0);
+    net_loop_forget_sockets();
+}
+
+static void
+once_per_process(void)
+{
+    (void)curl_global_init(CURL_GLOBAL_DEFAULT);
+    (void)net_fork_epoch();
+    (void)pthread_atfork(NULL, NULL, in_child);
+}
+
+static bool
+push(op_queue *q, op o)
+{
+    if (q->len == q->cap) {
+        size_t cap = q->cap == 0 ? 256 : q->cap * 2;
+        op *item = realloc(q->item, cap * sizeof *item);
+        if (item == NULL)
+            return false;
+        q->item = item;
+        q->cap = cap;
+    }
+    q->item[q->len++] = o;
+    return true;
+}
+
+static void
+run_op(net_loop *l, op o)
+{
+    net_request *r;
+    switch (o.kind) {
+    case SUBMIT:
+        net_loop_begin(l, o.request);
+        return;
+    case ABANDON:
+        net_loop_abandon(l, o.port);
+        net_port_unref(o.port);
+        return;
+    case DROP:
+        net_loop_drop(l, o.origin);
+        return;
+    case CANCEL:
+    case PAUSE:
+    case RESUME:
+    case ROOM:
+        r = net_loop_find(l, o.id);
+        if (r == NULL)
+            return;
+        if (o.kind == CANCEL) {
+            net_transfer_abort(r->transfer, NET_CANCELLED);
+            return;
+        }
+        if (o.kind != ROOM)
+            r->transfer->held = o.kind == PAUSE;
+        net_transfer_resume(r->transfer);
+        return;
+    }
+}
+
+static void
+run_ops(net_loop *l, op_queue *q)
+{
+    for (size_t i = 0; i < q->len; i++)
+        run_op(l, q->item[i]);
+    q->len = 0;
+}
+
+/* Exchange the filled queue for the emptied one.  Under the lock. */
+static void
+swap_queue(op_queue *mine)
+{
+    op_queue full = engine.queue;
+    engine.queue = *mine;
+    *mine = full;
+}
+
+static void
+turns(net_loop *l)
+{
+    op_queue ops = {0};
+    (void)pthread_mutex_lock(&engine.lock);
+    while (engine.state == RUNNING) {
+        engine.asleep = engine.queue.len == 0;
+        lb_ns wait = engine.asleep ? LB_FOREVER : 0;
+        (void)pthread_mutex_unlock(&engine.lock);
+
+        net_loop_poll(l, wait);
+
+        (void)pthread_mutex_lock(&engine.lock);
+        engine.asleep = false;
+        swap_queue(&ops);
+        (void)pthread_mutex_unlock(&engine.lock);
+
+        run_ops(l, &ops);
+        net_loop_settle(l);
+        (void)pthread_mutex_lock(&engine.lock);
+    }
+    (void)pthread_mutex_unlock(&engine.lock);
+    free(ops.item);
+}
+
+/* Between the last turn and the end, submits are refused but drops may come. */
+static void
+last_ops(net_loop *l)
+{
+    op_queue ops = {0};
+    (void)pthread_mutex_lock(&engine.lock);
+    swap_queue(&ops);
+    (void)pthread_mutex_unlock(&engine.lock);
+    run_ops(l, &ops);
+    free(ops.item);
+}
+
+static void *
+engine_main(void *arg)
+{
+    net_loop *l = arg;
+    turns(l);
+    last_ops(l);
+    net_loop_close(l);
+    (void)pthread_mutex_lock(&engine.lock);
+    op_queue ops = {0};
+    swap_queue(&ops);
+    engine.state = IDLE;
+    net_fork_disown(engine.bell.read_fd);
+    net_fork_disown(engine.bell.write_fd);
+    net_wake_close(&engine.bell);
+    (void)pthread_mutex_unlock(&engine.lock);
+    run_ops(l, &ops);
+    free(ops.item);
+    free(l);
+    return NULL;
+}
+
+static bool
+spawn(net_loop *l)
+{
+    pthread_attr_t attr;
+    sigset_t all;
+    sigset_t old;
+    (void)sigfillset(&all);
+    (void)pthread_attr_init(&attr);
+    (void)pthread_attr_setstacksize(&attr, (size_t)1 << 20);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &old);
+    bool ok = pthread_create(&engine.thread, &attr, engine_main, l) == 0;
+    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+    (void)pthread_attr_destroy(&attr);
+    return ok;
+}
+
+/* Under the lock. */
+static bool
+start(void)
+{
+    net_loop *l = calloc(1, sizeof *l);
+    if (l == NULL)
+        return false;
+    if (!net_wake_open(&engine.bell)) {
+        free(l);
+        return false;
+    }
+    net_fork_own(engine.bell.read_fd);
+    net_fork_own(engine.bell.write_fd);
+    l->engine = ++engine.number;
+    l->completed = &engine.completed;
+    l->origins = &engine.origins;
+    engine.state = RUNNING;
+    if (net_loop_open(l, &engine.bell) && spawn(l))
+        return true;
+    engine.state = IDLE;
+    net_loop_close(l);
+    free(l);
+    net_fork_disown(engine.bell.read_fd);
+    net_fork_disown(engine.bell.write_fd);
+    net_wake_close(&engine.bell);
+    return false;
+}
+
+/* Queue an operation and see that it is heard.  Under the lock, because the bell
+ * is closed under it. */
+static bool
+queue_op(op o)
+{
+    if (!push(&engine.queue, o))
+        return false;
+    if (engine.asleep) {
+        engine.asleep = false;
+        net_wake_ring(&engine.bell);
+    }
+    return true;
+}
+
+enum lb_status
+net_engine_submit(net_request *r)
+{
+    enum lb_status status = LB_OK;
+    (void)pthread_once(&once, once_per_process);
+    (void)pthread_mutex_lock(&engine.lock);
+    if (engine.state == STOPPING)
+        status = LB_EFULL;
+    else if (engine.state == IDLE && !start())
+        status = LB_ENOMEM;
+    else if (!queue_op((op){.kind = SUBMIT, .request = r}))
+        status = LB_ENOMEM;
+    else
+        atomic_fetch_add_explicit(&engine.submitted, 1, memory_order_relaxed);
+    (void)pthread_mutex_unlock(&engine.lock);
+    return status;
+}
+
+/* For operations that mean nothing without a running thread. */
+static bool
+queue_if_running(op o)
+{
+    (void)pthread_mutex_lock(&engine.lock);
+    bool queued = engine.state == RUNNING && queue_op(o);
+    (void)pthread_mutex_unlock(&engine.lock);
+    return queued;
+}
+
+void
+net_engine_cancel(uint64_t id)
+{
+    (void)queue_if_running((op){.kind = CANCEL, .id = id});
+}
+
+void
+net_engine_pause(uint64_t id)
+{
+    (void)queue_if_running((op){.kind = PAUSE, .id = id});
+}
+
+void
+net_engine_resume(uint64_t id)
+{
+    (void)queue_if_running((op){.kind = RESUME, .id = id});
+}
+
+void
+net_engine_room(uint64_t id)
+{
+    (void)queue_if_running((op){.kind = ROOM, .id = id});
+}
+
+void
+net_engine_abandon(net_port *p)
+{
+    if (p->epoch != net_fork_epoch() ||
+        !queue_if_running((op){.kind = ABANDON, .port = p}))
+        net_port_unref(p);
+}
+
+void
+net_engine_drop(net_origin *o)
+{
+    (void)pthread_mutex_lock(&engine.lock);
+    bool ours = engine.state != IDLE && o->multi != NULL &&
+                o->engine == engine.number && o->epoch == net_fork_epoch();
+    bool queued = ours && queue_op((op){.kind = DROP, .origin = o});
+    (void)pthread_mutex_unlock(&engine.lock);
+    if (!ours)
+        net_origin_free(o);
+    (void)queued; /* out of memory: the pool lives on until the engine stops */
+}
+
+bool
+net_engine_stop(lb_ns wait)
+{
+    lb_ns until = lb_add_capped(net_now(), wait);
+    (void)pthread_mutex_lock(&engine.lock);
+    if (engine.state == IDLE) {
+        (void)pthread_mutex_unlock(&engine.lock);
+        return true;
+    }
+    bool first = engine.state == RUNNING;
+    uint64_t number = engine.number;
+    pthread_t thread = engine.thread;
+    engine.state = STOPPING;
+    net_wake_ring(&engine.bell);
+    bool ended = false;
+    for (;;) {
+        ended = engine.state == IDLE || engine.number != number;
+        (void)pthread_mutex_unlock(&engine.lock);
+        if (ended || net_now() >= until)
+            break;
+        (void)nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
+        (void)pthread_mutex_lock(&engine.lock);
+    }
+    if (first && ended)
+        (void)pthread_join(thread, NULL);
+    else if (first)
+        (void)pthread_detach(thread);
+    return ended;
+}
+
+net_stats
+net_engine_stats(void)
+{
+    net_stats s = {0};
+    (void)pthread_mutex_lock(&engine.lock);
+    s.threads = engine.state != IDLE;
+    (void)pthread_mutex_unlock(&engine.lock);
+    s.completed = atomic_load(&engine.completed);
+    s.submitted = atomic_load(&engine.submitted);
+    s.origins = atomic_load(&engine.origins);
+    s.connections = net_loop_sockets(&s.connected);
+    return s;
+}

@@ -1,0 +1,86 @@
+/* net_transfer.h - one request on the wire: a libcurl handle and what it hears.
+ *
+ *  take a handle -> connect -> prereq -> status, headers -> body ... -> end
+ *                   |  connect timer |  first byte timer | idle timer  |
+ *                   |--------------- first token timer --------|       |
+ *                   |--------------------- total timer ----------------|
+ *
+ * All timers are our own: libcurl's reach whole seconds or not this far.  The
+ * one heap entry of a transfer holds the earliest of them; bytes only note when
+ * they came, and the entry is looked at again when it fires.
+ *
+ * A request that found its kept connection dead before any byte of a reply is
+ * sent once more on a fresh one.  All functions run on the I/O thread.
+ */
+#ifndef NET_TRANSFER_H
+#define NET_TRANSFER_H
+
+#include "net_base.h"
+#include "net_frames.h"
+#include "net_loop.h"
+#include "net_request.h"
+#include "net_sse.h"
+#include "net_timer.h"
+
+/* Above this many undelivered bytes a stream stops reading. */
+#define NET_HIGH_WATER ((size_t)1 << 20)
+
+/* How much of a stream without events is kept to explain it. */
+#define NET_RAW_KEPT ((size_t)64 << 10)
+
+typedef struct net_transfer {
+    void *easy; /* CURL; its options of every request alike are set once */
+    net_loop *loop;
+    net_origin *origin;
+    net_request *request;
+    net_reply *reply; /* the request's, being filled */
+    net_timer timer;
+    lb_ns attempt;          /* this attempt began */
+    lb_ns last_byte;        /* the newest byte of the reply came */
+    lb_ns paused_at;        /* reading stopped, 0: it goes on */
+    enum net_error verdict; /* why a callback broke the transfer off */
+    bool streaming;         /* the reply is cut into events */
+    bool held;              /* the consumer asked for a pause */
+    bool again;             /* already the second attempt */
+    size_t waiting;         /* bytes of events that wait at the port, as last seen */
+    union {
+        net_sse sse;
+        net_lines lines;
+        net_aws aws;
+    } decode;
+    net_buf batch; /* events of the piece at hand */
+    uint32_t n_batch;
+
+    int has_http; /* what the handle is set to now, to save setting it again */
+    int has_stream;
+    long has_connect_ms;
+    bool has_custom;
+    struct net_transfer *next; /* among the origin's spare ones */
+    char why[256];             /* libcurl's error text */
+} net_transfer;
+
+/* Put a request on the wire.  NULL: cannot (out of memory, libcurl refused). */
+net_transfer *net_transfer_start(net_loop *l, net_request *r);
+
+/* libcurl says that it is over, with a CURLcode. */
+void net_transfer_result(net_transfer *t, int code);
+
+/* End it now, for a reason of ours. */
+void net_transfer_abort(net_transfer *t, enum net_error e);
+
+/* The timer fired: end it if a limit is exceeded, else set the next one. */
+void net_transfer_timer(net_transfer *t, lb_ns now);
+
+/* Go on reading, if it had stopped and nothing else holds it. */
+void net_transfer_resume(net_transfer *t);
+
+/* Release a handle for good. */
+void net_transfer_free(net_transfer *t);
+
+/* For net_receive.c: set the timer to the earliest limit that now applies. */
+void net_transfer_arm(net_transfer *t);
+
+/* For net_receive.c: "1.1", "2", ... or "" before the first status line. */
+const char *net_transfer_version(const net_transfer *t);
+
+#endif /* NET_TRANSFER_H */

@@ -1,0 +1,380 @@
+"""The transport seen from Python: one mailbox an event loop, one a thread.
+
+The I/O thread (csrc/net_engine.h) moves the bytes, runs the timers and cuts the
+streams.  What is left here is who waits for what::
+
+    task --- submit() ---> I/O thread        one thread a process, no interpreter
+      ^                        |
+      |                     Port (mailbox)   one a loop, one a blocking thread
+      '-- future / inbox <-----'             filled by the loop's own reader
+
+Failures are values, not exceptions: a Response says in `.error` what ended it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from weakref import WeakKeyDictionary
+
+from ._core import Origin, Port, Response, engine_stop
+
+# connect, first_byte, first_token, idle, total; 0 means no limit.
+Timeouts = tuple[float, float, float, float, float]
+Events = list[tuple[str, bytes]]
+
+# Bytes of events a consumer may leave lying before its stream stops reading.
+_LATE_BYTES = 1 << 20
+
+# The thread must be gone before the TLS library's own exit handlers run.
+atexit.register(engine_stop, 2.0)
+
+
+class _Inbox:
+    """What has come for one request and not been fetched; the Port's token."""
+
+    __slots__ = ("end", "events", "head", "id", "late", "paused", "port", "waiter")
+
+    def __init__(self, port: Port) -> None:
+        self.port = port
+        self.id = 0
+        self.head: Response | None = None
+        self.end: Response | None = None
+        self.events: Events = []
+        self.late = 0
+        self.paused = False
+        self.waiter: asyncio.Future[None] | None = None
+
+    def receive(self, item: Events | Response) -> None:
+        if isinstance(item, Response):
+            self.head = self.head or item
+            if item.done:
+                self.end = item
+        elif not self.events:
+            self.events = item
+        else:
+            self.late += sum(len(data) for _, data in item)
+            self.events += item
+            if self.late > _LATE_BYTES and not self.paused:
+                self.paused = True
+                self.port.pause(self.id)
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
+
+    def take(self) -> Events:
+        events, self.events = self.events, []
+        self.late = 0
+        if self.paused:
+            self.paused = False
+            self.port.resume(self.id)
+        return events
+
+    async def change(self) -> None:
+        """Wait until something comes; being cancelled here ends the transfer."""
+        self.waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self.waiter
+        except BaseException:
+            self.cancel()
+            raise
+        finally:
+            self.waiter = None
+
+    def wait(self) -> None:
+        """The same for a thread without a loop."""
+        try:
+            self.port.wait()
+        except BaseException:
+            self.cancel()
+            raise
+        _deliver(self.port)
+
+    def cancel(self) -> None:
+        if self.end is None:
+            self.port.cancel(self.id)
+
+
+def _deliver(port: Port) -> None:
+    for token, item in port.drain():
+        if isinstance(token, _Inbox):
+            token.receive(item)
+        elif not token.done():
+            token.set_result(item)
+
+
+class _StreamBase:
+    """A reply in events: its headers at once, its end when it is over.
+
+    head : the headers; the whole reply where it was not 2xx or never came
+    end : None while the stream goes on, then status, error, times and counts
+    """
+
+    __slots__ = ("_inbox",)
+
+    def __init__(self, inbox: _Inbox) -> None:
+        self._inbox = inbox
+
+    @property
+    def head(self) -> Response:
+        head = self._inbox.head
+        assert head is not None  # a stream is handed out once its headers are here
+        return head
+
+    @property
+    def end(self) -> Response | None:
+        return self._inbox.end
+
+    def __del__(self) -> None:
+        # A reply that nobody will read is money: stop it.
+        self._inbox.cancel()
+
+
+class Stream(_StreamBase):
+    """Iterate with ``async for events in stream``: lists of (name, data).
+
+    Each list is what has come since the last one, so a loop that is late gets
+    fewer, larger lists.  Cancelling the task that iterates ends the transfer.
+    """
+
+    __slots__ = ()
+
+    def __aiter__(self) -> Stream:
+        return self
+
+    async def __anext__(self) -> Events:
+        inbox = self._inbox
+        while not inbox.events:
+            if inbox.end is not None:
+                raise StopAsyncIteration
+            await inbox.change()
+        return inbox.take()
+
+    async def aclose(self) -> Response:
+        """End the transfer if it goes on; return its end.  Takes milliseconds."""
+        inbox = self._inbox
+        inbox.cancel()
+        while inbox.end is None:
+            inbox.take()
+            await inbox.change()
+        return inbox.end
+
+
+class BlockingStream(_StreamBase):
+    """The same for a thread without a loop: ``for events in stream``."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Iterator[Events]:
+        return self
+
+    def __next__(self) -> Events:
+        inbox = self._inbox
+        while not inbox.events:
+            if inbox.end is not None:
+                raise StopIteration
+            inbox.wait()
+        return inbox.take()
+
+    def close(self) -> Response:
+        """End the transfer if it goes on; return its end."""
+        inbox = self._inbox
+        inbox.cancel()
+        while inbox.end is None:
+            inbox.take()
+            inbox.wait()
+        return inbox.end
+
+
+class Transport:
+    """Send requests from any number of loops and threads.
+
+    Every call takes an Origin (where to, with which keys), the method, the
+    target (path and query), header lines or None, a body or None, and the five
+    timeouts in seconds.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, Port] = (
+            WeakKeyDictionary()
+        )
+        self._thread = threading.local()
+
+    def _loop_port(self, loop: asyncio.AbstractEventLoop) -> Port:
+        port = self._loops.get(loop)
+        if port is not None:
+            return port
+        port = Port()
+        loop.add_reader(port.fileno(), _deliver, port)
+        with self._lock:
+            for other in [other for other in self._loops if other.is_closed()]:
+                self._loops.pop(other).close()
+            self._loops[loop] = port
+        return port
+
+    def _thread_port(self) -> Port:
+        port: Port | None = getattr(self._thread, "port", None)
+        if port is None:
+            port = self._thread.port = Port()
+        return port
+
+    async def send(
+        self,
+        origin: Origin,
+        method: str,
+        target: str,
+        headers: list[str] | None,
+        body: bytes | None,
+        timeouts: Timeouts,
+    ) -> Response:
+        """Send a request and wait for the whole reply.
+
+        Cancelling the task ends the transfer and waits for nothing.
+        """
+        loop = asyncio.get_running_loop()
+        port = self._loop_port(loop)
+        future: asyncio.Future[Response] = loop.create_future()
+        ident = port.submit(future, origin, method, target, headers, body, timeouts)
+        try:
+            return await future
+        except BaseException:
+            port.cancel(ident)
+            raise
+
+    async def stream(
+        self,
+        origin: Origin,
+        method: str,
+        target: str,
+        headers: list[str] | None,
+        body: bytes | None,
+        timeouts: Timeouts,
+        *,
+        mode: int = 1,
+        marks: Sequence[bytes] = (),
+    ) -> Stream:
+        """Send a request; return once the headers of its reply are here.
+
+        mode : 1 SSE, 2 JSON lines, 3 AWS event stream
+        marks : the first event containing one of them is the first content;
+            without marks any event is
+        """
+        inbox = _Inbox(self._loop_port(asyncio.get_running_loop()))
+        inbox.id = inbox.port.submit(
+            inbox, origin, method, target, headers, body, timeouts, mode, tuple(marks)
+        )
+        while inbox.head is None:
+            await inbox.change()
+        return Stream(inbox)
+
+    def send_blocking(
+        self,
+        origin: Origin,
+        method: str,
+        target: str,
+        headers: list[str] | None,
+        body: bytes | None,
+        timeouts: Timeouts,
+    ) -> Response:
+        """As send(), for a thread without a loop; other threads go on meanwhile."""
+        inbox = _Inbox(self._thread_port())
+        inbox.id = inbox.port.submit(
+            inbox, origin, method, target, headers, body, timeouts
+        )
+        while inbox.end is None:
+            inbox.wait()
+        return inbox.end
+
+    def stream_blocking(
+        self,
+        origin: Origin,
+        method: str,
+        target: str,
+        headers: list[str] | None,
+        body: bytes | None,
+        timeouts: Timeouts,
+        *,
+        mode: int = 1,
+        marks: Sequence[bytes] = (),
+    ) -> BlockingStream:
+        """As stream(), for a thread without a loop; read it in that same thread."""
+        inbox = _Inbox(self._thread_port())
+        inbox.id = inbox.port.submit(
+            inbox, origin, method, target, headers, body, timeouts, mode, tuple(marks)
+        )
+        while inbox.head is None:
+            inbox.wait()
+        return BlockingStream(inbox)
+
+    def close(self) -> None:
+        """Cancel what is in flight for any loop, and this thread's own.
+
+        Call it where no loop but the running one is active.
+        """
+        with self._lock:
+            loops = list(self._loops.items())
+            self._loops.clear()
+        for loop, port in loops:
+            if not loop.is_closed():
+                loop.remove_reader(port.fileno())
+            port.close()
+        if (port := getattr(self._thread, "port", None)) is not None:
+            del self._thread.port
+            port.close()
+
+
+def environment_settings(url: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """Origin settings that the environment asks for: `proxy` and `ca`.
+
+    Proxy: https_proxy, HTTPS_PROXY or http_proxy (lower case only: a web server
+    sets the other from a request header), then all_proxy, ALL_PROXY; none for a
+    host in no_proxy, NO_PROXY (names with their subdomains, addresses, networks,
+    "*").  Certificates: SSL_CERT_FILE, CURL_CA_BUNDLE, REQUESTS_CA_BUNDLE,
+    SSL_CERT_DIR.  Read once, when an Origin is made.
+    """
+    scheme, _, rest = url.partition("://")
+    host = rest.partition("/")[0]
+    names = {
+        "https": ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"),
+        "http": ("http_proxy", "all_proxy", "ALL_PROXY"),
+    }.get(scheme.lower(), ())
+    settings = {}
+    proxy = next((environ[name] for name in names if environ.get(name)), None)
+    without = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
+    if proxy is not None and not _listed(host, without):
+        settings["proxy"] = proxy
+    for name in (
+        "SSL_CERT_FILE",
+        "CURL_CA_BUNDLE",
+        "REQUESTS_CA_BUNDLE",
+        "SSL_CERT_DIR",
+    ):
+        if environ.get(name) and scheme.lower() == "https":
+            settings["ca"] = environ[name]
+            break
+    return settings
+
+
+def _listed(host: str, entries: str) -> bool:
+    name = host.rpartition("]")[0].lstrip("[") or host.rpartition(":")[0] or host
+    name = name.lower().rstrip(".")
+    for entry in entries.replace(",", " ").split():
+        plain = entry.lower().lstrip("*").lstrip(".")
+        if entry == "*" or entry == host or name == plain:
+            return True
+        if plain and name.endswith("." + plain):
+            return True
+        if "/" in entry and _in_network(name, entry):
+            return True
+    return False
+
+
+def _in_network(name: str, network: str) -> bool:
+    import ipaddress
+
+    try:
+        return ipaddress.ip_address(name) in ipaddress.ip_network(network, strict=False)
+    except ValueError:
+        return False
