@@ -83,8 +83,9 @@ jpeg_size(const payload *p, lb_media *m)
     size_t k = 2;
     for (int hop = 0; hop < 300 && byte_at(p, k) == 0xFF; hop++) {
         uint32_t marker = byte_at(p, k + 1);
-        bool frame = marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 &&
-                     marker != 0xC8 && marker != 0xCC;
+        /* of C0 to CF every fourth is a table, the first excepted */
+        bool frame =
+            marker == 0xC0 || (marker > 0xC0 && marker <= 0xCF && marker % 4 != 0);
         if (frame) {
             set_size(m, big_endian(p, k + 7, 2), big_endian(p, k + 5, 2));
             return;

@@ -210,6 +210,7 @@ lb_tokens_full(enum lb_tok_family f, const uint8_t *s, size_t n)
             c.i = punctuation(&c);
             break;
         case HIGH:
+        default:
             c.i = high(&c);
             break;
         }

@@ -68,6 +68,20 @@ jpeg_says_it_after_any_number_of_segments(void)
     size_is(read_as(LB_MEDIA_IMAGE, s, k), 0, 0);
 }
 
+/* Markers that look like frame headers, and a file of nothing but fill bytes. */
+static void
+jpeg_walks_past_what_is_no_frame_but_not_for_ever(void)
+{
+    const uint8_t odd[] = {0xFF, 0xD8, 0xFF, 0xC8, 0, 2,    0xFF, 0xCC, 0,
+                           2,    0xFF, 0xD0, 0,    2, 0xFF, 0xFF, 0xC0, 0,
+                           17,   8,    0,    9,    0, 7,    3};
+    size_is(read_as(LB_MEDIA_IMAGE, odd, sizeof odd), 7, 9);
+    uint8_t fill[2000];
+    memset(fill, 0xFF, sizeof fill);
+    fill[1] = 0xD8;
+    size_is(read_as(LB_MEDIA_IMAGE, fill, sizeof fill), 0, 0);
+}
+
 static void
 webp_has_three_layouts(void)
 {
@@ -123,6 +137,13 @@ what_is_no_picture_has_no_size(void)
     const uint8_t huge[] =
         "\x89PNG\r\n\x1a\n\0\0\0\rIHDR\xFF\xFF\xFF\xFF\0\0\0\x01\x08";
     size_is(read_as(LB_MEDIA_IMAGE, huge, sizeof huge - 1), 1 << 20, 1);
+    const uint8_t flat[] = "GIF89a\x40\x01\0\0\xF7";
+    size_is(read_as(LB_MEDIA_IMAGE, flat, sizeof flat - 1), 0, 0);
+    const uint8_t wave[] = "RIFF\0\0\0\0WAVEfmt ";
+    size_is(read_as(LB_MEDIA_IMAGE, wave, sizeof wave - 1), 0, 0);
+    const uint8_t film[] = "RIFF\0\0\0\0AVI LIST";
+    CHECK_EQ(read_as(LB_MEDIA_AUDIO, film, sizeof film - 1).ms, 1);
+    size_is(uri("data:image/png;base64,+{+{"), 0, 0);
 }
 
 int
@@ -130,6 +151,7 @@ main(void)
 {
     CHECK_RUN(png_and_gif_say_their_size_at_the_start);
     CHECK_RUN(jpeg_says_it_after_any_number_of_segments);
+    CHECK_RUN(jpeg_walks_past_what_is_no_frame_but_not_for_ever);
     CHECK_RUN(webp_has_three_layouts);
     CHECK_RUN(a_wave_file_says_how_long_it_plays);
     CHECK_RUN(a_data_uri_tells_its_kind_and_size);

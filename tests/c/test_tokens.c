@@ -140,11 +140,33 @@ every_kind_of_run_adds_something(void)
         {"grün Wo", "grün Wo Wo"},
         {"abcDe", "abcDeABCDEF"},
         {"x1a", "x1aÀàb"},
+        {"a", " 1"},
+        {"x-", "x-1"},
+        {"\n", "\n\n  "},
+
+        {"é", "é中"},
         {"a. b", "a.\nb"},
         {"a; b", "a;\n    b"},
     };
     for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++)
         CHECK(full(LB_TOK_O200K, pairs[i][1]) > full(LB_TOK_O200K, pairs[i][0]));
+}
+
+static void
+an_accent_is_forgotten_after_a_while_and_a_lone_capital_is_a_shout(void)
+{
+    const char *gap = "1234567 1234567 1234567 1234567 1234567 1234567 1234567 12345 ";
+    char near[128], far[160];
+    (void)snprintf(near, sizeof near, "é %sWort", "");
+    (void)snprintf(far, sizeof far, "é 1234567 %sWort", gap);
+    double tail_near = full(LB_TOK_O200K, near) - full(LB_TOK_O200K, "é ");
+    double tail_far = full(LB_TOK_O200K, far);
+    far[strlen(far) - 4] = '\0';
+    tail_far -= full(LB_TOK_O200K, far);
+    CHECK(fabs(tail_near - tail_far) > 0.01);
+    CHECK(full(LB_TOK_O200K, "A") != full(LB_TOK_O200K, "Aa"));
+    CHECK(full(LB_TOK_O200K, "\xC2\xAB") > 0);
+    CHECK(full(LB_TOK_O200K, "中") > 0);
 }
 
 static void
@@ -164,6 +186,7 @@ chat_format_costs_by_request_and_message(void)
     CHECK_EQ(lb_tokens_whole(lb_tokens_overhead(LB_TOK_GEMINI, 2)), 2);
     CHECK_EQ(lb_tokens_whole(lb_tokens_overhead(LB_TOK_LLAMA, 0)), 0);
     CHECK_EQ(lb_tokens_tools(LB_TOK_CLAUDE_NEW), 346);
+    CHECK_EQ(lb_tokens_tools(LB_TOK_CLAUDE), 346);
     CHECK_EQ(lb_tokens_tools(LB_TOK_O200K), 0);
 }
 
@@ -261,6 +284,7 @@ main(void)
     CHECK_RUN(the_full_model_is_close_on_plain_texts);
     CHECK_RUN(families_differ_where_their_vocabularies_do);
     CHECK_RUN(every_kind_of_run_adds_something);
+    CHECK_RUN(an_accent_is_forgotten_after_a_while_and_a_lone_capital_is_a_shout);
     CHECK_RUN(characters_are_counted_not_bytes);
     CHECK_RUN(chat_format_costs_by_request_and_message);
     CHECK_RUN(whole_tokens_are_the_nearest);
