@@ -1,0 +1,295 @@
+/* bench_core.c - what one call of each hot function of the core costs.
+ *
+ * Every case runs its function over 64 backends in turn, as a pool would meet
+ * them, in rounds of some milliseconds; the row is the median round, in ns per
+ * call, with the empty loop of the same shape as the first row.
+ *
+ *      cc -std=c11 -O3 -Icsrc benchmarks/core/bench_core.c csrc/lb_*.c -lm
+ *
+ * Rows: bench,case,subject,metric,value,unit.  For instruction counts, which do
+ * not depend on the machine's mood, name one case and its number of calls and
+ * count only them:
+ *
+ *      valgrind --tool=callgrind --toggle-collect=run_calls ./a.out rate_wait 1000000
+ *
+ * and divide the "Collected" number by the calls.  To add a case, write a function
+ * of the shape below and one row of cases[].
+ */
+#include "lb_affinity.h"
+#include "lb_breaker.h"
+#include "lb_budget.h"
+#include "lb_latency.h"
+#include "lb_quantile.h"
+#include "lb_rate.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { BACKENDS = 64, ROUNDS = 21, CANDIDATES = 5, SESSIONS = 1024 };
+
+/* The parts that a pool keeps for one backend. */
+typedef struct backend {
+    lb_rate requests, tokens;
+    lb_budget budget;
+    lb_breaker breaker;
+    lb_latency latency;
+    lb_hist seconds;
+    lb_track output;
+} backend;
+
+static backend backends[BACKENDS];
+static lb_session sessions[SESSIONS];
+static lb_breaker_rules rules;
+static const lb_latency_prior prior = {0.5F, 0.02F};
+static lb_rng rng = {1};
+static lb_ns now;
+
+/* One call; what it returns is summed, so that no call can be left out. */
+typedef int64_t call(backend *b, int64_t i);
+
+static int64_t
+empty(backend *b, int64_t i)
+{
+    return b->breaker.state + i;
+}
+
+static int64_t
+rate_wait(backend *b, int64_t i)
+{
+    return lb_rate_wait(&b->tokens, 500 + (i & 7), 0.95, now);
+}
+
+static int64_t
+rate_charge(backend *b, int64_t i)
+{
+    lb_rate_charge(&b->tokens, i & 1 ? 500 : -500, now);
+    return b->tokens.full_at;
+}
+
+static int64_t
+rate_used(backend *b, int64_t i)
+{
+    return (int64_t)(lb_rate_used(&b->tokens, now) * 1e6) + i;
+}
+
+static int64_t
+rate_sync(backend *b, int64_t i)
+{
+    lb_reading h = {2000000, 1000000, 30 * LB_NS_PER_S, -1};
+    static uint32_t serial; /* never one that came before: it would be ignored */
+    return lb_rate_sync(&b->tokens, &h, ++serial, b->tokens.charged + (i & 1), now,
+                        now);
+}
+
+static int64_t
+breaker_wait(backend *b, int64_t i)
+{
+    return lb_breaker_wait(&b->breaker, &rules, now) + i;
+}
+
+static int64_t
+breaker_enter_leave(backend *b, int64_t i)
+{
+    uint32_t generation = lb_breaker_enter(&b->breaker, &rules, now);
+    lb_breaker_leave(&b->breaker, &rules, generation, LB_DONE, 0, &rng, now);
+    return generation + i;
+}
+
+static int64_t
+latency_start_end(backend *b, int64_t i)
+{
+    lb_latency_start(&b->latency, 200, now + i);
+    lb_latency_end(&b->latency, 200, now + i);
+    return b->latency.calls;
+}
+
+static int64_t
+latency_expect(backend *b, int64_t i)
+{
+    return (int64_t)(lb_latency_expect(&b->latency, &prior, 900 + i, 200, now) * 1e6);
+}
+
+static int64_t
+latency_learn(backend *b, int64_t i)
+{
+    lb_latency_learn(&b->latency, &prior, 500 + (i & 1023), 200, 0.4, 4.0, now);
+    return b->latency.samples;
+}
+
+static int64_t
+budget_free(backend *b, int64_t i)
+{
+    return lb_budget_free(&b->budget, now) + i;
+}
+
+static int64_t
+budget_reserve_settle(backend *b, int64_t i)
+{
+    lb_budget_reserve(&b->budget, 5000 + (i & 7));
+    lb_budget_settle(&b->budget, 5000 + (i & 7), 1, now);
+    return b->budget.spent;
+}
+
+static int64_t
+hist_add(backend *b, int64_t i)
+{
+    lb_hist_add(&b->seconds, 1e-3 * (double)(1 + (i * 7919 & 4095)));
+    return (int64_t)b->seconds.unit;
+}
+
+static int64_t
+hist_quantile(backend *b, int64_t i)
+{
+    return (int64_t)(lb_hist_quantile(&b->seconds, 0.95) * 1e6) + i;
+}
+
+static int64_t
+track_add(backend *b, int64_t i)
+{
+    lb_track_add(&b->output, 0.8, (double)(1 + (i * 7919 & 511)));
+    return (int64_t)b->output.seen;
+}
+
+static int64_t
+track_value(backend *b, int64_t i)
+{
+    return (int64_t)lb_track_value(&b->output) + i;
+}
+
+static int64_t
+affinity_find(backend *b, int64_t i)
+{
+    uint64_t hash = lb_mix((uint64_t)(i & 511) + 1);
+    return lb_affinity_find(sessions, SESSIONS, hash, now) != NULL ? 1
+                                                                   : b->latency.calls;
+}
+
+static int64_t
+affinity_score(backend *b, int64_t i)
+{
+    double score = lb_affinity_score((uint64_t)i, (uint64_t)(b - backends), 1.0);
+    return (int64_t)(score * 1e6);
+}
+
+/* Everything a choice among five asks of its candidates, without the choice. */
+static int64_t
+five_candidates(backend *b, int64_t i)
+{
+    int64_t best = 0;
+    int at = (int)(b - backends);
+    for (int k = 0; k < CANDIDATES; k++) {
+        backend *c = &backends[(at + k) % BACKENDS];
+        if (lb_breaker_wait(&c->breaker, &rules, now) != 0 ||
+            lb_rate_wait(&c->requests, 1, 1.0, now) != 0 ||
+            lb_rate_wait(&c->tokens, 500, 1.0, now) != 0 ||
+            lb_budget_free(&c->budget, now) < 5000)
+            continue;
+        double seconds = lb_latency_expect(&c->latency, &prior, 900 + i, 200, now);
+        double used = lb_rate_used(&c->requests, now) + lb_rate_used(&c->tokens, now);
+        best += (int64_t)(seconds * 1e6 * (1 + used));
+    }
+    return best;
+}
+
+static const struct {
+    const char *name;
+    call *call;
+} cases[] = {
+    {"empty_loop", empty},
+    {"rate_wait", rate_wait},
+    {"rate_charge", rate_charge},
+    {"rate_used", rate_used},
+    {"rate_sync", rate_sync},
+    {"breaker_wait_closed", breaker_wait},
+    {"breaker_enter_leave", breaker_enter_leave},
+    {"latency_start_end", latency_start_end},
+    {"latency_expect", latency_expect},
+    {"latency_learn", latency_learn},
+    {"budget_free", budget_free},
+    {"budget_reserve_settle", budget_reserve_settle},
+    {"hist_add", hist_add},
+    {"hist_quantile", hist_quantile},
+    {"track_add", track_add},
+    {"track_value", track_value},
+    {"affinity_find", affinity_find},
+    {"affinity_score", affinity_score},
+    {"five_candidates", five_candidates},
+    /* pool_pick, pool_settle: rows go here; their pool is built in set_up(). */
+};
+
+static void
+set_up(void)
+{
+    now = 1000 * LB_NS_PER_S;
+    lb_breaker_default(&rules);
+    memset(backends, 0, sizeof backends);
+    for (int i = 0; i < BACKENDS; i++) {
+        backend *b = &backends[i];
+        lb_rate_init(&b->requests, 10000, 60 * LB_NS_PER_S, 0);
+        lb_rate_init(&b->tokens, 2000000, 60 * LB_NS_PER_S, 0);
+        lb_rate_charge(&b->requests, 40 * i, now);
+        lb_rate_charge(&b->tokens, 9000 * i, now);
+        lb_budget_init(&b->budget, LB_ROLLING, true, INT64_MAX, 3600 * LB_NS_PER_S, 0,
+                       now);
+        for (int k = 0; k < 40; k++) {
+            double ttft = 0.2 + 0.01 * i + 0.05 * (k % 7);
+            lb_latency_learn(&b->latency, &prior, 300 * (k % 7), 100, ttft, 3, now);
+            lb_hist_add(&b->seconds, 3 + 0.1 * k);
+            lb_track_add(&b->output, 0.8, 100 + 10 * (k % 9));
+        }
+        for (int k = 0; k < i % 4; k++)
+            lb_latency_start(&b->latency, 200, now);
+    }
+    for (uint64_t i = 1; i <= SESSIONS / 2; i++)
+        lb_affinity_bind(sessions, SESSIONS, lb_mix(i), 1, 2048, LB_FOREVER, now);
+}
+
+/* Not inlined: callgrind collects between its entry and its return. */
+__attribute__((noinline)) static int64_t
+run_calls(call *f, int64_t calls)
+{
+    int64_t sum = 0;
+    for (int64_t i = 0; i < calls; i++)
+        sum ^= f(&backends[i % BACKENDS], i);
+    return sum;
+}
+
+static double
+clock_ns(void)
+{
+    struct timespec t;
+    timespec_get(&t, TIME_UTC);
+    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+static int
+ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+int
+main(int argc, char **argv)
+{
+    int64_t calls = argc > 2 ? strtoll(argv[2], NULL, 10) : 1000000;
+    volatile int64_t sink = 0; /* or the loops would be left out */
+    printf("bench,case,subject,metric,value,unit\n");
+    for (int i = 0; i < (int)(sizeof cases / sizeof *cases); i++) {
+        if (argc > 1 && strcmp(argv[1], cases[i].name) != 0)
+            continue;
+        int rounds = argc > 2 ? 1 : ROUNDS; /* counting, not timing */
+        double ns[ROUNDS];
+        set_up();
+        for (int round = 0; round < rounds; round++) {
+            double start = clock_ns();
+            sink ^= run_calls(cases[i].call, calls);
+            ns[round] = (clock_ns() - start) / (double)calls;
+        }
+        qsort(ns, (size_t)rounds, sizeof *ns, ascending);
+        printf("core,%s,c,time,%.2f,ns\n", cases[i].name, ns[rounds / 2]);
+    }
+    return 0;
+}
