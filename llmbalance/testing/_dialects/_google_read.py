@@ -9,8 +9,8 @@ from typing import Any
 from .._exchange import Ask, Refused
 from ._base import Dialect, Target, bad, decode_object, encode, integer, read_tool
 
-_METHOD = re.compile(r"/v1(?:beta1?|alpha)?/(?:.+/)?models/([^/:]+):(\w+)$")
-_LIST = re.compile(r"/v1(?:beta1?|alpha)?/models$")
+_METHOD = re.compile(r"(?:/v1(?:beta1?|alpha)?)?/(?:.+/)?models/([^/:]+):(\w+)$")
+_LIST = re.compile(r"(?:/v1(?:beta1?|alpha)?)?/models$")
 
 
 class GoogleReader(Dialect):

@@ -126,6 +126,7 @@ class DeepSeek(Compatible):
         return super().usage(turn) | {
             "prompt_cache_hit_tokens": used.cached,
             "prompt_cache_miss_tokens": used.input - used.cached,
+            "prompt_tokens_details": {"cached_tokens": used.cached},
         }
 
 
