@@ -72,9 +72,9 @@ jpeg_says_it_after_any_number_of_segments(void)
 static void
 jpeg_walks_past_what_is_no_frame_but_not_for_ever(void)
 {
-    const uint8_t odd[] = {0xFF, 0xD8, 0xFF, 0xC8, 0, 2,    0xFF, 0xCC, 0,
-                           2,    0xFF, 0xD0, 0,    2, 0xFF, 0xFF, 0xC0, 0,
-                           17,   8,    0,    9,    0, 7,    3};
+    const uint8_t odd[] = {0xFF, 0xD8, 0xFF, 0xC8, 0,    2,    0xFF, 0xCC, 0,    2,
+                           0xFF, 0xD0, 0,    2,    0xFF, 0x01, 0,    2,    0xFF, 0xFF,
+                           0xC0, 0,    17,   8,    0,    9,    0,    7,    3};
     size_is(read_as(LB_MEDIA_IMAGE, odd, sizeof odd), 7, 9);
     uint8_t fill[2000];
     memset(fill, 0xFF, sizeof fill);
