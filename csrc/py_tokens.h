@@ -12,8 +12,9 @@
 #ifndef PY_TOKENS_H
 #define PY_TOKENS_H
 
-#include "lb_tokens.h"
 #include "py_module.h"
+
+#include "lb_tokens.h"
 
 typedef struct py_prompt {
     uint64_t bytes;    /* UTF-8 bytes of all counted text */
