@@ -121,6 +121,8 @@ add_media(walk *w, lb_media m, enum lb_tok_detail detail)
         w->out->bytes += (uint64_t)m.bytes;
         w->out->chars += (uint64_t)m.bytes;
     }
+    if (m.w == 0)
+        m.w = m.h = LINKED_IMAGE;
     w->out->images += m.kind == LB_MEDIA_IMAGE;
     for (int i = 0; i < LB_TOK_NFAMILIES; i++) {
         enum lb_tok_family f = (enum lb_tok_family)i;
@@ -241,8 +243,6 @@ add_image(walk *w, PyObject *o)
         return -1;
     lb_media m = lb_media_uri(s, n);
     m.kind = LB_MEDIA_IMAGE;
-    if (m.w == 0)
-        m.w = m.h = LINKED_IMAGE;
     add_media(w, m, detail);
     return 0;
 }
@@ -268,8 +268,6 @@ add_payload(walk *w, const char *field, const char *name, PyObject *o)
         lb_media m = lb_media_uri(s, n);
         if (m.kind == LB_MEDIA_NONE && is(key, "data"))
             m = lb_media_base64(LB_MEDIA_AUDIO, s, n);
-        if (m.kind == LB_MEDIA_IMAGE && m.w == 0)
-            m.w = m.h = LINKED_IMAGE;
         add_media(w, m, LB_DETAIL_AUTO);
     }
     return more;
