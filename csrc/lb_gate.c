@@ -7,9 +7,9 @@
 enum { FIRST_EXPECTED = 256, FIRST_RESERVE = 1024 };
 
 static const char *const names[LB_NREASONS] = {
-    "eligible", "tag",     "ability", "context",     "quality", "tried",
-    "drained",  "price",   "max_cost", "max_latency", "burst",   "concurrency",
-    "rate",     "budget",  "breaker", "order",
+    "eligible", "tag",    "ability",  "context",     "quality", "tried",
+    "drained",  "price",  "max_cost", "max_latency", "burst",   "concurrency",
+    "rate",     "budget", "breaker",  "order",
 };
 
 const char *
@@ -142,8 +142,8 @@ ahead(const lb_limit *l, double used, const lb_pool *p, lb_ns now)
 
 /* All rate limits: the longest wait and the fullest share. */
 static void
-rate_gate(const lb_pool *p, const lb_backend *b, const lb_ask *ask,
-          const lb_outlook *o, int64_t reserve, int64_t most, lb_quote *q)
+rate_gate(const lb_pool *p, const lb_backend *b, const lb_ask *ask, const lb_outlook *o,
+          int64_t reserve, int64_t most, lb_quote *q)
 {
     double share = ask->priority ? 1 : p->ceiling;
     for (int k = 0; k < b->nlimits; k++) {
@@ -190,8 +190,8 @@ budget_gate(lb_pool *p, const lb_backend *b, const lb_record *r, const lb_outloo
 
 /* Cost and duration of the call here; max_cost counts the longest answer. */
 static enum lb_reason
-price_gate(const lb_pool *p, const lb_backend *b, const lb_record *r,
-           const lb_ask *ask, const lb_outlook *o, int64_t most, lb_quote *q)
+price_gate(const lb_pool *p, const lb_backend *b, const lb_record *r, const lb_ask *ask,
+           const lb_outlook *o, int64_t most, lb_quote *q)
 {
     int64_t cached = q->bound ? lb_min(o->cached, q->input) : 0;
     int64_t expected = lb_gate_output(ask, b, o->expected);

@@ -48,20 +48,20 @@ enum { LB_TRIED = 16, LB_ASK_BUDGETS = 8 };
  * max_cost and max_latency, whose "no limit" is INT64_MAX; see lb_ask_init. */
 typedef struct lb_ask {
     uint32_t group;
-    uint32_t needs;     /* abilities, bit set */
-    uint64_t tags;      /* labels, bit set */
-    uint64_t session;   /* hash of the conversation; 0: none */
+    uint32_t needs;                   /* abilities, bit set */
+    uint64_t tags;                    /* labels, bit set */
+    uint64_t session;                 /* hash of the conversation; 0: none */
     int64_t tokens[LB_TOK_NFAMILIES]; /* prompt tokens by each family's tokenizer */
-    int64_t chars;      /* characters of the prompt */
+    int64_t chars;                    /* characters of the prompt */
     int32_t messages;
     int64_t max_tokens; /* most output tokens; 0: not said */
     int64_t max_cost;   /* nano-USD */
     lb_ns max_latency;
-    double value;       /* v in USD a second; negative: the group's */
-    int8_t strategy;    /* enum lb_strategy; negative: the group's */
-    uint8_t quality;    /* least quality */
-    bool priority;      /* may use the share of limits kept for priority traffic */
-    bool last_resort;   /* if all breakers are open, take the one that opens first */
+    double value;     /* v in USD a second; negative: the group's */
+    int8_t strategy;  /* enum lb_strategy; negative: the group's */
+    uint8_t quality;  /* least quality */
+    bool priority;    /* may use the share of limits kept for priority traffic */
+    bool last_resort; /* if all breakers are open, take the one that opens first */
     uint8_t ntried, nbudgets;
     uint16_t tried[LB_TRIED];
     uint16_t budget[LB_ASK_BUDGETS]; /* budgets of this call (tags, user, task) */
@@ -73,14 +73,14 @@ void lb_ask_init(lb_ask *ask, uint32_t group);
 /* What is the same for all backends of one choice; made once per choice. */
 typedef struct lb_outlook {
     lb_ns now;
-    int64_t room;      /* nano-USD the budgets of the call, group and pool leave */
-    lb_ns room_wait;   /* LB_FOREVER or until `room` may have grown */
-    int64_t expected;  /* output tokens, mean */
-    int64_t reserve;   /* output tokens, 0.8-quantile */
-    int64_t cached;    /* prompt tokens cached at `bound` */
-    int32_t bound;     /* backend that holds the session's cache; -1 none */
-    bool metered;      /* some budget applies: money must be reserved */
-    bool forecast;     /* strategy looks ahead */
+    int64_t room;     /* nano-USD the budgets of the call, group and pool leave */
+    lb_ns room_wait;  /* LB_FOREVER or until `room` may have grown */
+    int64_t expected; /* output tokens, mean */
+    int64_t reserve;  /* output tokens, 0.8-quantile */
+    int64_t cached;   /* prompt tokens cached at `bound` */
+    int32_t bound;    /* backend that holds the session's cache; -1 none */
+    bool metered;     /* some budget applies: money must be reserved */
+    bool forecast;    /* strategy looks ahead */
 } lb_outlook;
 
 void lb_outlook_init(lb_pool *p, const lb_ask *ask, lb_outlook *o, lb_ns now);

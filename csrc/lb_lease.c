@@ -184,16 +184,15 @@ reserve(lb_pool *p, const lb_ask *ask, const lb_outlook *o, const lb_quote *q,
     lease->input = q->input;
     lease->output = lb_gate_output(ask, b, o->reserve);
     lease->expected = lb_gate_output(ask, b, o->expected);
-    lease->most = ask->max_tokens > 0 ? lb_gate_output(ask, b, ask->max_tokens)
-                                      : lease->output;
+    lease->most =
+        ask->max_tokens > 0 ? lb_gate_output(ask, b, ask->max_tokens) : lease->output;
     lease->chars = ask->chars;
     lease->messages = ask->messages;
     lease->cost = q->cost;
     lease->seconds = q->seconds;
     for (int k = 0; k < b->nlimits; k++) {
         lb_limit *l = lb_pool_limit(p, b->limit[k]);
-        int64_t units =
-            lb_gate_units(l, ask, lease->input, lease->output, lease->most);
+        int64_t units = lb_gate_units(l, ask, lease->input, lease->output, lease->most);
         charge(l, units, o->now);
         lease->mark[k] = l->rate.charged;
     }
@@ -301,8 +300,8 @@ settled_tokens(const lb_lease *lease, const lb_result *r, int64_t *input,
 }
 
 static void
-settle_limits(lb_pool *p, const lb_backend *b, lb_lease *lease,
-              const lb_result *r, lb_ns now)
+settle_limits(lb_pool *p, const lb_backend *b, lb_lease *lease, const lb_result *r,
+              lb_ns now)
 {
     lb_ask ask = {.chars = lease->chars, .messages = lease->messages};
     int64_t input, output;
@@ -401,8 +400,7 @@ back_off(lb_pool *p, lb_backend *b, const lb_result *r, lb_ns now)
             wait = lb_min(LB_NS_PER_S << doublings, 60 * LB_NS_PER_S);
             wait = (lb_ns)((double)wait * (0.75 + 0.5 * lb_rng_unit(&p->rng)));
         }
-    }
-    else if (r->outcome == LB_DONE || r->outcome == LB_SLOW) {
+    } else if (r->outcome == LB_DONE || r->outcome == LB_SLOW) {
         b->refusals = 0;
         return;
     }

@@ -60,10 +60,10 @@ typedef struct lb_lease {
     int64_t most;     /* longest answer: max_tokens, or what was reserved */
     int64_t chars;
     int32_t messages;
-    int64_t cost;               /* nano-USD expected */
-    double seconds;             /* duration expected */
-    int64_t hold;               /* nano-USD held against the budgets */
-    int64_t mark[LB_LIMITS];    /* lb_rate.charged after its own charge */
+    int64_t cost;            /* nano-USD expected */
+    double seconds;          /* duration expected */
+    int64_t hold;            /* nano-USD held against the budgets */
+    int64_t mark[LB_LIMITS]; /* lb_rate.charged after its own charge */
     uint16_t budget[LB_LEASE_BUDGETS];
     lb_decision decision;
 } lb_lease;
@@ -77,12 +77,12 @@ typedef struct lb_told {
 /* What really happened. */
 typedef struct lb_result {
     enum lb_outcome outcome;
-    bool sent;      /* false: nothing left this process, everything is refunded */
-    bool metered;   /* usage is what the provider billed, not a guess */
-    lb_usage usage; /* tokens seen; with metered, tokens billed */
-    int64_t cost;   /* nano-USD; LB_UNKNOWN: by price and usage */
-    double ttft;    /* s to the first token; 0: not measured */
-    double seconds; /* s in all */
+    bool sent;         /* false: nothing left this process, everything is refunded */
+    bool metered;      /* usage is what the provider billed, not a guess */
+    lb_usage usage;    /* tokens seen; with metered, tokens billed */
+    int64_t cost;      /* nano-USD; LB_UNKNOWN: by price and usage */
+    double ttft;       /* s to the first token; 0: not measured */
+    double seconds;    /* s in all */
     lb_ns retry_after; /* asked for by the provider; 0: nothing */
     uint8_t ntold;
     lb_told told[LB_READINGS];

@@ -46,20 +46,20 @@ enum lb_strategy {
 
 /* A candidate as the gates have priced it. */
 typedef struct lb_quote {
-    int32_t backend;  /* index in the pool */
-    uint8_t reason;   /* enum lb_reason; 0: eligible */
-    uint8_t order;    /* only the lowest order among the eligible competes */
-    uint8_t bound;    /* this session's prompt cache lies here */
-    uint8_t limit;    /* which limit refused, when a limit did */
-    int32_t calls;    /* in flight */
-    float weight;     /* > 0, slow start included */
-    float used;       /* share of its fullest limit, 0..1 and above */
-    float fail;       /* share of recent calls that failed, 0..1 */
-    double seconds;   /* expected duration of this call */
-    int64_t cost;     /* expected nano-USD, cache savings included */
-    double score;     /* what the rule compared; set by lb_pick */
-    int64_t wait;     /* ns until it might be eligible; 0 when it is */
-    int64_t input;    /* prompt tokens by this backend's tokenizer */
+    int32_t backend; /* index in the pool */
+    uint8_t reason;  /* enum lb_reason; 0: eligible */
+    uint8_t order;   /* only the lowest order among the eligible competes */
+    uint8_t bound;   /* this session's prompt cache lies here */
+    uint8_t limit;   /* which limit refused, when a limit did */
+    int32_t calls;   /* in flight */
+    float weight;    /* > 0, slow start included */
+    float used;      /* share of its fullest limit, 0..1 and above */
+    float fail;      /* share of recent calls that failed, 0..1 */
+    double seconds;  /* expected duration of this call */
+    int64_t cost;    /* expected nano-USD, cache savings included */
+    double score;    /* what the rule compared; set by lb_pick */
+    int64_t wait;    /* ns until it might be eligible; 0 when it is */
+    int64_t input;   /* prompt tokens by this backend's tokenizer */
 } lb_quote;
 
 /* The dials of a choice. */

@@ -4,7 +4,7 @@
  * of fixed-size records that refer to each other by index.
  *
  *   head | backends | records | limits | budgets | groups | members | sessions | quotes
- *          hot        cold      shared   shared              slices    affinity   scratch
+ *          hot        cold      shared   shared              slices    affinity scratch
  *
  * What every choice reads about a backend lies in lb_backend; its price, rules
  * and history lie apart in lb_record.  Limits and budgets are tables of their
@@ -30,9 +30,9 @@
 #include "lb_tokens.h"
 
 enum {
-    LB_LIMITS = 8,    /* limits one backend can be under */
-    LB_BUDGETS = 4,   /* budgets one backend, group or the pool can be under */
-    LB_SIZES = 24,    /* input-size classes of output statistics: log2(input) */
+    LB_LIMITS = 8,  /* limits one backend can be under */
+    LB_BUDGETS = 4, /* budgets one backend, group or the pool can be under */
+    LB_SIZES = 24,  /* input-size classes of output statistics: log2(input) */
     LB_NAMES_MAX = 0xffff,
 };
 

@@ -67,7 +67,8 @@ read_option(const pool_object *owner, enum ask_option which, PyObject *o, lb_ask
     case STRATEGY: {
         long strategy = PyLong_AsLong(o);
         if (strategy < 0 || strategy >= LB_NSTRATEGIES) {
-            PyErr_SetString(PyExc_ValueError, "strategy must be an index of STRATEGIES");
+            PyErr_SetString(PyExc_ValueError,
+                            "strategy must be an index of STRATEGIES");
             return -1;
         }
         ask->strategy = (int8_t)strategy;
@@ -134,9 +135,9 @@ read_ask(const pool_object *self, PyObject *const *a, lb_ask *ask)
 }
 
 static const char *const pick_names[] = {
-    "group",   "prompt",   "max_tokens",  "tools", "needs", "tags",
-    "session", "max_cost", "max_latency", "value", "strategy", "quality",
-    "priority", "last_resort", "tried", "budgets", "now", NULL,
+    "group",    "prompt",      "max_tokens",  "tools",   "needs",    "tags",
+    "session",  "max_cost",    "max_latency", "value",   "strategy", "quality",
+    "priority", "last_resort", "tried",       "budgets", "now",      NULL,
 };
 enum { NOW_ARG = OPTION_ARGS + NOPTIONS, NPICK_ARGS };
 
@@ -173,7 +174,8 @@ const char py_pool_explain_doc[] = PyDoc_STR(
     "What pick() would see of every member, as dicts; nothing is reserved.");
 
 PyObject *
-py_pool_explain(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+py_pool_explain(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                PyObject *kwnames)
 {
     pool_object *self = (pool_object *)op;
     PyObject *a[NPICK_ARGS];
@@ -187,8 +189,8 @@ py_pool_explain(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject 
     if (q == NULL)
         return PyErr_NoMemory();
     PY_LOCK(self);
-    int n = lb_lease_explain(self->pool, &ask, q, max,
-                             now == LB_FOREVER ? py_now() : now);
+    int n =
+        lb_lease_explain(self->pool, &ask, q, max, now == LB_FOREVER ? py_now() : now);
     PY_UNLOCK(self);
     PyObject *list = PyList_New(0);
     for (int i = 0; list != NULL && i < n; i++) {
@@ -200,4 +202,3 @@ py_pool_explain(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject 
     PyMem_Free(q);
     return list;
 }
-

@@ -73,8 +73,9 @@ read_told_one(PyObject *o, lb_told *told)
     int unit;
     long long limit, remaining;
     double reset, window;
-    if (!PyArg_ParseTuple(o, "iLLdd;told must hold tuples (unit, limit, remaining, "
-                             "reset seconds, window seconds)",
+    if (!PyArg_ParseTuple(o,
+                          "iLLdd;told must hold tuples (unit, limit, remaining, "
+                          "reset seconds, window seconds)",
                           &unit, &limit, &remaining, &reset, &window))
         return -1;
     if (unit < 0 || unit >= LB_NUNITS) {
@@ -137,9 +138,9 @@ PyDoc_STRVAR(
 static PyObject *
 lease_settle(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    static const char *const names[] = {"outcome", "usage",       "ttft", "seconds",
-                                        "sent",    "metered",     "cost", "retry_after",
-                                        "told",    "now",         NULL};
+    static const char *const names[] = {"outcome", "usage",   "ttft", "seconds",
+                                        "sent",    "metered", "cost", "retry_after",
+                                        "told",    "now",     NULL};
     PyObject *a[10];
     lb_result r;
     lb_ns now;
@@ -231,11 +232,23 @@ enum field {
     OUTPUT_TOKENS,
     COST,
     HOLD,
+    SECONDS,
     WAIT,
+    RIVALS,
     PROBE,
     DESPERATE,
     DECISION,
 };
+
+/* Others that could have taken the call, or would after those. */
+static uint32_t
+rivals(const lb_decision *d)
+{
+    uint32_t n = d->refused[LB_ELIGIBLE] + d->refused[LB_NO_ORDER];
+    if (d->looked < d->members)
+        n += d->members - d->looked;
+    return n > 0 ? n - 1 : 0;
+}
 
 static PyObject *
 lease_get(PyObject *op, void *closure)
@@ -258,6 +271,10 @@ lease_get(PyObject *op, void *closure)
         return PyLong_FromLongLong(l->cost);
     case HOLD:
         return PyLong_FromLongLong(l->hold);
+    case SECONDS:
+        return PyFloat_FromDouble(l->seconds);
+    case RIVALS:
+        return PyLong_FromUnsignedLong(rivals(&l->decision));
     case WAIT:
         return py_wait(l->decision.wait);
     case PROBE:
@@ -288,6 +305,9 @@ static PyGetSetDef lease_getset[] = {
      (void *)OUTPUT_TOKENS},
     {"cost", lease_get, NULL, "Expected cost, nano-USD.", (void *)COST},
     {"hold", lease_get, NULL, "Held against budgets, nano-USD.", (void *)HOLD},
+    {"seconds", lease_get, NULL, "Expected duration, s.", (void *)SECONDS},
+    {"rivals", lease_get, NULL, "How many others could have taken the call.",
+     (void *)RIVALS},
     {"wait", lease_get, NULL,
      "Without a backend: seconds until one may fit; inf: never.", (void *)WAIT},
     {"probe", lease_get, NULL, "Tests a half-open breaker.", (void *)PROBE},

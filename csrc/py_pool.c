@@ -12,10 +12,9 @@ pool_tp_init(PyObject *op, PyObject *args, PyObject *kwargs)
     pool_object *self = (pool_object *)op;
     lb_pool_size size = {.limits = 0};
     unsigned long long seed = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "IIIII|IK:Pool", names,
-                                     &size.backends, &size.limits, &size.budgets,
-                                     &size.groups, &size.members, &size.sessions,
-                                     &seed))
+    if (!PyArg_ParseTupleAndKeywords(
+            args, kwargs, "IIIII|IK:Pool", names, &size.backends, &size.limits,
+            &size.budgets, &size.groups, &size.members, &size.sessions, &seed))
         return -1;
     if (self->pool != NULL) {
         PyErr_SetString(PyExc_TypeError, "a Pool is made once");
@@ -62,9 +61,9 @@ read_rules(PyObject *o, lb_breaker_rules *rules)
         return 0;
     double window, cooldown, cooldown_max, ramp;
     if (!PyArg_ParseTuple(o, "iifffidddd", &rules->in_a_row, &rules->min_calls,
-                          &rules->failure_rate, &rules->slow_rate,
-                          &rules->probe_share, &rules->probes_to_close, &window,
-                          &cooldown, &cooldown_max, &ramp))
+                          &rules->failure_rate, &rules->slow_rate, &rules->probe_share,
+                          &rules->probes_to_close, &window, &cooldown, &cooldown_max,
+                          &ramp))
         return -1;
     rules->window = (lb_ns)(window * 1e9);
     rules->cooldown = (lb_ns)(cooldown * 1e9);
@@ -73,11 +72,9 @@ read_rules(PyObject *o, lb_breaker_rules *rules)
     return 0;
 }
 
-static char *const term_names[] = {"price",      "id",        "tags",
-                                   "can",        "context",   "max_output",
-                                   "max_calls",  "weight",    "order",
-                                   "quality",    "family",    "cache_life",
-                                   "breaker",    NULL};
+static char *const term_names[] = {
+    "price",  "id",    "tags",    "can",    "context",    "max_output", "max_calls",
+    "weight", "order", "quality", "family", "cache_life", "breaker",    NULL};
 
 /* The keyword arguments of add_backend: terms, a price row and breaker rules. */
 static int
@@ -188,9 +185,8 @@ pool_set_weight(PyObject *op, PyObject *args)
     return none_or_raise(st, "set_weight: weight must be 0 to 1e6");
 }
 
-PyDoc_STRVAR(pool_set_price_doc,
-             "set_price($self, backend, price)\n--\n\n"
-             "Change a backend's PriceRow from the next call on.");
+PyDoc_STRVAR(pool_set_price_doc, "set_price($self, backend, price)\n--\n\n"
+                                 "Change a backend's PriceRow from the next call on.");
 
 static PyObject *
 pool_set_price(PyObject *op, PyObject *args)
@@ -220,7 +216,7 @@ PyDoc_STRVAR(pool_add_limit_doc,
 static PyObject *
 pool_add_limit(PyObject *op, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"backend", "unit",   "charge", "limit",
+    static char *names[] = {"backend", "unit",  "charge", "limit",
                             "window",  "burst", NULL};
     pool_object *self = (pool_object *)op;
     unsigned int backend;
@@ -341,10 +337,10 @@ pool_charge(PyObject *op, PyObject *args)
     if (!PyArg_ParseTuple(args, "sII:charge", &scope, &index, &budget))
         return NULL;
     PY_LOCK(self);
-    enum lb_status st =
-        scope[0] == 'a'   ? lb_pool_charge_all(self->pool, budget)
-        : scope[0] == 'g' ? lb_pool_charge_group(self->pool, index, budget)
-                          : lb_pool_charge_backend(self->pool, index, budget);
+    enum lb_status st = scope[0] == 'a' ? lb_pool_charge_all(self->pool, budget)
+                        : scope[0] == 'g'
+                            ? lb_pool_charge_group(self->pool, index, budget)
+                            : lb_pool_charge_backend(self->pool, index, budget);
     PY_UNLOCK(self);
     return none_or_raise(st, "charge: no such budget, group or backend");
 }
@@ -396,7 +392,8 @@ pool_add_group(PyObject *op, PyObject *args, PyObject *kwargs)
     if (members == NULL)
         return NULL;
     PY_LOCK(self);
-    int i = lb_pool_add_group(self->pool, (enum lb_strategy)strategy, value, members, n);
+    int i =
+        lb_pool_add_group(self->pool, (enum lb_strategy)strategy, value, members, n);
     PY_UNLOCK(self);
     PyMem_Free(members);
     return index_or_raise(i, "add_group: unknown strategy or backend");

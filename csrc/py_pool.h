@@ -2,8 +2,9 @@
 #ifndef PY_POOL_H
 #define PY_POOL_H
 
-#include "lb_lease.h"
 #include "py_module.h"
+
+#include "lb_lease.h"
 
 typedef struct pool_object {
     PyObject_HEAD

@@ -2,8 +2,9 @@
 #ifndef PY_PRICE_H
 #define PY_PRICE_H
 
-#include "lb_price.h"
 #include "py_module.h"
+
+#include "lb_price.h"
 
 typedef struct price_object {
     PyObject_HEAD

@@ -2,8 +2,8 @@
 #include "py_pool.h"
 
 static const char *const outcomes[] = {
-    "done",  "slow",    "failed",   "broken",   "timed_out", "rate_limited",
-    "quota", "auth",    "missing",  "rejected", "cancelled",
+    "done",  "slow", "failed",  "broken",   "timed_out", "rate_limited",
+    "quota", "auth", "missing", "rejected", "cancelled",
 };
 static const char *const units[] = {"requests", "tokens", "input_tokens",
                                     "output_tokens"};
@@ -61,21 +61,19 @@ py_add_names(PyObject *mod)
 PyObject *
 py_quote(const lb_quote *q)
 {
-    PyObject *cost = q->cost == LB_UNKNOWN
-                         ? Py_NewRef(Py_None)
-                         : PyFloat_FromDouble((double)q->cost * 1e-9);
+    PyObject *cost = q->cost == LB_UNKNOWN ? Py_NewRef(Py_None)
+                                           : PyFloat_FromDouble((double)q->cost * 1e-9);
     PyObject *wait = py_wait(q->wait);
     if (cost == NULL || wait == NULL) {
         Py_XDECREF(cost);
         Py_XDECREF(wait);
         return NULL;
     }
-    return Py_BuildValue("{s:i,s:s,s:N,s:d,s:d,s:i,s:L,s:N,s:O}", "backend",
-                         (int)q->backend, "reason", lb_reason_name(q->reason), "cost",
-                         cost, "seconds", q->seconds, "used", (double)q->used,
-                         "in_flight", (int)q->calls, "input_tokens",
-                         (long long)q->input, "wait", wait, "bound",
-                         q->bound ? Py_True : Py_False);
+    return Py_BuildValue(
+        "{s:i,s:s,s:N,s:d,s:d,s:i,s:L,s:N,s:O}", "backend", (int)q->backend, "reason",
+        lb_reason_name(q->reason), "cost", cost, "seconds", q->seconds, "used",
+        (double)q->used, "in_flight", (int)q->calls, "input_tokens",
+        (long long)q->input, "wait", wait, "bound", q->bound ? Py_True : Py_False);
 }
 
 static PyObject *
@@ -113,12 +111,11 @@ py_decision(const lb_decision *d)
         Py_XDECREF(wait);
         return NULL;
     }
-    return Py_BuildValue("{s:s,s:I,s:i,s:N,s:O,s:O,s:N,s:N}", "strategy",
-                         lb_strategy_name(d->strategy), "members",
-                         (unsigned)d->members, "looked", (int)d->looked, "wait", wait,
-                         "probe", d->probe ? Py_True : Py_False, "desperate",
-                         d->desperate ? Py_True : Py_False, "refused", refused,
-                         "candidates", lines);
+    return Py_BuildValue(
+        "{s:s,s:I,s:i,s:N,s:O,s:O,s:N,s:N}", "strategy", lb_strategy_name(d->strategy),
+        "members", (unsigned)d->members, "looked", (int)d->looked, "wait", wait,
+        "probe", d->probe ? Py_True : Py_False, "desperate",
+        d->desperate ? Py_True : Py_False, "refused", refused, "candidates", lines);
 }
 
 /* (index[, now]) of a read-out; -1 and raise when outside [0, n). */
@@ -151,28 +148,26 @@ breaker_view(const lb_pool *p, uint32_t i, lb_ns now)
     const char *order = b->order == LB_FORCED_OPEN     ? "open"
                         : b->order == LB_FORCED_CLOSED ? "closed"
                                                        : "auto";
-    return Py_BuildValue("{s:s,s:s,s:s,s:i,s:i,s:i,s:i,s:d,s:I}", "state",
-                         states[state], "order", order, "reason",
-                         b->total_trips > 0 ? outcomes[b->reason] : "", "trips",
-                         (int)b->total_trips, "calls", (int)calls, "failed",
-                         (int)failed, "consecutive", (int)b->consecutive, "seconds_left",
-                         state == LB_OPEN || state == LB_RAMP ? left : 0.0,
-                         "generation", (unsigned)b->generation);
+    return Py_BuildValue(
+        "{s:s,s:s,s:s,s:i,s:i,s:i,s:i,s:d,s:I}", "state", states[state], "order", order,
+        "reason", b->total_trips > 0 ? outcomes[b->reason] : "", "trips",
+        (int)b->total_trips, "calls", (int)calls, "failed", (int)failed, "consecutive",
+        (int)b->consecutive, "seconds_left",
+        state == LB_OPEN || state == LB_RAMP ? left : 0.0, "generation",
+        (unsigned)b->generation);
 }
 
 static PyObject *
 limit_view(const lb_pool *p, uint32_t i, lb_ns now)
 {
     const lb_limit *l = lb_pool_limit(p, i);
-    return Py_BuildValue("{s:I,s:s,s:s,s:L,s:d,s:L,s:L,s:d,s:O,s:L}", "index",
-                         (unsigned)i, "unit", units[l->unit], "charge",
-                         charges[l->charge], "limit", (long long)l->rate.limit,
-                         "window", (double)l->rate.window / 1e9, "burst",
-                         (long long)l->rate.burst, "free",
-                         (long long)lb_rate_free(&l->rate, now), "used",
-                         lb_rate_used(&l->rate, now), "learned",
-                         l->learned ? Py_True : Py_False, "charged",
-                         (long long)l->rate.charged);
+    return Py_BuildValue(
+        "{s:I,s:s,s:s,s:L,s:d,s:L,s:L,s:d,s:O,s:L}", "index", (unsigned)i, "unit",
+        units[l->unit], "charge", charges[l->charge], "limit", (long long)l->rate.limit,
+        "window", (double)l->rate.window / 1e9, "burst", (long long)l->rate.burst,
+        "free", (long long)lb_rate_free(&l->rate, now), "used",
+        lb_rate_used(&l->rate, now), "learned", l->learned ? Py_True : Py_False,
+        "charged", (long long)l->rate.charged);
 }
 
 static PyObject *
@@ -236,9 +231,9 @@ py_pool_backend(PyObject *op, PyObject *args)
     double pause = b->not_before > now ? (double)(b->not_before - now) / 1e9 : 0;
     return Py_BuildValue(
         "{s:d,s:i,s:L,s:d,s:d,s:d,s:L,s:L,s:N,s:N,s:N,s:N,s:N}", "weight",
-        (double)b->terms.weight, "in_flight", (int)b->latency.calls,
-        "tokens_in_flight", (long long)b->latency.tokens, "ratio", (double)b->ratio,
-        "fail", (double)b->fail, "paused", pause, "calls", (long long)t->calls, "cost",
+        (double)b->terms.weight, "in_flight", (int)b->latency.calls, "tokens_in_flight",
+        (long long)b->latency.tokens, "ratio", (double)b->ratio, "fail",
+        (double)b->fail, "paused", pause, "calls", (long long)t->calls, "cost",
         (long long)t->cost, "breaker", breaker_view(p, i, now), "limits",
         limits_view(p, b, now), "latency", latency_view(p, i), "outcomes",
         counts_view(outcome_name, t->outcome, LB_NOUTCOMES), "tokens",
@@ -281,13 +276,12 @@ py_pool_budget(PyObject *op, PyObject *args)
     lb_budget copy = *b;
     PY_UNLOCK(self);
     int64_t left = lb_max(copy.cap - copy.spent - copy.reserved, 0);
-    return Py_BuildValue("{s:L,s:L,s:L,s:L,s:L,s:I,s:O,s:d}", "cap",
-                         (long long)copy.cap, "spent", (long long)copy.spent,
-                         "reserved", (long long)copy.reserved, "free", (long long)left,
-                         "lifetime", (long long)copy.lifetime, "rolls",
-                         (unsigned)copy.rolls, "hard", copy.hard ? Py_True : Py_False,
-                         "ends_in",
-                         copy.kind == LB_TOTAL ? 0.0 : (double)(copy.ends - now) / 1e9);
+    return Py_BuildValue(
+        "{s:L,s:L,s:L,s:L,s:L,s:I,s:O,s:d}", "cap", (long long)copy.cap, "spent",
+        (long long)copy.spent, "reserved", (long long)copy.reserved, "free",
+        (long long)left, "lifetime", (long long)copy.lifetime, "rolls",
+        (unsigned)copy.rolls, "hard", copy.hard ? Py_True : Py_False, "ends_in",
+        copy.kind == LB_TOTAL ? 0.0 : (double)(copy.ends - now) / 1e9);
 }
 
 const char py_pool_output_doc[] =
@@ -324,11 +318,10 @@ PyObject *
 py_pool_usage(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     const lb_pool *p = ((pool_object *)op)->pool;
-    return Py_BuildValue("{s:K,s:I,s:I,s:I,s:I,s:n,s:L}", "bytes",
-                         (unsigned long long)p->bytes, "backends",
-                         (unsigned)p->used.backends, "limits", (unsigned)p->used.limits,
-                         "budgets", (unsigned)p->used.budgets, "groups",
-                         (unsigned)p->used.groups, "bytes_per_backend",
-                         (Py_ssize_t)(sizeof(lb_backend) + sizeof(lb_record)),
-                         "in_flight", (long long)p->calls);
+    return Py_BuildValue(
+        "{s:K,s:I,s:I,s:I,s:I,s:n,s:L}", "bytes", (unsigned long long)p->bytes,
+        "backends", (unsigned)p->used.backends, "limits", (unsigned)p->used.limits,
+        "budgets", (unsigned)p->used.budgets, "groups", (unsigned)p->used.groups,
+        "bytes_per_backend", (Py_ssize_t)(sizeof(lb_backend) + sizeof(lb_record)),
+        "in_flight", (long long)p->calls);
 }

@@ -1,0 +1,98 @@
+"""llmbalance: client-side load balancing for LLM APIs.
+
+    from llmbalance import Backend, Router
+
+    router = Router([Backend("openai/gpt-4o", groups=["frontier"]), ...])
+    reply = await router.chat("frontier", [{"role": "user", "content": "..."}])
+
+Names are loaded when they are first used: importing the package is cheap.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._config import Backend as Backend
+    from ._config import Breaker as Breaker
+    from ._config import Budget as Budget
+    from ._config import Limit as Limit
+    from ._config import Limits as Limits
+    from ._config import Timeouts as Timeouts
+    from ._cost import Cost as Cost
+    from ._errors import AuthenticationError as AuthenticationError
+    from ._errors import BadRequestError as BadRequestError
+    from ._errors import BudgetExceededError as BudgetExceededError
+    from ._errors import ConfigError as ConfigError
+    from ._errors import ConnectError as ConnectError
+    from ._errors import ConnectionLostError as ConnectionLostError
+    from ._errors import ContentFilterError as ContentFilterError
+    from ._errors import ContextLengthError as ContextLengthError
+    from ._errors import CostLimitError as CostLimitError
+    from ._errors import InvalidRequestError as InvalidRequestError
+    from ._errors import LeaseError as LeaseError
+    from ._errors import LLMBalanceError as LLMBalanceError
+    from ._errors import ModelNotFoundError as ModelNotFoundError
+    from ._errors import NoBackendError as NoBackendError
+    from ._errors import OverloadedError as OverloadedError
+    from ._errors import PermissionDeniedError as PermissionDeniedError
+    from ._errors import ProtocolError as ProtocolError
+    from ._errors import ProviderError as ProviderError
+    from ._errors import QuotaExceededError as QuotaExceededError
+    from ._errors import RateLimitedError as RateLimitedError
+    from ._errors import RateLimitError as RateLimitError
+    from ._errors import RequestTimeoutError as RequestTimeoutError
+    from ._errors import ServerError as ServerError
+    from ._errors import StreamInterruptedError as StreamInterruptedError
+    from ._errors import TLSError as TLSError
+    from ._errors import TransportError as TransportError
+    from ._errors import UnknownModelError as UnknownModelError
+    from ._price import Deal as Deal
+    from ._price import Price as Price
+    from ._prices import PriceTable as PriceTable
+    from ._router import Router as Router
+    from ._tokens import estimate_tokens as estimate_tokens
+    from ._types import ChatChunk as ChatChunk
+    from ._types import ChatReply as ChatReply
+    from ._types import EmbeddingReply as EmbeddingReply
+    from ._types import Usage as Usage
+    from .providers import Dialect as Dialect
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "_config": ("Backend", "Breaker", "Budget", "Limit", "Limits", "Timeouts"),
+    "_cost": ("Cost",),
+    "_errors": (
+        *("AuthenticationError", "BadRequestError", "BudgetExceededError"),
+        *("ConfigError", "ConnectError", "ConnectionLostError", "ContentFilterError"),
+        *("ContextLengthError", "CostLimitError", "InvalidRequestError", "LeaseError"),
+        *("LLMBalanceError", "ModelNotFoundError", "NoBackendError"),
+        *("OverloadedError", "PermissionDeniedError", "ProtocolError"),
+        *("ProviderError", "QuotaExceededError", "RateLimitedError", "RateLimitError"),
+        *("RequestTimeoutError", "ServerError", "StreamInterruptedError", "TLSError"),
+        *("TransportError", "UnknownModelError"),
+    ),
+    "_price": ("Deal", "Price"),
+    "_prices": ("PriceTable",),
+    "_router": ("Router",),
+    "_tokens": ("estimate_tokens",),
+    "_types": ("ChatChunk", "ChatReply", "EmbeddingReply", "Usage"),
+    "providers": ("Dialect",),
+}
+__all__ = sorted(name for names in _HOME.values() for name in names)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    for module, names in _HOME.items():
+        if name in names:
+            value = getattr(import_module(f".{module}", __name__), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

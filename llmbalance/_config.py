@@ -1,0 +1,357 @@
+"""What the user writes down: backends, their limits, budgets, time-outs, breakers.
+
+All are frozen values that check themselves: a wrong one raises ConfigError naming the
+field, the value and the remedy, before anything is started.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from ._core import CHARGES, STRATEGIES
+from ._errors import ConfigError
+from ._price import Price
+
+_PERIODS = {
+    "second": 1.0,
+    "minute": 60.0,
+    "hour": 3600.0,
+    "day": 86400.0,
+    "week": 604800.0,
+    "month": 2592000.0,
+}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d)")
+_UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def seconds_of(field: str, period: float | str) -> float:
+    """Return a period in seconds: a number, "minute", "day", ... or "10s", "5m"."""
+    if isinstance(period, str):
+        match = _DURATION.fullmatch(period.strip())
+        known = _PERIODS.get(period)
+        value = known if known else float(match[1]) * _UNITS[match[2]] if match else 0.0
+    else:
+        value = float(period)
+    if not 0 < value < 9e9:
+        raise ConfigError(
+            field, period, 'give seconds > 0, "minute", "day", "month" or "10s"'
+        )
+    return value
+
+
+def one_of(field: str, value: object, known: Iterable[str]) -> None:
+    """Refuse a word that is not among ``known``, naming the nearest one."""
+    names = list(known)
+    if value not in names:
+        near = difflib.get_close_matches(str(value), names, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ConfigError(field, value, f"{hint}use one of {', '.join(names)}")
+
+
+def positive(field: str, value: float | None, *, zero: bool = False) -> None:
+    """Refuse what is no finite number > 0 (>= 0 with ``zero``); None is fine."""
+    if value is None:
+        return
+    good = isinstance(value, int | float) and not isinstance(value, bool)
+    if not good or not math.isfinite(value) or value < 0 or (value == 0 and not zero):
+        raise ConfigError(field, value, f"give a number {'>=' if zero else '>'} 0")
+
+
+class Limit(Struct, frozen=True):
+    """One rate limit: ``amount`` of ``what`` per ``per``, ``burst`` of it at once.
+
+    ``what``: requests, tokens, input_tokens or output_tokens; ``per``: seconds or
+    "minute", "10s", ...; ``burst`` None: the whole amount.
+    """
+
+    what: str
+    amount: int
+    per: float | str = "minute"
+    burst: int | None = None
+
+    def __post_init__(self) -> None:
+        one_of("what", self.what, WHAT)
+        positive("amount", self.amount)
+        positive("burst", self.burst)
+        seconds_of("per", self.per)
+
+
+WHAT = ("requests", "tokens", "input_tokens", "output_tokens")
+_SHORT = {
+    "rps": ("requests", "second"),
+    "rpm": ("requests", "minute"),
+    "rph": ("requests", "hour"),
+    "rpd": ("requests", "day"),
+    "tpm": ("tokens", "minute"),
+    "tph": ("tokens", "hour"),
+    "tpd": ("tokens", "day"),
+    "itpm": ("input_tokens", "minute"),
+    "otpm": ("output_tokens", "minute"),
+}
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """The rate limits of one account, as its provider states them.
+
+    rps, rpm, rph, rpd: requests; tpm, tph, tpd: tokens in and out; itpm, otpm: tokens
+    in, tokens out; all > 0. ``concurrency``: calls in flight. ``more``: any other
+    Limit, at most 8 in all. ``burst_seconds``: how many seconds' worth of a limit may
+    go at once (default: the whole window; Azure checks requests over 1 to 10 s).
+    ``charge``: how the provider counts tokens at admission: "actual", "chars4" or
+    "max" (default: the provider's habit). ``shared``: backends that name the same
+    word are under the same limits (two keys of one organisation).
+    """
+
+    rps: int | None = None
+    rpm: int | None = None
+    rph: int | None = None
+    rpd: int | None = None
+    tpm: int | None = None
+    tph: int | None = None
+    tpd: int | None = None
+    itpm: int | None = None
+    otpm: int | None = None
+    concurrency: int | None = None
+    more: tuple[Limit, ...] = ()
+    burst_seconds: float | None = None
+    charge: str | None = None
+    shared: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in (*_SHORT, "concurrency", "burst_seconds"):
+            positive(name, getattr(self, name))
+        if self.charge is not None:
+            one_of("charge", self.charge, CHARGES)
+        if len(self.all()) > 8:
+            raise ConfigError("limits", len(self.all()), "at most 8 for one backend")
+
+    def all(self) -> list[Limit]:
+        """Return every rate limit in its long form."""
+        return [
+            Limit(what, amount, per, self._burst(amount, per))
+            for name, (what, per) in _SHORT.items()
+            if (amount := getattr(self, name)) is not None
+        ] + list(self.more)
+
+    def _burst(self, amount: int, per: str) -> int | None:
+        if self.burst_seconds is None or self.burst_seconds >= _PERIODS[per]:
+            return None
+        return max(1, int(amount * self.burst_seconds / _PERIODS[per]))
+
+
+class Timeouts(Struct, frozen=True, kw_only=True):
+    """Time-outs of one attempt, in seconds; None means none.
+
+    ``connect``: name, connection, handshake; ``first_byte``: until the status line;
+    ``first_token``: until the first content of a stream; ``idle``: between bytes;
+    ``total``: the whole attempt. While another backend could take over, an attempt
+    moreover gets at most half of what is left of the call's own time-out.
+    """
+
+    connect: float | None = 5.0
+    first_byte: float | None = None
+    first_token: float | None = None
+    idle: float | None = 120.0
+    total: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            positive(name, getattr(self, name))
+
+
+class Breaker(Struct, frozen=True, kw_only=True):
+    """When to stop calling a backend that fails, and how to come back.
+
+    It opens after ``in_a_row`` failures in a row, or when ``failure_rate`` of at least
+    ``min_calls`` calls within ``window`` seconds failed, or ``slow_rate`` of at least
+    twice as many were far too slow. Open for ``cooldown`` seconds, doubling to
+    ``cooldown_max``; then ``probe_share`` of the calls are let through until ``probes``
+    of them succeeded; then its share grows from a tenth to all within ``ramp`` seconds.
+    """
+
+    in_a_row: int = 5
+    min_calls: int = 10
+    failure_rate: float = 0.5
+    slow_rate: float = 0.8
+    probe_share: float = 0.1
+    probes: int = 3
+    window: float = 30.0
+    cooldown: float = 5.0
+    cooldown_max: float = 300.0
+    ramp: float = 30.0
+
+    def __post_init__(self) -> None:
+        positive("in_a_row", self.in_a_row, zero=True)
+        for name in ("min_calls", "probes", "window", "cooldown", "ramp"):
+            positive(name, getattr(self, name))
+        for name in ("failure_rate", "slow_rate", "probe_share"):
+            value = getattr(self, name)
+            if not 0 < value <= 1:
+                raise ConfigError(name, value, "give a share above 0, at most 1")
+        if self.cooldown_max < self.cooldown:
+            raise ConfigError("cooldown_max", self.cooldown_max, "at least `cooldown`")
+
+    def rules(self) -> tuple[float, ...]:
+        """Return the figures in the order the core takes them."""
+        return tuple(getattr(self, name) for name in self.__struct_fields__)
+
+
+class _Model(Struct, frozen=True):
+    model: str
+
+
+class Backend(_Model, frozen=True, kw_only=True):
+    """One place that answers: a model at a provider under one account.
+
+    ``model``: "provider/model", e.g. "openai/gpt-4o". ``name``: how it is called here
+    (default: the model), unique. ``groups``: the logical models it serves; it can
+    always be asked for under its name and its model too. ``api_key``: "env:NAME", the
+    key, or a function that returns it (default: the provider's usual variable).
+    ``base_url``: where (default: the provider's address). ``weight`` >= 0: relative
+    share, 0 takes no calls. ``order``: lower ones are used up first (prepaid capacity).
+    ``quality`` 0..255: higher is better. ``price``: overrides the price table.
+    ``context``, ``max_output``: tokens, override the table. ``can``: the abilities it
+    has (default: the table's, else all of ABILITIES). ``tags``: labels calls may ask
+    for. ``options``: settings of the dialect (api_version, region, ...). ``dialect``:
+    a Dialect subclass for a provider of your own. ``proxy``, ``verify``: see Origin.
+    """
+
+    name: str = ""
+    groups: tuple[str, ...] | list[str] = ()
+    api_key: str | Callable[[], str] | None = None
+    base_url: str | None = None
+    limits: Limits | None = None
+    price: Price | None = None
+    weight: float = 1.0
+    order: int = 0
+    quality: int = 0
+    context: int | None = None
+    max_output: int | None = None
+    can: tuple[str, ...] | list[str] | None = None
+    tags: tuple[str, ...] | list[str] = ()
+    service_tier: str | None = None
+    region: str | None = None
+    timeouts: Timeouts | None = None
+    breaker: Breaker | None = None
+    cache_life: float | None = None
+    options: Mapping[str, Any] = {}
+    dialect: Any = None
+    proxy: str | None = None
+    verify: bool | str = True
+    http_version: str = "auto"
+    unix_socket: str | None = None
+
+    def __post_init__(self) -> None:
+        provider, slash, model = self.model.partition("/")
+        if not (provider and slash and model):
+            raise ConfigError(
+                "model", self.model, 'write "provider/model", e.g. "openai/gpt-4o"'
+            )
+        positive("weight", self.weight, zero=True)
+        positive("context", self.context)
+        positive("max_output", self.max_output)
+        positive("cache_life", self.cache_life, zero=True)
+        for name in ("order", "quality"):
+            value = getattr(self, name)
+            if not 0 <= value <= 255:
+                raise ConfigError(name, value, "give a whole number 0 to 255")
+        for name in ("groups", "tags"):
+            if isinstance(getattr(self, name), str):
+                raise ConfigError(name, getattr(self, name), "give a list of names")
+        for ability in self.can or ():
+            one_of("can", ability, ABILITIES)
+
+    @property
+    def provider(self) -> str:
+        """The part of ``model`` before the first slash."""
+        return self.model.partition("/")[0]
+
+    @property
+    def label(self) -> str:
+        """The name it goes by: ``name``, or the model."""
+        return self.name or self.model
+
+    def key(self, variables: Iterable[str], needed: bool) -> Any:
+        """Return the key itself; ConfigError says which variable to set."""
+        if callable(self.api_key):
+            return self.api_key
+        if self.api_key is not None and self.api_key.startswith("env:"):
+            variables, needed = (self.api_key[4:],), True
+        elif self.api_key is not None:
+            return self.api_key
+        names = tuple(variables)
+        for name in names:
+            if os.environ.get(name):
+                return os.environ[name]
+        if needed and names:
+            raise ConfigError(
+                "api_key",
+                None,
+                f"backend {self.label!r}: set the environment variable {names[0]}, "
+                'or pass api_key="env:NAME" or the key itself',
+                backend=self.label,
+            )
+        return None
+
+    def __repr__(self) -> str:
+        shown = [repr(self.model)]
+        for name in self.__struct_fields__[1:]:
+            value = getattr(self, name)
+            if name == "api_key" and value is not None:
+                named = isinstance(value, str) and value.startswith("env:")
+                shown.append(f"api_key={value!r}" if named else "api_key=(hidden)")
+            elif name == "options" and value:
+                shown.append(f"options=({', '.join(value)})")
+            elif value not in (None, (), [], "", {}):
+                shown.append(f"{name}={value!r}")
+        return f"Backend({', '.join(shown)})"
+
+
+# What a call may need of a backend; the bit of each is its place in this list.
+ABILITIES = ("tools", "vision", "json", "audio", "files", "reasoning", "embeddings")
+
+
+class Budget(Struct, frozen=True, kw_only=True):
+    """Money that may be spent in a window.
+
+    ``usd`` >= 0 per ``per`` ("hour", "day", "week", "month", seconds, or "total"), in
+    calendar windows of ``timezone``, or with ``rolling`` over the last ``per``.
+    Without ``backend``, ``group`` or ``tag`` it holds for every call. ``hard``
+    budgets refuse calls, soft ones only tell: ``on_alert(budget, share)`` is called
+    once a window as spending passes each share in ``alert_at``.
+    """
+
+    usd: float
+    per: float | str = "day"
+    rolling: bool = False
+    backend: str | None = None
+    group: str | None = None
+    tag: str | None = None
+    hard: bool = True
+    timezone: str = "UTC"
+    alert_at: tuple[float, ...] = (0.5, 0.8, 1.0)
+    on_alert: Callable[[Budget, float], None] | None = None
+
+    def __post_init__(self) -> None:
+        positive("usd", self.usd, zero=True)
+        if self.usd > 9e9:
+            raise ConfigError("usd", self.usd, "at most 9e9 USD")
+        if self.per != "total":
+            seconds_of("per", self.per)
+        if sum(x is not None for x in (self.backend, self.group, self.tag)) > 1:
+            raise ConfigError(
+                "backend", self.backend, "give one of backend, group and tag"
+            )
+
+
+def check_strategy(field: str, strategy: str) -> int:
+    """Return the index of a strategy; ConfigError names the known ones."""
+    one_of(field, strategy, STRATEGIES)
+    return STRATEGIES.index(strategy)

@@ -1,0 +1,422 @@
+"""From what the user wrote down to what the core works on.
+
+    Backend, Budget, fallbacks  --Fleet-->  Pool (indices)  +  Target (how to call)
+
+The pool knows numbers only. A Fleet gives every name its number once, at
+construction, and checks everything that can be checked before the first call.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from ._config import (
+    ABILITIES,
+    Backend,
+    Breaker,
+    Budget,
+    Timeouts,
+    check_strategy,
+    one_of,
+    seconds_of,
+)
+from ._core import CHARGES, UNITS, Origin, Pool, PriceRow
+from ._errors import ConfigError, UnknownModelError
+from ._price import Price
+from ._prices import ModelInfo, PriceTable
+from ._tokens import family_of
+from ._transport import environment_settings
+from .providers import PROVIDERS, Dialect, dialect
+
+_log = logging.getLogger("llmbalance")
+
+# How providers charge a token limit when a request arrives.
+_CHARGE = {"openai": "chars4", "azure": "max", "bedrock": "max"}
+# How long providers keep a prompt cache after its last use, in seconds.
+_CACHE_LIFE = {"anthropic": 300.0, "bedrock": 300.0, "openai": 300.0, "azure": 300.0}
+_ROOM = 4  # limits a backend may learn from headers, beside the configured ones
+
+
+class Target:
+    """One backend, ready to be called."""
+
+    __slots__ = (
+        "backend",
+        "dialect",
+        "index",
+        "info",
+        "name",
+        "origin",
+        "rows",
+        "timeouts",
+    )
+
+    def __init__(self, backend: Backend, index: int, info: ModelInfo | None) -> None:
+        self.backend = backend
+        self.index = index
+        self.name = backend.label
+        self.info = info
+        self.dialect = make_dialect(backend)
+        self.timeouts = backend.timeouts
+        self.rows: dict[str, PriceRow] = {}  # price rows of other service tiers
+        self.origin = _origin(self.dialect, backend)
+
+    def __repr__(self) -> str:
+        return f"Target({self.name!r}, {self.origin!r})"
+
+
+def make_dialect(backend: Backend) -> Dialect:
+    """Bind a backend's dialect to its model, address and key."""
+    if backend.dialect is not None:
+        if not (isinstance(backend.dialect, type) and issubclass(backend.dialect, Dialect)):
+            raise ConfigError("dialect", backend.dialect, "give a subclass of Dialect")
+        cls = backend.dialect
+    else:
+        one_of("provider", backend.provider, PROVIDERS)
+        cls = dialect(backend.provider)
+    return cls(
+        model=backend.model.partition("/")[2],
+        base_url=backend.base_url,
+        api_key=backend.key(cls.key_env, cls.needs_key),
+        options=backend.options,
+    )
+
+
+def _origin(dialect: Dialect, backend: Backend) -> Origin:
+    """The pooled connections to a backend; its own settings win over the environment."""
+    settings: dict[str, Any] = dict(environment_settings(dialect.origin_url, os.environ))
+    if backend.proxy is not None:
+        settings["proxy"] = backend.proxy
+    return Origin(
+        dialect.origin_url,
+        headers=dialect.headers(),
+        http_version=backend.http_version,
+        verify=backend.verify,
+        unix_socket=backend.unix_socket,
+        **settings,
+    )
+
+
+class _Meter:
+    """A budget and its place in the pool."""
+
+    __slots__ = ("budget", "index", "rolls", "told")
+
+    def __init__(self, budget: Budget, index: int) -> None:
+        self.budget = budget
+        self.index = index
+        self.rolls = 0
+        self.told = 0  # alert shares already told in this window
+
+
+class Fleet:
+    """All backends of one router: names, numbers, the pool."""
+
+    def __init__(
+        self,
+        backends: Iterable[Backend],
+        *,
+        strategy: str = "composite",
+        value: float | None = None,
+        fallbacks: Mapping[str, Sequence[str]] | None = None,
+        budgets: Iterable[Budget] = (),
+        prices: PriceTable | None = None,
+        unknown_price: str | Price = "dearest",
+        timeouts: Timeouts | None = None,
+        breaker: Breaker | None = None,
+        sessions: int = 4096,
+        seed: int | None = None,
+    ) -> None:
+        self.backends = list(backends)
+        self.budgets = list(budgets)
+        self.prices = prices or PriceTable()
+        self.timeouts = timeouts or Timeouts()
+        self.breaker = breaker or Breaker()
+        self.strategy = check_strategy("strategy", strategy)
+        self.value = value
+        self._check_names()
+        self.tags = self._number_tags()
+        members = self._members()
+        self.groups = {name: i for i, name in enumerate(members)}
+        self.group_names = list(members)
+        self.pool = self._make_pool(members, sessions, seed)
+        self._rows = self._price_rows(unknown_price)
+        self.targets = [self._add(b, i) for i, b in enumerate(self.backends)]
+        self._add_limits()
+        for indices in members.values():
+            self.pool.add_group(indices, self.strategy, -1.0 if value is None else value)
+        self.tag_budgets: dict[str, list[int]] = {}
+        self.meters = [self._add_budget(b) for b in self.budgets]
+        self.fallbacks = self._check_fallbacks(fallbacks or {})
+        self.due = 0.0  # monotonic time of the next change of prices or windows
+        self.refresh()
+
+    # -- names ---------------------------------------------------------------
+
+    def _check_names(self) -> None:
+        if not self.backends:
+            raise ConfigError("backends", [], "give at least one Backend")
+        seen: set[str] = set()
+        for backend in self.backends:
+            if not isinstance(backend, Backend):
+                raise ConfigError("backends", backend, "give Backend objects")
+            if backend.label in seen:
+                raise ConfigError(
+                    "name",
+                    backend.label,
+                    "two backends have this name; give each its own name=...",
+                )
+            seen.add(backend.label)
+
+    def _number_tags(self) -> dict[str, int]:
+        names = sorted({tag for b in self.backends for tag in b.tags})
+        if len(names) > 64:
+            raise ConfigError("tags", len(names), "at most 64 different tags")
+        return {name: 1 << i for i, name in enumerate(names)}
+
+    def _members(self) -> dict[str, list[int]]:
+        """Return every name that can be asked for, with the backends behind it."""
+        members: dict[str, list[int]] = {}
+        for i, backend in enumerate(self.backends):
+            for name in dict.fromkeys((*backend.groups, backend.model, backend.label)):
+                members.setdefault(name, []).append(i)
+        return members
+
+    def group(self, name: str) -> int:
+        """Return the number of a group, model or backend name."""
+        index = self.groups.get(name)
+        if index is None:
+            known = ", ".join(sorted(self.groups))
+            raise UnknownModelError(
+                f"model = {name!r}: no group, model or backend has this name; "
+                f"known are {known}"
+            )
+        return index
+
+    def index(self, name: str) -> int:
+        """Return the number of a backend; ConfigError names the known ones."""
+        names = [backend.label for backend in self.backends]
+        one_of("backend", name, names)
+        return names.index(name)
+
+    def _check_fallbacks(
+        self, fallbacks: Mapping[str, Sequence[str]]
+    ) -> dict[int, list[int]]:
+        result: dict[int, list[int]] = {}
+        for name, others in fallbacks.items():
+            if isinstance(others, str):
+                raise ConfigError("fallbacks", others, f'write {{"{name}": [...]}}')
+            for each in (name, *others):
+                one_of("fallbacks", each, self.groups)
+            result[self.groups[name]] = [self.groups[other] for other in others]
+        return result
+
+    # -- pool ----------------------------------------------------------------
+
+    def _make_pool(
+        self, members: Mapping[str, Sequence[int]], sessions: int, seed: int | None
+    ) -> Pool:
+        if sessions & (sessions - 1):
+            raise ConfigError("sessions", sessions, "give a power of two, or 0")
+        own = sum(len(b.limits.all()) if b.limits else 0 for b in self.backends)
+        return Pool(
+            backends=len(self.backends),
+            limits=min(own + _ROOM * len(self.backends), 65535),
+            budgets=len(self.budgets),
+            groups=len(members),
+            members=sum(map(len, members.values())),
+            sessions=sessions,
+            seed=time.monotonic_ns() if seed is None else seed,
+        )
+
+    def _price_rows(self, unknown: str | Price) -> list[PriceRow]:
+        """Return a row for every backend; what is unknown follows the setting."""
+        now = time.time()
+        self._infos = [
+            self.prices.lookup(b.provider, b.model.partition("/")[2])
+            for b in self.backends
+        ]
+        rows = [self._row(i, now) for i in range(len(self.backends))]
+        missing = [b.label for b, row in zip(self.backends, rows, strict=True) if not row]
+        self.unpriced = frozenset(missing)
+        if not missing:
+            return [row for row in rows if row]
+        remedy = "give the backend price=Price(input, output) in USD per million tokens"
+        if unknown == "refuse":
+            raise ConfigError("price", None, f"unknown for {', '.join(missing)}; {remedy}")
+        if isinstance(unknown, Price):
+            stand_in = unknown.row(at=now)
+        else:
+            one_of("unknown_price", unknown, ("refuse", "dearest"))
+            known = [row for row in rows if row]
+            if not known:
+                raise ConfigError(
+                    "price", None, f"unknown for all backends; {remedy}"
+                )
+            stand_in = max(known, key=lambda row: row.cost(input=1000, output=1000) or 0)
+        _log.warning("price unknown for %s: counted as the dearest", ", ".join(missing))
+        return [row or stand_in for row in rows]
+
+    def _row(self, index: int, at: float, tier: str | None = None) -> PriceRow | None:
+        backend, info = self.backends[index], self._infos[index]
+        price = backend.price or (info.price if info else None)
+        if price is None:
+            return None
+        return price.row(
+            service_tier=tier or backend.service_tier, region=backend.region, at=at
+        )
+
+    def tier_row(self, target: Target, tier: str) -> PriceRow | None:
+        """Return the price row of another service tier than the backend's own."""
+        row = target.rows.get(tier)
+        if row is None:
+            row = self._row(target.index, time.time(), tier)
+            if row is not None:
+                target.rows[tier] = row
+        return row
+
+    def _add(self, backend: Backend, index: int) -> Target:
+        info = self._infos[index]
+        target = Target(backend, index, info)
+        abilities = backend.can
+        if abilities is None and info is not None and info.source != "set":
+            no = {"tools": not info.tools, "vision": not info.vision}
+            abilities = [a for a in ABILITIES if not no.get(a, False)]
+        elif abilities is None:
+            abilities = ABILITIES
+        life = backend.cache_life
+        if life is None:
+            life = _CACHE_LIFE.get(backend.provider, 0.0)
+        limits = backend.limits
+        self.pool.add_backend(
+            self._rows[index],
+            id=stable_hash(backend.label),
+            tags=sum(self.tags[tag] for tag in set(backend.tags)),
+            can=sum(1 << ABILITIES.index(a) for a in set(abilities)),
+            context=backend.context or (info and info.context) or 0,
+            max_output=backend.max_output or (info and info.max_output) or 0,
+            max_calls=(limits and limits.concurrency) or 0,
+            weight=float(backend.weight),
+            order=backend.order,
+            quality=backend.quality,
+            family=family_of(backend.model),
+            cache_life=life,
+            breaker=(backend.breaker or self.breaker).rules(),
+        )
+        return target
+
+    def _add_limits(self) -> None:
+        shared: dict[str, list[int]] = {}
+        for i, backend in enumerate(self.backends):
+            limits = backend.limits
+            if limits is None:
+                continue
+            if limits.shared is not None and limits.shared in shared:
+                for index in shared[limits.shared]:
+                    self.pool.share_limit(i, index)
+                continue
+            charge = limits.charge or _CHARGE.get(backend.provider, "actual")
+            made = [
+                self.pool.add_limit(
+                    i,
+                    UNITS.index(limit.what),
+                    CHARGES.index(charge),
+                    limit.amount,
+                    seconds_of("per", limit.per),
+                    limit.burst or 0,
+                )
+                for limit in limits.all()
+            ]
+            if limits.shared is not None:
+                shared[limits.shared] = made
+
+    # -- budgets and the calendar --------------------------------------------
+
+    def _add_budget(self, budget: Budget) -> _Meter:
+        cap = round(budget.usd * 1e9)
+        if budget.per == "total":
+            index = self.pool.add_budget(0, cap, budget.hard)
+        else:
+            period, ends_in = window(budget, time.time())
+            kind = 2 if budget.rolling else 1
+            index = self.pool.add_budget(kind, cap, budget.hard, period, ends_in)
+        if budget.backend is not None:
+            names = [b.label for b in self.backends]
+            one_of("backend", budget.backend, names)
+            self.pool.charge("backend", names.index(budget.backend), index)
+        elif budget.group is not None:
+            one_of("group", budget.group, self.groups)
+            self.pool.charge("group", self.groups[budget.group], index)
+        elif budget.tag is not None:
+            self.tag_budgets.setdefault(budget.tag, []).append(index)
+        else:
+            self.pool.charge("all", 0, index)
+        return _Meter(budget, index)
+
+    def refresh(self) -> None:
+        """Bring prices and calendar windows up to date; called when `due` has come."""
+        wall = time.time()
+        changes = [wall + 3600.0]
+        for i, backend in enumerate(self.backends):
+            info = self._infos[i]
+            price = backend.price or (info.price if info else None)
+            if price is None or not price.deals:
+                continue
+            row = self._row(i, wall)
+            if row is not None:
+                self.pool.set_price(i, row)
+            self.targets[i].rows.clear()
+            changes.append(price.next_change(wall) or changes[0])
+        for meter in self.meters:
+            budget = meter.budget
+            if budget.per != "total" and not budget.rolling:
+                period, ends_in = window(budget, wall)
+                self.pool.set_window(meter.index, period, ends_in)
+                changes.append(wall + ends_in)
+        self.due = time.monotonic() + max(min(changes) - wall, 0.0) + 0.001
+
+
+def window(budget: Budget, wall: float) -> tuple[float, float]:
+    """Return the length of the budget's next window and the seconds to its start.
+
+    Calendar words run from midnight, Monday or the first in the budget's time zone;
+    a number of seconds runs from the epoch.
+    """
+    period = seconds_of("per", budget.per)
+    if budget.rolling or budget.per not in ("hour", "day", "week", "month"):
+        return period, period - wall % period
+    try:
+        zone = ZoneInfo(budget.timezone)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ConfigError(
+            "timezone", budget.timezone, 'give a name such as "Europe/Berlin"'
+        ) from None
+    begin = _next_start(datetime.fromtimestamp(wall, zone), str(budget.per))
+    after = _next_start(begin, str(budget.per))
+    ends_in = begin.timestamp() - wall
+    return after.timestamp() - begin.timestamp(), max(ends_in, 0.001)
+
+
+def _next_start(now: datetime, per: str) -> datetime:
+    if per == "hour":
+        whole = now.replace(minute=0, second=0, microsecond=0)
+        return datetime.fromtimestamp(whole.timestamp() + 3600, now.tzinfo)
+    day = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    if per == "day":
+        return day + timedelta(days=1)
+    if per == "week":
+        return day + timedelta(days=7 - now.weekday())
+    return (day.replace(day=1) + timedelta(days=32)).replace(day=1)
+
+
+def stable_hash(*parts: str) -> int:
+    """Return 64 bits that are the same in every process; never 0."""
+    digest = hashlib.blake2b("\0".join(parts).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") or 1

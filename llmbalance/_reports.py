@@ -1,0 +1,207 @@
+"""What happened, as dicts that print as tables and show as HTML in a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._fleet import Fleet
+    from ._run import Run
+
+Rows = list[dict[str, Any]]
+
+
+class Report(dict[str, Any]):
+    """A dict with a table to look at; ``rows()`` are the table's lines as dicts."""
+
+    def __init__(
+        self, data: Mapping[str, Any], rows: Rows, columns: Mapping[str, str]
+    ) -> None:
+        super().__init__(data)
+        self._rows = rows
+        self._columns = columns  # key of a row -> format, see `show`
+
+    def rows(self) -> Rows:
+        """Return the lines of the table, for a DataFrame or a CSV writer."""
+        return [dict(row) for row in self._rows]
+
+    def to_pandas(self) -> Any:
+        """Return the table as a pandas DataFrame (needs the ``notebook`` extra)."""
+        import pandas
+
+        return pandas.DataFrame(self._rows)
+
+    def _cells(self) -> list[list[str]]:
+        return [[show(row[k], f) for k, f in self._columns.items()] for row in self._rows]
+
+    def __str__(self) -> str:
+        table = [list(self._columns), *self._cells()]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        return "\n".join(
+            "  ".join(
+                cell.ljust(width) if i == 0 else cell.rjust(width)
+                for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+            ).rstrip()
+            for line in table
+        )
+
+    def _repr_html_(self) -> str:
+        def line(tag: str, cells: Iterable[str]) -> str:
+            return "<tr>" + "".join(f"<{tag}>{escape(c)}</{tag}>" for c in cells) + "</tr>"
+
+        body = "".join(line("td", cells) for cells in self._cells())
+        return f"<table>{line('th', self._columns)}{body}</table>"
+
+
+def show(value: Any, form: str) -> str:
+    """Format a cell: "" as it is, "%" a share, "$" USD, "s" seconds, "n" a count."""
+    if value is None:
+        return "-"
+    if form == "%":
+        return f"{value:.1%}"
+    if form == "$":
+        return f"${value:,.4f}"
+    if form == "s":
+        return f"{value:.3f}s"
+    if form == "n":
+        return f"{value:,}"
+    return str(value)
+
+
+def stats_report(fleet: Fleet) -> Report:
+    """Requests, success rate, latency, cost, share and breaker of every backend.
+
+    A request is one attempt at one backend; calls that the caller left are not
+    counted as failures.
+    """
+    views = [(t.name, fleet.pool.backend(t.index)) for t in fleet.targets]
+    everything = sum(view["calls"] for _, view in views)
+    rows = [_stats_row(name, view, everything) for name, view in views]
+    total = {
+        "backend": "total",
+        "requests": everything,
+        "succeeded": sum(r["succeeded"] for r in rows),
+        "failed": sum(r["failed"] for r in rows),
+        "cancelled": sum(r["cancelled"] for r in rows),
+        "rate_limited": sum(r["rate_limited"] for r in rows),
+        "cost": sum(view["cost"] for _, view in views) / 1e9,
+        "in_flight": sum(r["in_flight"] for r in rows),
+    }
+    total["success_rate"] = _rate(total)
+    line = {**dict.fromkeys(rows[0]), **total, "share": 1.0 if everything else 0.0}
+    columns = {
+        "backend": "",
+        "breaker": "",
+        "requests": "n",
+        "success_rate": "%",
+        "mean": "s",
+        "p50": "s",
+        "p95": "s",
+        "rate_limited": "n",
+        "cost": "$",
+        "share": "%",
+    }
+    data = {"backends": {row["backend"]: row for row in rows}, "total": total}
+    return Report(data, [*rows, line], columns)
+
+
+def _stats_row(name: str, view: dict[str, Any], everything: int) -> dict[str, Any]:
+    outcomes, latency = view["outcomes"], view["latency"]
+    good = outcomes["done"] + outcomes["slow"]
+    row = {
+        "backend": name,
+        "breaker": view["breaker"]["state"],
+        "requests": view["calls"],
+        "succeeded": good,
+        "failed": view["calls"] - good - outcomes["cancelled"],
+        "cancelled": outcomes["cancelled"],
+        "rate_limited": outcomes["rate_limited"],
+        "mean": latency["mean"],
+        "p50": latency["p50"],
+        "p95": latency["p95"],
+        "p99": latency["p99"],
+        "ttft_p50": latency["ttft_p50"],
+        "ttft_p95": latency["ttft_p95"],
+        "cost": view["cost"] / 1e9,
+        "share": view["calls"] / everything if everything else 0.0,
+        "in_flight": view["in_flight"],
+        "weight": view["weight"],
+        "headroom": 1 - max((limit["used"] for limit in view["limits"]), default=0.0),
+        "outcomes": outcomes,
+        "tokens": view["tokens"],
+    }
+    row["success_rate"] = _rate(row)
+    return row
+
+
+def _rate(row: Mapping[str, Any]) -> float | None:
+    ended = row["succeeded"] + row["failed"]
+    return row["succeeded"] / ended if ended else None
+
+
+def cost_report(fleet: Fleet) -> Report:
+    """Requests, total and average cost (USD) and percentage of every backend."""
+    views = [(t.name, fleet.pool.backend(t.index)) for t in fleet.targets]
+    spent = sum(view["cost"] for _, view in views)
+    rows = [_cost_row(name, view["calls"], view["cost"], spent) for name, view in views]
+    total = _cost_row("total", sum(v["calls"] for _, v in views), spent, spent)
+    columns = {
+        "backend": "",
+        "requests": "n",
+        "total": "$",
+        "average": "$",
+        "percentage": "%",
+    }
+    data = {"backends": {row["backend"]: row for row in rows}, "total": total}
+    return Report(data, [*rows, total], columns)
+
+
+def _cost_row(name: str, requests: int, nano: int, spent: int) -> dict[str, Any]:
+    return {
+        "backend": name,
+        "requests": requests,
+        "total": nano / 1e9,
+        "total_nano_usd": nano,
+        "average": nano / 1e9 / requests if requests else 0.0,
+        "percentage": nano / spent if spent else 0.0,
+    }
+
+
+def explanation(run: Run) -> Report:
+    """How every backend of the call's chain stands for it, without reserving."""
+    fleet, o, call = run.fleet, run.options, run.call
+    rows: Rows = []
+    for group in run.chain:
+        for line in fleet.pool.explain(
+            group,
+            call.messages,
+            o.max_tokens,
+            call.params.get("tools"),
+            o.needs,
+            o.tags,
+            o.session,
+            o.max_cost,
+            o.max_latency,
+            o.value,
+            o.strategy,
+            o.quality,
+            o.priority,
+            False,
+            None,
+            o.budgets,
+        ):
+            name = fleet.targets[line["backend"]].name
+            rows.append({**line, "group": fleet.group_names[group], "backend": name})
+    columns = {
+        "backend": "",
+        "group": "",
+        "reason": "",
+        "cost": "$",
+        "seconds": "s",
+        "used": "%",
+        "in_flight": "n",
+        "input_tokens": "n",
+    }
+    return Report({"candidates": rows}, rows, columns)

@@ -1,0 +1,608 @@
+"""One call on its way down and back: decides everything, does no I/O.
+
+    run = Run(fleet, call, ...)
+    while True:
+        shot = run.aim()          the next attempt: lease, target, request, time-outs
+        ...send it...             or the seconds to wait before asking again
+        reply = run.land(shot, response)
+        if reply is not None: return reply
+
+``aim`` chooses through the pool and writes the request in the target's dialect;
+``land`` reads the answer, settles the lease and says whether to go on. Both raise the
+error the caller gets when nothing is left to try. The async and the blocking router
+and streams drive the same Run, so there is one policy.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from msgspec import Struct
+
+from ._config import Timeouts
+from ._core import OUTCOMES, REASONS, UNITS, Lease, measure
+from ._errors import (
+    BudgetExceededError,
+    CostLimitError,
+    InvalidRequestError,
+    LLMBalanceError,
+    NoBackendError,
+    ProviderError,
+    RateLimitedError,
+    RequestTimeoutError,
+)
+from ._price import standard_tier
+from ._types import Call, ChatReply, EmbeddingReply, Failure, LimitReading, Request, Usage
+from .providers import KINDS, TRANSPORT_KINDS, exception_of
+
+if TYPE_CHECKING:
+    from ._fleet import Fleet, Target
+
+OUTCOME = {name: i for i, name in enumerate(OUTCOMES)}
+# Words of the error table that the breaker knows under another name.
+OUTCOME |= {
+    "timeout": OUTCOME["timed_out"],
+    "incapable": OUTCOME["rejected"],
+    "broken_stream": OUTCOME["broken"],
+}
+_DONE = OUTCOME["done"]
+_CANCELLED = OUTCOME["cancelled"]
+_UNIT = {name: i for i, name in enumerate(UNITS)}
+_MOST_ATTEMPTS = 16  # of one call, over all backends and rounds
+_ROUNDS = 3  # how often a backend may be tried when no other is left
+_BACKOFF = (0.5, 8.0)  # first and longest pause between rounds, seconds
+_NO_TIMEOUTS = (0.0, 0.0, 0.0, 0.0, 0.0)
+_BUSY_WAIT = 0.005  # look again so soon when only a call in flight can make room
+_PHASES = {
+    "connect_timeout": "connect",
+    "first_byte_timeout": "first_byte",
+    "first_token_timeout": "first_token",
+    "idle_timeout": "idle",
+    "total_timeout": "total",
+}
+
+
+class Attempt(Struct, frozen=True):
+    """One attempt of a call.
+
+    ``outcome`` is "done" or what the breaker was told, ``error`` the kind of failure
+    (None: none), ``cost_nano_usd`` what was billed for it.
+    """
+
+    backend: str
+    outcome: str
+    status: int = 0
+    error: str | None = None
+    seconds: float = 0.0
+    ttft: float = 0.0
+    cost_nano_usd: int = 0
+
+
+class Decision:
+    """Why a backend was chosen: the candidates, their figures, who was refused why.
+
+    Decoded from the lease when it is looked at. ``backend`` names the chosen one.
+    """
+
+    __slots__ = ("_lease", "_names")
+
+    def __init__(self, lease: Lease, names: list[str]) -> None:
+        self._lease = lease
+        self._names = names
+
+    @property
+    def backend(self) -> str | None:
+        """The name of the chosen backend; None when none fitted."""
+        index = self._lease.backend
+        return self._names[index] if index >= 0 else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return strategy, candidates (cost USD, seconds, used share, reason), wait."""
+        record = self._lease.decision
+        for line in record["candidates"]:
+            line["backend"] = self._names[line["backend"]]
+        record["backend"] = self.backend
+        return record
+
+    def __repr__(self) -> str:
+        record = self.to_dict()
+        lines = [f"{record['strategy']} chose {record['backend'] or 'none'}"]
+        for line in record["candidates"]:
+            mark = ">" if line["backend"] == record["backend"] else " "
+            why = "" if line["reason"] == "eligible" else f"  not: {line['reason']}"
+            lines.append(
+                f"{mark} {line['backend']:<28} ${line['cost']:.6f}"
+                f" {line['seconds']:8.2f} s {line['used']:6.0%} used{why}"
+            )
+        return "\n".join(lines)
+
+
+class Shot(NamedTuple):
+    """One attempt ready to be sent."""
+
+    lease: Lease
+    target: Target
+    request: Request
+    timeouts: tuple[float, float, float, float, float]
+    sent_at: float
+
+
+class Options(Struct, kw_only=True):
+    """The routing part of a call, as the core takes it; None: not asked for."""
+
+    group: int
+    fallbacks: list[int]
+    max_tokens: int | None = None
+    needs: int = 0
+    tags: int | None = None
+    session: int | None = None
+    max_cost: int | None = None
+    max_latency: float | None = None
+    value: float | None = None
+    strategy: int | None = None
+    quality: int | None = None
+    priority: bool | None = None
+    budgets: tuple[int, ...] | None = None
+    timeout: float = 600.0
+    timeouts: Timeouts | None = None
+    wait: bool = True
+
+
+class Run:
+    """The state of one call between its attempts."""
+
+    __slots__ = (
+        "attempts",
+        "call",
+        "chain",
+        "deadline",
+        "error",
+        "fleet",
+        "lease",
+        "options",
+        "round",
+        "tried",
+    )
+
+    def __init__(self, fleet: Fleet, call: Call, options: Options) -> None:
+        self.fleet = fleet
+        self.call = call
+        self.options = options
+        self.deadline = time.monotonic() + options.timeout
+        self.attempts: list[Attempt] = []
+        self.error: LLMBalanceError | None = None  # of the newest attempt
+        self.lease: Lease | None = None
+        self.chain = self._chain()
+        self.tried = 0  # attempts of this round
+        self.round = 0
+        if time.monotonic() >= fleet.due:
+            fleet.refresh()
+
+    # -- the way down --------------------------------------------------------
+
+    def aim(self, *, write: bool = True) -> Shot | float:
+        """Return the next attempt, or the seconds to wait before calling again.
+
+        Without ``write`` the request stays empty: the caller sends his own.
+        """
+        while True:
+            lease = self._next_lease()
+            if isinstance(lease, float):
+                return lease
+            target = self.fleet.targets[lease.backend]
+            if not write:
+                request = Request(target="")
+                return Shot(lease, target, request, _NO_TIMEOUTS, time.monotonic())
+            try:
+                request = (
+                    target.dialect.chat(self.call)
+                    if self.call.kind == "chat"
+                    else target.dialect.embed(self.call)
+                )
+                request.headers += target.dialect.request_headers()
+            except InvalidRequestError as error:
+                # This target cannot express the call; another one may.
+                self._give_back(lease, target, error)
+                continue
+            except BaseException:
+                lease.settle(_CANCELLED, sent=False)
+                raise
+            return Shot(
+                lease, target, request, self._timeouts(lease, target), time.monotonic()
+            )
+
+    def _give_back(self, lease: Lease, target: Target, error: LLMBalanceError) -> None:
+        lease.settle(OUTCOME["rejected"], sent=False)
+        error.backend = target.name
+        self.attempts.append(Attempt(target.name, "rejected", 0, "unsupported"))
+        if self.error is None:
+            self.error = error
+
+    def _next_lease(self) -> Lease | float:
+        """Walk the chain of groups; then wait, start over, or raise."""
+        if len(self.attempts) >= _MOST_ATTEMPTS:
+            self._stop()
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            self._time_out()
+        refusals: list[Lease] = []
+        for group in self.chain:
+            lease = self._pick(group)
+            self.lease = lease
+            if lease.backend >= 0:
+                self.tried += 1
+                return lease
+            refusals.append(lease)
+        for refused in refusals:  # all breakers open: better a try than none
+            if refused.decision["refused"].get("breaker"):
+                lease = refused.again(None, True)
+                if lease.backend >= 0:
+                    self.lease = lease
+                    self.tried += 1
+                    return lease
+        return self._pause(refusals, left)
+
+    def _chain(self) -> list[int]:
+        """The call's group and, behind it, its fallbacks and theirs, each once."""
+        chain = [self.options.group]
+        for group in chain:
+            more = self.fleet.fallbacks.get(group, [])
+            if group == self.options.group and self.options.fallbacks:
+                more = self.options.fallbacks
+            chain += [g for g in more if g not in chain]
+        return chain
+
+    def _pick(self, group: int) -> Lease:
+        if self.lease is not None:
+            return self.lease.again(group, False)
+        o, call = self.options, self.call
+        prompt = call.messages if call.kind == "chat" else call.input
+        try:
+            return self.fleet.pool.pick(
+                group,
+                prompt,
+                o.max_tokens,
+                call.params.get("tools"),
+                o.needs,
+                o.tags,
+                o.session,
+                o.max_cost,
+                o.max_latency,
+                o.value,
+                o.strategy,
+                o.quality,
+                o.priority,
+                False,
+                None,
+                o.budgets,
+            )
+        except (TypeError, ValueError) as error:
+            field = "messages" if call.kind == "chat" else "input"
+            raise InvalidRequestError(field, "(see there)", str(error)) from None
+
+    def _pause(self, refusals: list[Lease], left: float) -> float:
+        """Nothing fits now: how long to wait, or raise when waiting is no use."""
+        if self.tried:
+            return self._next_round(left)
+        wait = min(lease.wait for lease in refusals)
+        if not self.options.wait or wait >= left:
+            self._refuse(refusals, wait)
+        if wait < _BUSY_WAIT:
+            wait = _BUSY_WAIT
+        # Not all at the same instant: whoever waits comes back at its own moment.
+        return min(wait * (1 + 0.1 * random.random()), left)
+
+    def _next_round(self, left: float) -> float:
+        """Everything was tried: the same again after a pause, if that may help."""
+        self.round += 1
+        again = self.error is not None and _may_recover(self.error)
+        if not again or self.round >= _ROUNDS:
+            self._stop()
+        first, longest = _BACKOFF
+        pause = random.uniform(0, min(longest, first * 2**self.round))
+        retry_after = self.error.retry_after if self.error else None
+        if retry_after is not None:
+            pause = max(pause, retry_after)
+        if pause >= left:
+            self._stop()
+        self.lease = None
+        self.tried = 0
+        return pause
+
+    def _timeouts(
+        self, lease: Lease, target: Target
+    ) -> tuple[float, float, float, float, float]:
+        """Time-outs of this attempt; half of what is left while others could help."""
+        t = self.options.timeouts or target.timeouts or self.fleet.timeouts
+        left = max(self.deadline - time.monotonic(), 0.001)
+        share = left
+        if lease.rivals or len(self.chain) > 1:
+            share = min(left, max(left / 2, 3 * lease.seconds))
+        first_token = t.first_token or 0.0
+        total = min(t.total or left, left)
+        if self.call.stream:
+            first_token = min(first_token or share, share)
+        else:
+            total = min(total, share)
+        return (t.connect or 0.0, t.first_byte or 0.0, first_token, t.idle or 0.0, total)
+
+    # -- the way back --------------------------------------------------------
+
+    def land(self, shot: Shot, response: Any) -> ChatReply | EmbeddingReply | None:
+        """Read the answer to ``shot``; None: it failed, aim again."""
+        if response.error is not None:
+            self.fail(shot, self.transport_failure(response), response)
+            return None
+        dialect = shot.target.dialect
+        if not 200 <= response.status < 300:
+            failure = dialect.failure(response.status, response.headers, response.body)
+            self.fail(shot, failure, response)
+            return None
+        read = dialect.chat_reply if self.call.kind == "chat" else dialect.embed_reply
+        try:
+            reply: ChatReply | EmbeddingReply = read(
+                response.status, response.headers, response.body
+            )
+        except ProviderError as error:
+            self.fail(shot, failure_of(error), response)
+            return None
+        self.succeed(shot, reply, response)
+        return reply
+
+    def succeed(self, shot: Shot, reply: Any, response: Any) -> None:
+        """Settle a complete answer and fill in what only the router knows."""
+        usage: Usage | None = reply.usage
+        cost, metered = self._cost(shot, usage, reply)
+        counts = counts_of(usage or self._guess(shot, getattr(reply, "text", "")))
+        headers = response.headers
+        readings = shot.target.dialect.limits(headers, time.time())
+        seconds = response.total
+        nano = shot.lease.settle(
+            _DONE,
+            counts,
+            response.ttft,
+            seconds,
+            True,
+            metered,
+            cost,
+            None,
+            told_of(readings) if readings else None,
+        )
+        self.attempts.append(
+            Attempt(
+                shot.target.name,
+                "done",
+                response.status,
+                None,
+                seconds,
+                response.ttft,
+                nano,
+            )
+        )
+        reply.backend = shot.target.name
+        reply.attempts = self.attempts
+        reply.decision = Decision(shot.lease, [t.name for t in self.fleet.targets])
+        self._bill(reply, shot)
+        if shot.request.warnings:
+            reply.warnings = reply.warnings + shot.request.warnings
+
+    def _bill(self, reply: Any, shot: Shot) -> None:
+        """The call's cost: all its attempts together, failed ones included."""
+        nano = sum(attempt.cost_nano_usd for attempt in self.attempts)
+        if shot.target.name not in self.fleet.unpriced or reply.usage is None:
+            reply.cost_nano_usd = nano
+            reply.cost = nano / 1e9
+
+    def _cost(
+        self, shot: Shot, usage: Usage | None, reply: Any
+    ) -> tuple[int | None, bool]:
+        """Nano-USD when the pool's own row does not say it, and: was it metered?"""
+        if usage is None:
+            return None, False
+        if usage.cost_usd is not None:
+            return round(usage.cost_usd * 1e9), True
+        tier = getattr(reply, "service_tier", None)
+        if tier is None or standard_tier(tier) == standard_tier(
+            shot.target.backend.service_tier
+        ):
+            return None, True
+        row = self.fleet.tier_row(shot.target, tier)
+        if row is None:
+            return None, True
+        from ._cost import kinds_of
+
+        return row.cost(**kinds_of(usage)), True
+
+    def _guess(self, shot: Shot, text: str) -> Usage:
+        """Tokens of an answer whose provider does not say them."""
+        output = measure(text) if text else 0
+        return Usage(shot.lease.input_tokens, output, shot.lease.input_tokens + output)
+
+    def fail(
+        self,
+        shot: Shot,
+        failure: Failure,
+        response: Any,
+        *,
+        text: str = "",
+        usage: Usage | None = None,
+        cause: LLMBalanceError | None = None,
+    ) -> None:
+        """Settle a failed attempt; raise when no other attempt can help."""
+        kind = KINDS[failure.kind]
+        error = cause or exception_of(failure, backend=shot.target.name)
+        if isinstance(error, RequestTimeoutError) and response is not None:
+            error.phase = _PHASES.get(response.error or "", error.phase)
+        error.backend = shot.target.name
+        error.retry_after = failure.retry_after
+        used = usage or (self._guess(shot, text) if text else None)
+        seconds = response.total if response is not None else 0.0
+        nano = shot.lease.settle(
+            OUTCOME[kind.outcome],
+            counts_of(used) if used else self._seen(shot, response),
+            None,
+            None,
+            response is None or response.sent,
+            usage is not None,
+            None,
+            min(failure.retry_after, 9e8) if failure.retry_after else None,
+            told_of(failure.limits) if failure.limits else None,
+        )
+        self.attempts.append(
+            Attempt(
+                shot.target.name,
+                kind.outcome,
+                failure.status,
+                failure.kind,
+                seconds,
+                0.0,
+                nano,
+            )
+        )
+        self.error = error
+        if kind.action == "never":
+            self._stop()
+
+    def _seen(self, shot: Shot, response: Any) -> tuple[int, ...] | None:
+        """A time-out after the request went out: the prompt is billed all the same."""
+        late = response is not None and response.error in (
+            "first_byte_timeout",
+            "first_token_timeout",
+            "idle_timeout",
+            "total_timeout",
+        )
+        return (shot.lease.input_tokens,) if late else None
+
+    def cancel(self, shot: Shot, *, text: str = "", usage: Usage | None = None) -> None:
+        """The caller left: settle with what was seen so far."""
+        used = usage or self._guess(shot, text)
+        shot.lease.settle(_CANCELLED, counts_of(used), metered=usage is not None)
+
+    def transport_failure(self, response: Any) -> Failure:
+        """What the engine reported, as a row of the error table."""
+        detail = response.detail or response.error.replace("_", " ")
+        return Failure(
+            kind=TRANSPORT_KINDS.get(response.error, "transport"),
+            message=f"{detail} (after {response.offset} bytes of the answer)"
+            if response.offset
+            else detail,
+            status=response.status,
+        )
+
+    # -- the end -------------------------------------------------------------
+
+    def _stop(self) -> None:
+        """Raise the newest error, with everything that was tried."""
+        error = self.error or NoBackendError("no backend took the call")
+        error.attempts = self.attempts
+        raise error
+
+    def _time_out(self) -> None:
+        if self.error is not None:
+            self._stop()
+        raise RequestTimeoutError(
+            f"no backend answered within {self.options.timeout:g} s",
+            attempts=self.attempts,
+        )
+
+    def refuse_now(self) -> None:
+        """Raise what ``aim`` would wait for."""
+        assert self.lease is not None
+        self._refuse([self.lease], self.lease.wait)
+
+    def _refuse(self, refusals: list[Lease], wait: float) -> None:
+        """Say who was refused and why, and when it is worth coming back."""
+        if self.error is not None:
+            self._stop()
+        names = [target.name for target in self.fleet.targets]
+        reasons: dict[str, str] = {}
+        for lease in refusals:
+            for line in lease.decision["candidates"]:
+                reasons[names[line["backend"]]] = line["reason"]
+        group = self.fleet.group_names[self.options.group]
+        retry_after = wait if wait < 9e8 else None
+        raise _refusal(group, reasons, retry_after)
+
+
+def _refusal(
+    group: str, reasons: Mapping[str, str], retry_after: float | None
+) -> NoBackendError:
+    told = ", ".join(f"{name}: {_WHY[reason]}" for name, reason in reasons.items())
+    text = f"no backend of {group!r} can take this call ({told})"
+    if retry_after is not None:
+        text += f"; try again in {retry_after:.3g} s"
+    kinds = set(reasons.values())
+    if kinds & {"rate", "concurrency"}:
+        return RateLimitedError(text, reasons=reasons, retry_after=retry_after)
+    if "budget" in kinds:
+        lifts = time.time() + retry_after if retry_after is not None else None
+        return BudgetExceededError(
+            text, reasons=reasons, retry_after=retry_after, lifts_at=lifts
+        )
+    if "max_cost" in kinds:
+        return CostLimitError(text + "; raise max_cost", reasons=reasons)
+    return NoBackendError(text, reasons=reasons, retry_after=retry_after)
+
+
+_WHY = {
+    "eligible": "free",
+    "tag": "lacks a tag that was asked for",
+    "ability": "cannot do what the call needs",
+    "context": "its context window is too small",
+    "quality": "below min_quality",
+    "tried": "was tried",
+    "drained": "drained (weight 0)",
+    "price": "its price is unknown",
+    "max_cost": "dearer than max_cost",
+    "max_latency": "slower than max_latency",
+    "burst": "larger than its rate limit ever allows",
+    "concurrency": "too many calls in flight",
+    "rate": "its rate limit is used up",
+    "budget": "its budget is used up",
+    "breaker": "its circuit breaker is open",
+    "order": "kept in reserve",
+}
+assert set(_WHY) == set(REASONS)
+
+
+def _may_recover(error: LLMBalanceError) -> bool:
+    """Whether the same backend may answer a little later."""
+    if isinstance(error, ProviderError):
+        return KINDS[error.kind].outcome in ("failed", "timeout", "rate_limited")
+    return not isinstance(error, InvalidRequestError)
+
+
+def failure_of(error: ProviderError) -> Failure:
+    """An error found inside an answer, as a failure."""
+    return Failure(
+        kind=error.kind,
+        message=error.message,
+        status=error.status or 200,
+        code=error.code,
+        request_id=error.request_id,
+        retry_after=error.retry_after,
+    )
+
+
+def counts_of(usage: Usage) -> tuple[int, ...]:
+    """Usage as the core counts it: in the order of KINDS, no token twice."""
+    if usage.web_search_requests:
+        return (*usage.disjoint().values(), 1, 0, 0, usage.web_search_requests)
+    return (*usage.disjoint().values(), 1)
+
+
+def told_of(readings: list[LimitReading]) -> list[tuple[int, int, int, float, float]]:
+    """Header readings as the core takes them: -1 for what is not said."""
+    return [
+        (
+            _UNIT[r.kind],
+            -1 if r.limit is None else int(r.limit),
+            -1 if r.remaining is None else int(r.remaining),
+            -1.0 if r.reset_seconds is None else r.reset_seconds,
+            -1.0 if r.window_seconds is None else r.window_seconds,
+        )
+        for r in readings
+    ]

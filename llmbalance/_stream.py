@@ -1,0 +1,298 @@
+"""A streamed answer: fails over until the first token, then tells what it got.
+
+    before content   a failed attempt is tried elsewhere, or raised by ``start``
+    content          chunks as they come; the last carries usage, cost, attempts
+    a break          StreamInterruptedError with the text and the tokens so far
+
+``tell`` is the whole story of a streamed call as a generator of steps, which a driver
+carries out: a float is a pause, a Shot is to be opened, NEXT is to be read, CLOSE to be
+closed, and a list of chunks handed to the caller. ``ChatStream`` drives it from an event
+loop, ``BlockingChatStream`` from a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Generator
+from typing import Any
+
+from ._errors import LLMBalanceError, ProviderError, StreamInterruptedError
+from ._run import Run, Shot, failure_of
+from ._types import ChatChunk, Failure, Usage
+
+NEXT, CLOSE = "next", "close"
+Steps = Generator[Any, Any, bool]
+
+
+def tell(run: Run) -> Steps:
+    """The steps of one streamed call; closing it settles what is still open."""
+    while True:
+        shot = run.aim()
+        if isinstance(shot, float):
+            yield shot
+            continue
+        telling = _Telling(run, shot)
+        try:
+            if (yield from telling.steps()):
+                return True
+        finally:
+            telling.cancel()  # changes nothing once the attempt is settled
+
+
+class _Telling:
+    """What one attempt's events say; settles its lease however it ends."""
+
+    __slots__ = ("delivered", "reader", "run", "shot")
+
+    def __init__(self, run: Run, shot: Shot) -> None:
+        self.run = run
+        self.shot = shot
+        self.reader = shot.target.dialect.stream()
+        self.delivered = False
+
+    def steps(self) -> Steps:
+        """Tell this attempt to a driver; returns whether it was the last one."""
+        item = yield self.shot
+        if not isinstance(item, list) and item.done:
+            self.run.land(self.shot, item)
+            return False
+        while True:
+            item = yield NEXT
+            try:
+                over = not isinstance(item, list)
+                chunks = [self.finish(item)] if over else self.hear(item)
+            except (ProviderError, _Broken) as error:
+                self.fail(error, item if over else (yield CLOSE))
+                return False
+            if chunks:
+                yield chunks
+            if over:
+                return True
+
+    def hear(self, events: list[tuple[str, bytes]]) -> list[ChatChunk]:
+        """Return the chunks some events give; ProviderError for an error inside."""
+        chunks: list[ChatChunk] = []
+        for name, data in events:
+            chunks += self.reader.feed(name, data)
+        if chunks:
+            self.delivered = True
+            for chunk in chunks:
+                chunk.backend = self.shot.target.name
+        return chunks
+
+    def finish(self, end: Any) -> ChatChunk:
+        """The stream is over: settle it and return the last chunk.
+
+        Raises the failure when it ended without a finish signal or by an error.
+        """
+        if end.error is not None and not self.reader.finished:
+            raise _Broken(self.run.transport_failure(end))
+        last = self.reader.end()
+        reply = _Told(last, self.reader.text)
+        self.run.succeed(self.shot, reply, end)
+        last.backend = self.shot.target.name
+        last.attempts, last.decision = reply.attempts, reply.decision
+        last.cost, last.cost_nano_usd = reply.cost, reply.cost_nano_usd
+        last.warnings = reply.warnings
+        return last
+
+    def fail(self, error: LLMBalanceError, end: Any) -> None:
+        """Settle a broken attempt; returns when another one may be tried."""
+        failure = _failure(error)
+        if not self.delivered:
+            cause = error if isinstance(error, ProviderError) else None
+            self.run.fail(self.shot, failure, end, cause=cause)
+            return
+        usage = self.reader.usage
+        broken = StreamInterruptedError(
+            f"the stream of {self.shot.target.name!r} broke after"
+            f" {len(self.reader.text)} characters: {failure.message}",
+            text=self.reader.text,
+        )
+        broken.__cause__ = error
+        told = Failure(
+            kind="broken_stream", message=failure.message, status=failure.status
+        )
+        try:
+            self.run.fail(
+                self.shot, told, end, text=self.reader.text, usage=usage, cause=broken
+            )
+        finally:
+            guess = usage or self.run._guess(self.shot, self.reader.text)
+            broken.usage = guess
+            broken.cost = sum(a.cost_nano_usd for a in self.run.attempts) / 1e9
+
+    def cancel(self) -> None:
+        """The caller left."""
+        self.run.cancel(self.shot, text=self.reader.text, usage=self.reader.usage)
+
+
+class _Told:
+    """The finished answer as `Run.succeed` expects it."""
+
+    def __init__(self, last: ChatChunk, text: str) -> None:
+        self.usage: Usage | None = last.usage
+        self.service_tier = last.service_tier
+        self.text = text
+        self.backend = ""
+        self.attempts: list[Any] = []
+        self.decision: Any = None
+        self.cost: float | None = None
+        self.cost_nano_usd: int | None = None
+        self.warnings: list[str] = list(last.warnings)
+
+
+class _Broken(LLMBalanceError):
+    """A failure of the transport, on its way to the one place that handles it."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+def _failure(error: LLMBalanceError) -> Failure:
+    if isinstance(error, _Broken):
+        return error.failure
+    assert isinstance(error, ProviderError)
+    return failure_of(error)
+
+
+class ChatStream:
+    """An asynchronous iterator of ChatChunk; close it early with ``aclose()``."""
+
+    def __init__(self, run: Run, transport: Any) -> None:
+        self._steps = tell(run)
+        self._transport = transport
+        self._stream: Any = None
+        self._ready: deque[ChatChunk] = deque()
+
+    async def start(self) -> ChatStream:
+        """Attempt until content arrives; errors before it are raised here."""
+        await self._pull()
+        return self
+
+    async def _pull(self) -> None:
+        """Carry out steps until there are chunks, or the end."""
+        result: Any = None
+        try:
+            while True:
+                step = self._steps.send(result)
+                if isinstance(step, list):
+                    self._ready.extend(step)
+                    return
+                result = await self._do(step)
+        except StopIteration:
+            return
+        except BaseException:
+            await self.aclose()
+            raise
+
+    async def _do(self, step: Any) -> Any:
+        if step is NEXT:
+            async for events in self._stream:
+                return events
+            return self._stream.end
+        if step is CLOSE:
+            return await self._stream.aclose()
+        if isinstance(step, float):
+            return await asyncio.sleep(step)
+        self._stream = await self._transport.stream(
+            *_opening(step), mode=step.request.stream, marks=step.request.marks
+        )
+        return self._stream.head
+
+    def __aiter__(self) -> ChatStream:
+        return self
+
+    async def __anext__(self) -> ChatChunk:
+        if not self._ready:
+            await self._pull()
+        if not self._ready:
+            raise StopAsyncIteration
+        return self._ready.popleft()
+
+    async def aclose(self) -> None:
+        """End the transfer and settle with the tokens seen so far."""
+        self._steps.close()
+        if self._stream is not None:
+            await self._stream.aclose()
+
+    async def __aenter__(self) -> ChatStream:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
+
+
+class BlockingChatStream:
+    """An iterator of ChatChunk for code without an event loop; ``close()`` ends it."""
+
+    def __init__(self, run: Run, transport: Any) -> None:
+        self._steps = tell(run)
+        self._transport = transport
+        self._stream: Any = None
+        self._ready: deque[ChatChunk] = deque()
+
+    def start(self) -> BlockingChatStream:
+        """Attempt until content arrives; errors before it are raised here."""
+        self._pull()
+        return self
+
+    def _pull(self) -> None:
+        """Carry out steps until there are chunks, or the end."""
+        result: Any = None
+        try:
+            while True:
+                step = self._steps.send(result)
+                if isinstance(step, list):
+                    self._ready.extend(step)
+                    return
+                result = self._do(step)
+        except StopIteration:
+            return
+        except BaseException:
+            self.close()
+            raise
+
+    def _do(self, step: Any) -> Any:
+        if step is NEXT:
+            events = next(self._stream, None)
+            return self._stream.end if events is None else events
+        if step is CLOSE:
+            return self._stream.close()
+        if isinstance(step, float):
+            return time.sleep(step)
+        self._stream = self._transport.stream_blocking(
+            *_opening(step), mode=step.request.stream, marks=step.request.marks
+        )
+        return self._stream.head
+
+    def __iter__(self) -> BlockingChatStream:
+        return self
+
+    def __next__(self) -> ChatChunk:
+        if not self._ready:
+            self._pull()
+        if not self._ready:
+            raise StopIteration
+        return self._ready.popleft()
+
+    def close(self) -> None:
+        """End the transfer and settle with the tokens seen so far."""
+        self._steps.close()
+        if self._stream is not None:
+            self._stream.close()
+
+    def __enter__(self) -> BlockingChatStream:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def _opening(shot: Shot) -> tuple[Any, ...]:
+    """The arguments that open a stream for an attempt."""
+    r = shot.request
+    return shot.target.origin, r.method, r.target, r.headers, r.body, shot.timeouts

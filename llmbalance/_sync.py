@@ -1,0 +1,71 @@
+"""The same calls for code without an event loop: ``router.sync.chat(...)``.
+
+A blocking call waits with the GIL released; everything else is the router's own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ._run import Run
+from ._stream import BlockingChatStream
+from ._types import ChatReply, EmbeddingReply
+
+if TYPE_CHECKING:
+    from ._router import Messages, Router
+
+
+class SyncRouter:
+    """Blocking twin of a Router; any number of threads may use it."""
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+
+    def chat(
+        self, model: str, messages: Messages, *, stream: bool = False, **options: Any
+    ) -> Any:
+        """As ``Router.chat``: a ChatReply, or with ``stream`` an iterator of chunks."""
+        run = self._router._run("chat", model, messages, stream, options)
+        if stream:
+            return BlockingChatStream(run, self._router._transport).start()
+        return self._drive(run)
+
+    def generate(self, prompt: str, *, model: str, **options: Any) -> ChatReply:
+        """As ``Router.generate``."""
+        from ._router import as_messages
+
+        reply: ChatReply = self.chat(model, as_messages(prompt), **options)
+        return reply
+
+    def embed(
+        self, model: str, input: str | Sequence[str], **options: Any
+    ) -> EmbeddingReply:
+        """As ``Router.embed``."""
+        run = self._router._run("embed", model, input, False, options)
+        reply: EmbeddingReply = self._drive(run)
+        return reply
+
+    def _drive(self, run: Run) -> Any:
+        while True:
+            shot = run.aim()
+            if isinstance(shot, float):
+                time.sleep(shot)
+                continue
+            request = shot.request
+            try:
+                response = self._router._transport.send_blocking(
+                    shot.target.origin,
+                    request.method,
+                    request.target,
+                    request.headers,
+                    request.body,
+                    shot.timeouts,
+                )
+            except BaseException:
+                run.cancel(shot)
+                raise
+            reply = run.land(shot, response)
+            if reply is not None:
+                return reply
