@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmbalance import _ledger
+from llmbalance import _ledger_file
 from llmbalance._errors import ConfigError
 from llmbalance._ledger import Entry, Ledger
 from llmbalance._types import Usage
@@ -225,7 +225,7 @@ def test_an_entry_that_cannot_be_stored_does_not_hold_back_others(
 
 
 def test_more_than_the_bound_is_refused_and_counted(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(_ledger, "_MOST_WAITING", 3)
+    monkeypatch.setattr(_ledger_file, "_MOST_WAITING", 3)
     with Ledger(tmp_path / "ledger.db", interval=60) as ledger:
         assert [ledger.record(entry()) for _ in range(5)] == [True] * 3 + [False] * 2
         assert ledger.dropped == 2
@@ -326,7 +326,7 @@ def test_a_process_that_ends_normally_loses_nothing(tmp_path) -> None:
 
 def test_two_processes_write_to_one_file(tmp_path) -> None:
     path = tmp_path / "ledger.db"
-    processes = [child(path, 2000) for _ in range(2)]
+    processes = [child(path, 1000) for _ in range(4)]
     for process in processes:
         process.communicate(timeout=60)
         assert process.returncode == 0
