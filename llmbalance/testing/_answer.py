@@ -142,6 +142,7 @@ class Answer:
                 return
             out.append(data)
             size += len(data)
+            self.turn.sent += 1
             self.produced = max(self.produced, position)
             self._next = next(self._events, None)
             if size > _FLUSH:
@@ -178,7 +179,7 @@ class Answer:
         how = "end" if self.cut is None or self._garbage else self.cut.args["how"]
         self._desk.broken(self)
         if how == "error":
-            self.conn.send(self._desk.dialect.stream_error(self.turn.key))
+            self.conn.send(self._desk.dialect.stream_error(self.turn))
         if how in ("error", "end"):
             self.conn.end()
         else:

@@ -97,10 +97,10 @@ class Desk:
         seen = self._note(request)
         self._number += 1
         key = f"{(self._number * 0x9E3779B97F4A7C15F39CC061 ^ self._salt) % 2**96:024x}"
+        target = Target.parse(request.method, request.target)
         try:
-            if self.provider.scripted and self._break(conn, seen, key):
+            if self.provider.scripted and self._break(conn, seen, key, target):
                 return
-            target = Target.parse(request.method, request.target)
             self.dialect.authorise(request.headers, target)
             ask = self._read(target, request)
             rate = self.provider.error_rate
@@ -108,6 +108,7 @@ class Desk:
                 raise Refused("server", status=500)
             self._admit(conn, ask, seen, key)
         except Refused as refused:
+            refused.form = self.dialect.form(target)
             status, body = self.dialect.error(refused, key)
             self._refuse(conn, seen, status, body, key)
 
@@ -130,7 +131,7 @@ class Desk:
 
     # --- faults --------------------------------------------------------------
 
-    def _break(self, conn: Connection, seen: Seen, key: str) -> bool:
+    def _break(self, conn: Connection, seen: Seen, key: str, target: Target) -> bool:
         """Apply the script's faults; True when the request is dealt with."""
         active, now = self.provider.active, seen.time
         rule = active("outage", now)
@@ -150,10 +151,12 @@ class Desk:
             self.provider.errors += 1
             conn.drop(reset=True)
         else:
-            self._fail(conn, seen, rule, key)
+            self._fail(conn, seen, rule, key, self.dialect.form(target))
         return True
 
-    def _fail(self, conn: Connection, seen: Seen, rule: Rule, key: str) -> None:
+    def _fail(
+        self, conn: Connection, seen: Seen, rule: Rule, key: str, form: str
+    ) -> None:
         status, body, wait = (rule.args[k] for k in ("status", "body", "retry_after"))
         lines: list[str] = []
         if body is None and status == 429:
@@ -167,7 +170,7 @@ class Desk:
             if body is None:
                 model, kind = self.provider.model, _KINDS.get(status, "server")
                 text = model if kind == "not_found" else "scripted failure"
-                refused = Refused(kind, text, status=status)
+                refused = Refused(kind, text, status=status, form=form)
                 _, body = self.dialect.error(refused, key)
             elif isinstance(body, str):
                 body = body.encode()

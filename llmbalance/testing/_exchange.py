@@ -51,6 +51,7 @@ class Ask:
     inputs: tuple[str, ...] = ()  # texts to embed
     prefixes: tuple[str, ...] = ()  # texts in order, for the prompt cache
     cache_marked: bool = False  # the caller asked for prompt caching
+    form: str = ""  # which of the vendor's APIs was called, "" = the usual one
 
     def read(self, text: str) -> None:
         """Count a piece of prompt."""
@@ -102,6 +103,7 @@ class Refused(Exception):
     message: str = ""
     param: str | None = None
     status: int | None = None  # only for kind "server": any status
+    form: str = ""  # the API that was called, as in Ask
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.message}"

@@ -33,6 +33,7 @@ class Turn:
     created: int  # unix seconds
     took: float = 0.0  # seconds of "work" in the model
     queued: float = 0.0  # seconds in the queue
+    sent: int = 0  # events of its stream
 
     @property
     def reply(self) -> Reply:
@@ -74,6 +75,10 @@ class Dialect:
         self.models = models
         self.api_key = api_key
         self.context_window = context_window
+
+    def form(self, target: Target) -> str:
+        """Which of the vendor's APIs a request is for; "" = the usual one."""
+        return ""
 
     # --- reading -------------------------------------------------------------
 
@@ -126,7 +131,7 @@ class Dialect:
         """Status, body and extra header lines of a request over its limit."""
         raise NotImplementedError
 
-    def stream_error(self, key: str) -> bytes:
+    def stream_error(self, turn: Turn) -> bytes:
         """What the provider writes into a stream when its model breaks down."""
         raise NotImplementedError
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from .._exchange import Ask, Refused
 from ._base import Dialect, Target, bad, decode_object, integer, read_tool
+from ._responses import read_responses
 
 
 class OpenAIReader(Dialect):
@@ -32,6 +33,9 @@ class OpenAIReader(Dialect):
             return Ask("models", path[8:])
         if target.method == "POST" and path == "/chat/completions":
             return self.read_chat(decode_object(body))
+        if target.method == "POST" and path == "/responses":
+            given = decode_object(body)
+            return read_responses(Ask("chat", self.read_model(given), given), given)
         if target.method == "POST" and path == "/embeddings":
             return self.read_embed(decode_object(body))
         raise Refused("no_route", f"{target.method} {target.path}")

@@ -247,7 +247,7 @@ class Anthropic(AnthropicReader):
     def retry_headers(self, seconds: float) -> list[str]:
         return [f"retry-after: {max(0, -int(-seconds // 1))}"]
 
-    def stream_error(self, key: str) -> bytes:
+    def stream_error(self, turn: Turn) -> bytes:
         error = {"type": "overloaded_error", "message": "Overloaded"}
         return named("error", {"type": "error", "error": error})
 

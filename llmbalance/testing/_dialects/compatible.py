@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from .._bucket import Refusal
 from .._exchange import Ask, Refused, Usage
-from ._base import Target, Turn, duration, encode
+from . import _ollama_native
+from ._base import Event, Target, Turn, decode_object, duration, encode
+from ._ollama_native import read_native
 from .openai import OpenAI
 
 
@@ -109,8 +112,8 @@ class Groq(Compatible):
     def retry_headers(self, seconds: float) -> list[str]:
         return [f"retry-after: {max(1, -int(-seconds // 1))}"]
 
-    def stream_error(self, key: str) -> bytes:
-        status, text, kind, _, _ = self.describe(Refused("server"), key)
+    def stream_error(self, turn: Turn) -> bytes:
+        status, text, kind, _, _ = self.describe(Refused("server"), turn.key)
         error = {"message": text, "type": kind, "status_code": status}
         return b"event: error\ndata: " + encode({"error": error}) + b"\n\n"
 
@@ -160,11 +163,51 @@ class VLLM(Compatible):
 
 
 class Ollama(Compatible):
-    """Ollama: its /v1 interface, with a queue of 512 in front of the model."""
+    """Ollama: its /v1 interface and its own; a queue of 512 in front of the model."""
 
     name: ClassVar[str] = "ollama"
     reasoning_field: ClassVar[str | None] = "reasoning"
     max_queue: ClassVar[int] = 512
+
+    def form(self, target: Target) -> str:
+        return "native" if target.path.startswith("/api/") else ""
+
+    def read(self, target: Target, headers: Mapping[str, str], body: bytes) -> Ask:
+        if target.method == "POST" and target.path == "/api/chat":
+            given = decode_object(body)
+            return read_native(Ask("chat", self.read_model(given), given), given)
+        if target.method == "GET" and target.path == "/api/tags":
+            return Ask("models", form="native")
+        return super().read(target, headers, body)
+
+    def unary(self, turn: Turn) -> bytes:
+        if turn.ask.form != "native":
+            return super().unary(turn)
+        if turn.ask.kind == "models":
+            names = [{"name": m, "model": m} for m in self.models]
+            return encode({"models": names})
+        return _ollama_native.unary(turn)
+
+    def events(self, turn: Turn) -> Iterator[Event]:
+        native = turn.ask.form == "native"
+        return _ollama_native.events(turn) if native else super().events(turn)
+
+    def stream_content_type(self, ask: Ask) -> str:
+        return "application/x-ndjson" if ask.form == "native" else self.stream_type
+
+    def stream_error(self, turn: Turn) -> bytes:
+        if turn.ask.form != "native":
+            return super().stream_error(turn)
+        return (
+            encode({"error": "an error was encountered while running the model"})
+            + b"\n"
+        )
+
+    def error(self, refused: Refused, key: str) -> tuple[int, bytes]:
+        if refused.form != "native":
+            return super().error(refused, key)
+        status, text, *_ = self.describe(refused, key)
+        return status, encode({"error": text})
 
     def tail(self) -> dict[str, Any]:
         return {"system_fingerprint": "fp_ollama"}

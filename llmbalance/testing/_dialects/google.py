@@ -285,9 +285,9 @@ class Google(GoogleReader):
             return body, self.retry_headers(seconds)  # a scripted body of another shape
         return pretty(value), []
 
-    def stream_error(self, key: str) -> bytes:
+    def stream_error(self, turn: Turn) -> bytes:
         """Bare pretty-printed JSON between the events, without `data:`."""
-        _, body = self.error(Refused("server", status=503), key)
+        _, body = self.error(Refused("server", status=503), turn.key)
         return body.replace(b"\n", b"\r\n")
 
     def headers(self, key: str, took: float) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from .._bucket import SECOND, Limiter, Refusal
 from .._exchange import Ask, Refused, Reply
 from .._words import pieces
+from . import _responses
 from ._base import (
     MARK,
     Event,
@@ -93,6 +94,8 @@ class OpenAI(OpenAIReader):
             return encode(self.models_body(turn))
         if turn.ask.kind == "embed":
             return encode(self.embed_body(turn))
+        if turn.ask.form == "responses":
+            return encode(_responses.response(turn))
         body = {
             "id": f"chatcmpl-{turn.key}",
             "object": "chat.completion",
@@ -158,6 +161,9 @@ class OpenAI(OpenAIReader):
         return self.chunk(turn, [choice])
 
     def events(self, turn: Turn) -> Iterator[Event]:
+        if turn.ask.form == "responses":
+            yield from _responses.events(turn)
+            return
         at = 0
         for i, reply in enumerate(turn.replies):
             for event in self.choice_events(turn, i, reply, at):
@@ -341,8 +347,10 @@ class OpenAI(OpenAIReader):
         ms = max(0, math.ceil(seconds * 1000))
         return [f"retry-after-ms: {ms}", *super().retry_headers(seconds)]
 
-    def stream_error(self, key: str) -> bytes:
-        _, body = self.error(Refused("server"), key)
+    def stream_error(self, turn: Turn) -> bytes:
+        if turn.ask.form == "responses":
+            return _responses.stream_error(turn)
+        _, body = self.error(Refused("server"), turn.key)
         return b"data: " + body + b"\n\n"
 
     def headers(self, key: str, took: float) -> list[str]:
