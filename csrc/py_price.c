@@ -5,78 +5,10 @@
 
 #define PRICE(op) (&((price_object *)(op))->price)
 
-static int
-kind_of(PyObject *name, int nkinds)
+static bool
+is_fine(int64_t rate, int64_t most)
 {
-    for (int k = 0; k < nkinds; k++)
-        if (PyUnicode_Check(name) &&
-            PyUnicode_CompareWithASCIIString(name, lb_kind_name(k)) == 0)
-            return k;
-    PyErr_Format(PyExc_ValueError,
-                 nkinds == LB_NTOKENS ? "tiers price tokens only, not %R"
-                                      : "%R is no kind of thing that is priced",
-                 name);
-    return -1;
-}
-
-/* Fill pico[] from {kind name: int pico-USD or None}. */
-static int
-read_rates(PyObject *dict, int64_t *pico, int nkinds)
-{
-    if (!PyDict_Check(dict)) {
-        PyErr_Format(PyExc_TypeError, "rates must be a dict, not %R", dict);
-        return -1;
-    }
-    PyObject *key, *value;
-    Py_ssize_t at = 0;
-    while (PyDict_Next(dict, &at, &key, &value)) {
-        int kind = kind_of(key, nkinds);
-        if (kind < 0)
-            return -1;
-        if (value == Py_None)
-            continue;
-        pico[kind] = PyLong_AsLongLong(value);
-        if (pico[kind] == -1 && PyErr_Occurred())
-            return -1;
-    }
-    return 0;
-}
-
-static int
-read_tier(PyObject *pair, lb_price *p)
-{
-    PyObject *rates;
-    long long above;
-    if (p->ntiers == LB_PRICE_TIERS) {
-        PyErr_Format(PyExc_ValueError, "a price has at most %d tiers", LB_PRICE_TIERS);
-        return -1;
-    }
-    if (!PyTuple_Check(pair)) {
-        PyErr_Format(PyExc_TypeError, "a tier must be a tuple (above, rates), not %R",
-                     pair);
-        return -1;
-    }
-    if (!PyArg_ParseTuple(pair, "LO:tier", &above, &rates))
-        return -1;
-    lb_price_tier *tier = &p->tier[p->ntiers++];
-    tier->above = above;
-    return read_rates(rates, tier->pico, LB_NTOKENS);
-}
-
-static int
-read_tiers(PyObject *tiers, lb_price *p)
-{
-    PyObject *it = PyObject_GetIter(tiers);
-    if (it == NULL)
-        return -1;
-    PyObject *pair;
-    int rc = 0;
-    while (rc == 0 && (pair = PyIter_Next(it)) != NULL) {
-        rc = read_tier(pair, p);
-        Py_DECREF(pair);
-    }
-    Py_DECREF(it);
-    return rc < 0 || PyErr_Occurred() ? -1 : 0;
+    return rate == LB_UNKNOWN || (rate >= 0 && rate <= most);
 }
 
 static void
@@ -90,9 +22,8 @@ raise_flaw(const lb_price *p, int bad)
     }
     int64_t most = bad < LB_NTOKENS ? LB_PRICE_MAX_TOKEN : LB_PRICE_MAX_UNIT;
     int64_t rate = p->pico[bad];
-    for (int t = 0;
-         t < p->ntiers && ((rate >= 0 && rate <= most) || rate == LB_UNKNOWN);)
-        rate = p->tier[t++].pico[bad];
+    for (int t = 0; t < p->ntiers && is_fine(rate, most); t++)
+        rate = p->tier[t].pico[bad];
     PyErr_Format(PyExc_ValueError,
                  "%s must cost from 0 to %lld pico-USD (1e-12 USD) apiece, not %lld",
                  lb_kind_name(bad), (long long)most, (long long)rate);
@@ -113,9 +44,7 @@ price_tp_new(PyTypeObject *tp, PyObject *args, PyObject *kwargs)
     p.inclusive = inclusive != 0;
     p.marginal = marginal != 0;
     p.uplift_ppm = uplift;
-    if (read_rates(rates, p.pico, LB_NKINDS) < 0)
-        return NULL;
-    if (tiers != NULL && read_tiers(tiers, &p) < 0)
+    if (py_price_fill(rates, tiers, &p) < 0)
         return NULL;
     if (lb_price_complete(&p, &bad) != LB_OK) {
         raise_flaw(&p, bad);
@@ -135,30 +64,6 @@ py_price_of(const py_state *st, PyObject *o, const char *what)
         return PRICE(o);
     PyErr_Format(PyExc_TypeError, "%s must be a PriceRow, not %R", what, o);
     return NULL;
-}
-
-/* Parse counts given by position (in the order of enum lb_kind) or by name. */
-static int
-read_usage(const char *func, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-           lb_usage *u)
-{
-    const char *names[LB_NKINDS + 1];
-    PyObject *a[LB_NKINDS];
-    for (int k = 0; k <= LB_NKINDS; k++)
-        names[k] = lb_kind_name(k);
-    if (py_args(func, args, nargs, kwnames, names, 0, a) < 0)
-        return -1;
-    for (int k = 0; k < LB_NKINDS; k++) {
-        u->count[k] = a[k] == NULL ? 0 : PyLong_AsLongLong(a[k]);
-        if (u->count[k] == -1 && PyErr_Occurred())
-            return -1;
-        if (u->count[k] < 0) {
-            PyErr_Format(PyExc_ValueError, "%s() needs %s >= 0, not %lld", func,
-                         names[k], (long long)u->count[k]);
-            return -1;
-        }
-    }
-    return 0;
 }
 
 static PyObject *
@@ -204,7 +109,7 @@ static PyObject *
 price_cost(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     lb_usage u;
-    if (read_usage("cost", args, nargs, kwnames, &u) < 0)
+    if (py_usage("cost", args, nargs, kwnames, &u) < 0)
         return NULL;
     return money(lb_price_cost(PRICE(op), &u));
 }
@@ -218,7 +123,7 @@ price_cost_pico(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                 PyObject *kwnames)
 {
     lb_usage u;
-    if (read_usage("cost_pico", args, nargs, kwnames, &u) < 0)
+    if (py_usage("cost_pico", args, nargs, kwnames, &u) < 0)
         return NULL;
     return pico_money(lb_price_cost_pico(PRICE(op), &u));
 }
@@ -231,7 +136,7 @@ static PyObject *
 price_is_guess(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     lb_usage u;
-    if (read_usage("is_guess", args, nargs, kwnames, &u) < 0)
+    if (py_usage("is_guess", args, nargs, kwnames, &u) < 0)
         return NULL;
     return PyBool_FromLong(lb_price_is_guess(PRICE(op), &u));
 }
@@ -260,7 +165,7 @@ static PyObject *
 price_lines(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     lb_usage u;
-    if (read_usage("lines", args, nargs, kwnames, &u) < 0)
+    if (py_usage("lines", args, nargs, kwnames, &u) < 0)
         return NULL;
     PyObject *list = PyList_New(0);
     for (int k = 0; list != NULL && k < LB_NKINDS; k++)
@@ -301,7 +206,7 @@ price_pico(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwna
     PyObject *name;
     if (py_args("pico", args, nargs, kwnames, names, 1, &name) < 0)
         return NULL;
-    int kind = kind_of(name, LB_NKINDS);
+    int kind = py_kind(name, LB_NKINDS);
     return kind < 0 ? NULL : money(PRICE(op)->pico[kind]);
 }
 

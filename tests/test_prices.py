@@ -131,6 +131,46 @@ def test_the_dearest_calls_a_million_times_over_stay_exact() -> None:
     assert row.cost(input=2**62) == 2**63 - 1  # stops, does not wrap
 
 
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (lambda: PriceRow({"inptu": 1}), ValueError, "'inptu' is no kind"),
+        (lambda: PriceRow({"input": 2.5}), TypeError, "must be an int, not 2.5"),
+        (lambda: PriceRow({"input": 10**9 + 1}), ValueError, "not 1000000001"),
+        (lambda: PriceRow({"input": -1}), ValueError, "not -1"),
+        (lambda: PriceRow({}, [(5, {"output": -3})]), ValueError, "not -3"),
+        (lambda: PriceRow({}, [(5, {"images": 3})]), ValueError, "tokens only"),
+        (lambda: PriceRow({}, [(5, {}), (5, {})]), ValueError, "must rise"),
+        (lambda: PriceRow({}, [(n, {}) for n in (1, 2, 3, 4)]), ValueError, "most 3"),
+        (lambda: PriceRow({}, [7]), TypeError, "not 7"),
+        (lambda: PriceRow(3), TypeError, "not 3"),
+        (lambda: PriceRow({}, uplift_ppm=-(10**6) - 1), ValueError, "uplift_ppm"),
+        (lambda: PriceRow({}).cost(inptu=1), TypeError, "'inptu'"),
+        (lambda: PriceRow({}).cost(1, input=1), TypeError, "'input'"),
+        (lambda: PriceRow({}).cost(*range(15)), TypeError, "15 given"),
+        (lambda: PriceRow({}).cost(output=-1), ValueError, "output >= 0, not -1"),
+        (lambda: PriceRow({}).pico("gold"), ValueError, "'gold'"),
+        (lambda: PriceRow.parse(2.5, 6), TypeError, "not 2.5"),
+        (lambda: PriceRow.parse("2\x00", 6), ValueError, "no amount"),
+        (lambda: PriceRow.parse("1e30", 6), ValueError, "no amount"),
+    ],
+)
+def test_a_row_refuses_what_it_cannot_mean(make, error, words) -> None:
+    with pytest.raises(error) as caught:
+        make()
+    assert words in str(caught.value)
+
+
+def test_counts_may_be_given_by_name_in_any_order() -> None:
+    row = PriceRow({"input": 10**6, "output": 10**7, "searches": 10**10})
+    assert row.cost(searches=1, output=2, input=3) == 10_023_000
+    assert row.cost(3, output=2, searches=1) == 10_023_000
+    assert row.lines(output=2, input=3) == [
+        ("input", 3, 3_000_000),
+        ("output", 2, 20_000_000),
+    ]
+
+
 # --- a price as people write it ----------------------------------------------------
 
 
@@ -179,6 +219,9 @@ def test_a_region_raises_every_line_and_may_be_named_by_its_zone() -> None:
     assert price.row(region="us").cost(input=1000, output=1000) == 66_000_000
     assert price.row(region="us-east-1").cost(input=1000) == 11_000_000
     assert price.row(region="eu").cost(input=1000) == 10_000_000
+    anywhere = Price(10, 50, regions={"*": 1.1, "eu": 1.3})
+    assert anywhere.row().cost(input=1000) == 11_000_000
+    assert anywhere.row(region="eu-west-1").cost(input=1000) == 13_000_000
 
 
 def test_a_promotion_holds_from_its_start_until_its_end() -> None:
@@ -297,7 +340,7 @@ def test_the_own_table_covers_every_provider_that_has_a_list_price() -> None:
         (
             "bedrock",
             "eu.anthropic.claude-haiku-4-5-20251001-v1:0",
-            ("bedrock", "claude-haiku-4-5"),
+            ("bedrock", "eu.anthropic.claude-haiku-4-5"),
         ),
         (
             "openrouter",
@@ -324,11 +367,13 @@ def test_the_name_of_a_dearer_version_is_not_shortened() -> None:
     assert table.lookup("azure", "gpt-4o-mini").price.input == 0.165
 
 
-def test_a_bedrock_region_prefix_raises_the_price() -> None:
+def test_on_bedrock_the_prefix_of_the_model_raises_the_price_not_the_endpoint() -> None:
     model = "anthropic.claude-sonnet-4-5-20250929-v1:0"
     usage = {"prompt_tokens": 1000, "completion_tokens": 0}
     costs = [
-        PriceTable().cost(f"bedrock/{prefix}{model}", usage).nano_usd
+        PriceTable()
+        .cost(f"bedrock/{prefix}{model}", usage, region="us-east-1")
+        .nano_usd
         for prefix in ("", "global.", "eu.", "us-gov.")
     ]
     assert costs == [3_000_000, 3_000_000, 3_300_000, 3_600_000]
