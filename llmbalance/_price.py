@@ -123,8 +123,8 @@ class Price(
     ``above`` maps numbers of input tokens to the rates that hold beyond them, for the
     whole request, or with ``marginal`` only for the tokens beyond; ``inclusive`` makes
     them hold from that number on. ``tiers`` maps a service tier (batch, flex, priority)
-    and ``regions`` a region (us, eu) to a factor or, for tiers, a Price; ``deals`` are
-    tried in order, the first that holds applies.
+    and ``regions`` a region (us, eu; "*" for every other) to a factor or, for tiers, a
+    Price; ``deals`` are tried in order, the first that holds applies.
 
     Raises ConfigError for amounts that are none, negative, dearer than 1,000 USD per
     million tokens, or so small that they must be USD per token.
@@ -263,10 +263,9 @@ def _scaled(rates: dict[str, int], ppm: int) -> dict[str, int]:
 
 
 def _regional(regions: Mapping[str, Amount], region: str | None) -> Amount | None:
-    """Find "us-east-1" under its own name or under "us"."""
-    if not region or not regions:
-        return None
-    return regions.get(region, regions.get(region.partition("-")[0]))
+    """Find "us-east-1" under its own name, under "us" or under "*"."""
+    names = (region, region.partition("-")[0], "*") if region else ("*",)
+    return next((regions[name] for name in names if name in regions), None)
 
 
 def _refuse(where: str, price: Price, *fields: str) -> None:

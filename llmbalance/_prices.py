@@ -177,14 +177,11 @@ class PriceTable:
     ) -> PriceRow | None:
         """Return the row of integer rates for a backend, or None when unknown.
 
-        *region* defaults to the one in the model's name ("eu.anthropic.claude-..."),
         *at* is epoch seconds; without it no promotion or off-peak price applies.
         """
         info = self.lookup(provider, model)
         if info is None:
             return None
-        if region is None:
-            region = named_region(model)
         return info.price.row(service_tier=service_tier, region=region, at=at)
 
     def cost(
@@ -209,8 +206,6 @@ class PriceTable:
             return Cost(stated, stated=True)
         if info is None:
             return Cost(None, tuple(Line(k, n, None) for k, n in kinds.items() if n))
-        if region is None:
-            region = named_region(model)
         row = info.price.row(service_tier=service_tier, region=region, at=at)
         tier = standard_tier(service_tier)
         return Cost(
@@ -244,6 +239,14 @@ class PriceTable:
         return list(dict.fromkeys(provider for provider, _ in self._table()))
 
     def _find(self, provider: str, model: str) -> _Row | None:
+        row = self._listed(provider, model)
+        if row is None or provider != "bedrock":
+            return row
+        # On Bedrock the model's name says where it runs, whatever the endpoint.
+        prefix = _BEDROCK_REGION.match(model)
+        return row.placed(prefix[1] if prefix else "")
+
+    def _listed(self, provider: str, model: str) -> _Row | None:
         table = self._table()
         for name in _spellings(model):
             row = table.get((provider, name))
@@ -255,12 +258,6 @@ class PriceTable:
                 if row is not None:
                     return row.sold_by(provider)
         return table.get((provider, "*"))
-
-
-def named_region(model: str) -> str | None:
-    """Return the region a Bedrock model id begins with ("eu.anthropic..."), or None."""
-    match = _BEDROCK_REGION.match(model.rpartition("/")[2])
-    return match[1] if match and match[1] != "global" else None
 
 
 def _split(model: str) -> tuple[str, str]:
@@ -305,6 +302,14 @@ class _Row:
 
     def sold_by(self, provider: str) -> _Row:
         return _Row.of(msgspec.structs.replace(self.info(), provider=provider))
+
+    def placed(self, region: str) -> _Row:
+        info = self.info()
+        factor = info.price.regions.get(region)
+        price = msgspec.structs.replace(
+            info.price, regions={} if factor is None else {"*": factor}
+        )
+        return _Row.of(msgspec.structs.replace(info, price=price))
 
 
 class _RawModel(Struct):
