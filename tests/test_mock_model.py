@@ -85,8 +85,10 @@ def test_a_wrong_reply_names_the_key_and_the_remedy():
         model({"txt": "hi"}).answer(Ask("chat"), 1)
     with pytest.raises(ValueError, match="finish_reason='done'"):
         model({"text": "hi", "finish_reason": "done"}).answer(Ask("chat"), 1)
+    with pytest.raises(ValueError, match="needs a 'name'"):
+        MockProvider(reply={"tool_calls": [{}]})
     with pytest.raises(TypeError, match="must be a str"):
-        model(7).answer(Ask("chat"), 1)
+        model(lambda ask: 7).answer(Ask("chat"), 1)
 
 
 def test_json_is_valid_and_deterministic():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import socket
@@ -463,6 +464,35 @@ async def test_a_fleet_runs_in_the_callers_loop():
     assert not any(p.running for p in fleet)
 
 
+async def test_a_thread_of_its_own_serves_a_test_that_has_a_loop():
+    with MockProvider() as provider:
+        assert await asyncio.to_thread(chat, provider) == 200
+    assert not provider.running
+
+
+def test_uvloop_serves_the_same_faults():
+    uvloop = pytest.importorskip("uvloop", reason="needs pip install uvloop")
+    a, b = MockProvider(name="a"), MockProvider(name="b", ttft=30)
+
+    def leave(provider):
+        with Client(provider) as client:
+            body = json.dumps(CHAT | {"stream": True})
+            client.conn.request("POST", "/v1/chat/completions", body, HEADERS)
+            wait_until(lambda: provider.in_flight == 1)
+        wait_until(lambda: provider.cancelled == 1)
+
+    async def main():
+        async with MockFleet([a, b]):
+            assert await asyncio.to_thread(chat, a, stream=True) == 200
+            await asyncio.to_thread(leave, b)
+            a.outage(status=None)
+            with pytest.raises(ConnectionError):
+                await asyncio.to_thread(chat, a)
+
+    uvloop.run(main())
+    assert (a.served, a.errors, b.in_flight) == (1, 1, 0)
+
+
 def test_a_provider_can_be_started_again_and_counts_anew():
     provider = MockProvider()
     for _ in range(2):
@@ -479,6 +509,19 @@ def test_stopping_leaves_no_thread_even_with_requests_in_flight():
         wait_until(lambda: provider.in_flight == 1)
     assert threading.active_count() == before
     assert provider.in_flight == 0
+
+
+def test_a_mistake_in_the_reply_function_is_a_500_and_shows_at_the_end():
+    def reply(ask):
+        raise LookupError("no such answer")
+
+    other = MockProvider(name="other")
+    with (
+        pytest.raises(RuntimeError, match=r"LookupError.*no such answer"),
+        MockFleet([MockProvider(name="a", reply=reply), other]) as fleet,
+    ):
+        assert chat(fleet["a"]) == 500
+    assert not other.running
 
 
 def test_a_port_in_use_is_an_error_and_leaves_nothing_running():

@@ -279,7 +279,11 @@ class Desk:
         self, conn: Connection, ask: Ask, usage: Usage, seen: Seen, key: str, now: int
     ) -> None:
         if ask.kind == "chat":
-            replies, cached = self.provider.model_answers(ask, self._number)
+            try:
+                replies, cached = self.provider.model_answers(ask, self._number)
+            except Exception as exc:
+                self.provider.mistake = exc
+                raise Refused("server", status=500) from exc
             usage.output = sum(reply.tokens for reply in replies)
             usage.reasoning = sum(reply.reasoning_tokens for reply in replies)
             if cached is not None:

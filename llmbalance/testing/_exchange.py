@@ -121,6 +121,8 @@ class Model:
     ) -> None:
         self._prose = Prose(seed)
         self._scripted = scripted
+        if scripted is not None and not callable(scripted):
+            _scripted_reply(scripted)  # a mistake shows before the first request
         self._length = length
 
     def answer(self, ask: Ask, number: int) -> tuple[list[Reply], int | None]:

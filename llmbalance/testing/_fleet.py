@@ -62,9 +62,13 @@ class MockFleet:
         return self
 
     async def stop(self) -> None:
-        """Stop every provider."""
-        for provider in self.providers:
-            await provider.stop()
+        """Stop every provider; an error of one is raised when all are stopped."""
+        stops = [provider.stop() for provider in self.providers]
+        outcomes = await asyncio.gather(*stops, return_exceptions=True)
+        await asyncio.sleep(0)  # lets closed sockets go before a loop ends
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
 
     async def __aenter__(self) -> Self:
         return await self.start()
@@ -113,7 +117,6 @@ class MockFleet:
         if loop is not None and thread is not None:
             loop.call_soon_threadsafe(loop.stop)
             thread.join(timeout=10)
-            loop.run_until_complete(asyncio.sleep(0))  # lets closed sockets go
             loop.close()
 
     def __enter__(self) -> Self:

@@ -124,6 +124,7 @@ class MockProvider(Script):
         if script is not None:
             self.adopt(script)
         self.port = self._wanted_port = port
+        self.mistake: Exception | None = None  # of the reply function
         self._fleet: MockFleet | None = None
         self._server: asyncio.Server | None = None
         self._desk: Desk | None = None
@@ -159,7 +160,11 @@ class MockProvider(Script):
         return self
 
     async def stop(self) -> None:
-        """Stop listening and drop every connection; what was counted stays."""
+        """Stop listening and drop every connection; what was counted stays.
+
+        Raises RuntimeError when a `reply` or `output_tokens` function failed meanwhile
+        (the client was told 500).
+        """
         server, desk = self._server, self._desk
         self._server = self._desk = None
         if server is None or desk is None:
@@ -167,6 +172,12 @@ class MockProvider(Script):
         server.close()
         desk.close()
         await server.wait_closed()
+        mistake, self.mistake = self.mistake, None
+        if mistake is not None:
+            raise RuntimeError(
+                f"mock provider {self.name!r}: its reply or output_tokens function "
+                f"failed: {mistake!r}"
+            ) from mistake
 
     async def __aenter__(self) -> Self:
         return await self.start()

@@ -13,7 +13,7 @@ import http
 import socket
 import struct
 import time
-from typing import Protocol
+from typing import Protocol, cast
 from wsgiref.handlers import format_date_time
 
 MAX_HEAD = 64 << 10
@@ -87,8 +87,8 @@ class Connection(asyncio.Protocol):
     # --- asyncio's side ------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        # uvloop's transports do not descend from asyncio.Transport.
+        self.transport = cast(asyncio.Transport, transport)
         self._owner.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
