@@ -27,7 +27,7 @@ data_line(net_sse *s, const char *value, size_t n)
         s->has_data = true;
         s->view = value;
         s->view_len = n;
-        return n > s->max_event ? NET_TOO_LARGE : NET_OK;
+        return NET_OK;
     }
     enum net_error e = own_data(s);
     if (e == NET_OK)
@@ -52,6 +52,8 @@ dispatch(net_sse *s, net_on_event *on, void *ctx)
 static enum net_error
 one_line(net_sse *s, const char *p, size_t n, net_on_event *on, void *ctx)
 {
+    if (n > s->max_event)
+        return NET_TOO_LARGE;
     if (n == 0) {
         dispatch(s, on, ctx);
         return NET_OK;
