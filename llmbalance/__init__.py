@@ -80,7 +80,7 @@ _HOME = {
     "_types": ("ChatChunk", "ChatReply", "EmbeddingReply", "Usage"),
     "providers": ("Dialect",),
 }
-__all__ = sorted(name for names in _HOME.values() for name in names)  # noqa: PLE0605
+__all__ = sorted(name for names in _HOME.values() for name in names)
 
 
 def __getattr__(name: str) -> Any:

@@ -34,7 +34,9 @@ def found_backends() -> list[Backend]:
     ]
 
 
-async def chat(question: str, models: Sequence[str], strategy: str, stream: bool) -> int:
+async def chat(
+    question: str, models: Sequence[str], strategy: str, stream: bool
+) -> int:
     """Ask; print the answer, then who gave it, what it cost and why it was chosen."""
     backends = [Backend(model, groups=["default"]) for model in models]
     backends = backends or found_backends()

@@ -75,7 +75,9 @@ class Target:
 def make_dialect(backend: Backend) -> Dialect:
     """Bind a backend's dialect to its model, address and key."""
     if backend.dialect is not None:
-        if not (isinstance(backend.dialect, type) and issubclass(backend.dialect, Dialect)):
+        if not (
+            isinstance(backend.dialect, type) and issubclass(backend.dialect, Dialect)
+        ):
             raise ConfigError("dialect", backend.dialect, "give a subclass of Dialect")
         cls = backend.dialect
     else:
@@ -90,8 +92,10 @@ def make_dialect(backend: Backend) -> Dialect:
 
 
 def _origin(dialect: Dialect, backend: Backend) -> Origin:
-    """The pooled connections to a backend; its own settings win over the environment."""
-    settings: dict[str, Any] = dict(environment_settings(dialect.origin_url, os.environ))
+    """The pooled connections to a backend; its settings win over the environment."""
+    settings: dict[str, Any] = dict(
+        environment_settings(dialect.origin_url, os.environ)
+    )
     if backend.proxy is not None:
         settings["proxy"] = backend.proxy
     return Origin(
@@ -151,7 +155,9 @@ class Fleet:
         self.targets = [self._add(b, i) for i, b in enumerate(self.backends)]
         self._add_limits()
         for indices in members.values():
-            self.pool.add_group(indices, self.strategy, -1.0 if value is None else value)
+            self.pool.add_group(
+                indices, self.strategy, -1.0 if value is None else value
+            )
         self.tag_budgets: dict[str, list[int]] = {}
         self.meters = [self._add_budget(b) for b in self.budgets]
         self.fallbacks = self._check_fallbacks(fallbacks or {})
@@ -244,23 +250,27 @@ class Fleet:
             for b in self.backends
         ]
         rows = [self._row(i, now) for i in range(len(self.backends))]
-        missing = [b.label for b, row in zip(self.backends, rows, strict=True) if not row]
+        missing = [
+            b.label for b, row in zip(self.backends, rows, strict=True) if not row
+        ]
         self.unpriced = frozenset(missing)
         if not missing:
             return [row for row in rows if row]
         remedy = "give the backend price=Price(input, output) in USD per million tokens"
         if unknown == "refuse":
-            raise ConfigError("price", None, f"unknown for {', '.join(missing)}; {remedy}")
+            raise ConfigError(
+                "price", None, f"unknown for {', '.join(missing)}; {remedy}"
+            )
         if isinstance(unknown, Price):
             stand_in = unknown.row(at=now)
         else:
             one_of("unknown_price", unknown, ("refuse", "dearest"))
             known = [row for row in rows if row]
             if not known:
-                raise ConfigError(
-                    "price", None, f"unknown for all backends; {remedy}"
-                )
-            stand_in = max(known, key=lambda row: row.cost(input=1000, output=1000) or 0)
+                raise ConfigError("price", None, f"unknown for all backends; {remedy}")
+            stand_in = max(
+                known, key=lambda row: row.cost(input=1000, output=1000) or 0
+            )
         _log.warning("price unknown for %s: counted as the dearest", ", ".join(missing))
         return [row or stand_in for row in rows]
 

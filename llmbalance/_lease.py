@@ -116,7 +116,16 @@ class AcquiredLease:
             counts = counts_of(used)
             stated = None if used.cost_usd is None else round(used.cost_usd * 1e9)
         elif outcome == "done":
-            counts = (shot.lease.input_tokens, 0, 0, 0, 0, 0, shot.lease.output_tokens, 0)
+            counts = (
+                shot.lease.input_tokens,
+                0,
+                0,
+                0,
+                0,
+                0,
+                shot.lease.output_tokens,
+                0,
+            )
         if seconds is None and outcome == "done":
             seconds = time.monotonic() - shot.sent_at
         self._settled = True

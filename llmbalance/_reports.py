@@ -34,7 +34,9 @@ class Report(dict[str, Any]):
         return pandas.DataFrame(self._rows)
 
     def _cells(self) -> list[list[str]]:
-        return [[show(row[k], f) for k, f in self._columns.items()] for row in self._rows]
+        return [
+            [show(row[k], f) for k, f in self._columns.items()] for row in self._rows
+        ]
 
     def __str__(self) -> str:
         table = [list(self._columns), *self._cells()]
@@ -49,7 +51,9 @@ class Report(dict[str, Any]):
 
     def _repr_html_(self) -> str:
         def line(tag: str, cells: Iterable[str]) -> str:
-            return "<tr>" + "".join(f"<{tag}>{escape(c)}</{tag}>" for c in cells) + "</tr>"
+            return (
+                "<tr>" + "".join(f"<{tag}>{escape(c)}</{tag}>" for c in cells) + "</tr>"
+            )
 
         body = "".join(line("td", cells) for cells in self._cells())
         return f"<table>{line('th', self._columns)}{body}</table>"

@@ -1,15 +1,14 @@
 """The Router: choose a backend for every call, send it, account for it.
 
-    chat / generate / embed      one call: Run decides, Transport carries
-    acquire                      a lease for those who bring their own client
-    stats / costs / explain      what happened, what it cost, why it was so
+chat / generate / embed      one call: Run decides, Transport carries
+acquire                      a lease for those who bring their own client
+stats / costs / explain      what happened, what it cost, why it was so
 """
 
 from __future__ import annotations
 
 import asyncio
 import difflib
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -184,7 +183,9 @@ class Router:
             if reply is not None:
                 return reply
 
-    def acquire(self, model: str, messages: Messages | str, **options: Any) -> AcquiredLease:
+    def acquire(
+        self, model: str, messages: Messages | str, **options: Any
+    ) -> AcquiredLease:
         """Choose and reserve for a call that you send with a client of your own.
 
         Use as ``with`` (raises when nothing fits now) or ``async with`` (waits within
@@ -213,7 +214,9 @@ class Router:
         if kind == "chat":
             content = checked_messages(content)
         elif not content or not isinstance(content, str | list | tuple):
-            raise InvalidRequestError("input", content, "give a text or a list of texts")
+            raise InvalidRequestError(
+                "input", content, "give a text or a list of texts"
+            )
         params = self._route(routing, options, model) if options else {}
         call = Call(
             kind=kind,
@@ -246,7 +249,9 @@ class Router:
         limit = params.get("max_tokens") or params.get("max_completion_tokens")
         if limit is not None:
             if not isinstance(limit, int) or limit <= 0:
-                raise InvalidRequestError("max_tokens", limit, "give a whole number > 0")
+                raise InvalidRequestError(
+                    "max_tokens", limit, "give a whole number > 0"
+                )
             routing.max_tokens = limit
         if params.get("tools"):
             routing.needs |= _TOOLS
@@ -327,7 +332,9 @@ def checked_messages(messages: Any) -> list[Any]:
     """Return messages as a list of dicts; replies of earlier turns are welcome."""
     if isinstance(messages, str | bytes | Mapping) or not messages:
         raise InvalidRequestError(
-            "messages", messages, 'give a list such as [{"role": "user", "content": ...}]'
+            "messages",
+            messages,
+            'give a list such as [{"role": "user", "content": ...}]',
         )
     for message in messages:
         if type(message) is not dict:
@@ -388,7 +395,9 @@ def _tags(fleet: Fleet, o: Options, value: Any, model: str) -> None:
             bits |= fleet.tags[name]
         elif name not in fleet.tag_budgets:
             known = ", ".join((*fleet.tags, *fleet.tag_budgets)) or "none"
-            raise InvalidRequestError("tags", name, f"no backend or budget has it: {known}")
+            raise InvalidRequestError(
+                "tags", name, f"no backend or budget has it: {known}"
+            )
     o.tags, o.budgets = bits, tuple(budgets)
 
 

@@ -35,7 +35,15 @@ from ._errors import (
     RequestTimeoutError,
 )
 from ._price import standard_tier
-from ._types import Call, ChatReply, EmbeddingReply, Failure, LimitReading, Request, Usage
+from ._types import (
+    Call,
+    ChatReply,
+    EmbeddingReply,
+    Failure,
+    LimitReading,
+    Request,
+    Usage,
+)
 from .providers import KINDS, TRANSPORT_KINDS, exception_of
 
 if TYPE_CHECKING:
@@ -327,7 +335,13 @@ class Run:
             first_token = min(first_token or share, share)
         else:
             total = min(total, share)
-        return (t.connect or 0.0, t.first_byte or 0.0, first_token, t.idle or 0.0, total)
+        return (
+            t.connect or 0.0,
+            t.first_byte or 0.0,
+            first_token,
+            t.idle or 0.0,
+            total,
+        )
 
     # -- the way back --------------------------------------------------------
 

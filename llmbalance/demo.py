@@ -33,9 +33,20 @@ from .testing import MockFleet, MockProvider
 PREMIUM, DOWN, THROTTLED = "anthropic-a", "google", "anthropic-b"
 _KEY = "demo-key"
 _RATE = 180.0  # calls a second, on average
-_WORDS = (
-    "river market engine letter garden signal winter copper orbit lantern harbour thread"
-).split()
+_WORDS = [
+    "river",
+    "market",
+    "engine",
+    "letter",
+    "garden",
+    "signal",
+    "winter",
+    "copper",
+    "orbit",
+    "lantern",
+    "harbour",
+    "thread",
+]
 
 # name, dialect and provider, model, group, calls a second, price (USD per million)
 _FLEET = (
@@ -247,7 +258,9 @@ def premium_nano(tokens: Sequence[int]) -> int:
     return Price(*price).row().cost(input=tokens[0], output=tokens[1]) or 0
 
 
-def summarise(plan: Plan, ours: Tally, stats: dict[str, Any], base: Tally) -> dict[str, Any]:
+def summarise(
+    plan: Plan, ours: Tally, stats: dict[str, Any], base: Tally
+) -> dict[str, Any]:
     """Everything the demo claims, as one dict."""
     dialects = {entry[0]: entry[1] for entry in _FLEET}
     begin, end = plan.outage
@@ -333,7 +346,9 @@ def tell(s: dict[str, Any]) -> None:
 async def main(requests: int, seed: int) -> dict[str, Any]:
     """Run both ways and return the summary."""
     plan = Plan(requests, seed)
-    print(f"{requests} calls over {plan.seconds:.0f} s to four mock providers on loopback")
+    print(
+        f"{requests} calls over {plan.seconds:.0f} s to four mock providers on loopback"
+    )
     ours, stats = await balanced(plan)
     print(f"\nThe same calls to {PREMIUM} alone ...", flush=True)
     base = await alone(plan)
