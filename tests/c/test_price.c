@@ -259,6 +259,43 @@ the_dearest_call_a_million_times_over_does_not_overflow(void)
 }
 
 static void
+a_line_is_one_kind_of_the_bill(void)
+{
+    lb_price p = long_prompts(true);
+    lb_usage u = {{0}};
+    u.count[LB_INPUT] = 50000;
+    u.count[LB_CACHE_READ] = 200000;
+    CHECK_EQ((int64_t)lb_price_line(&p, &u, LB_INPUT), 100000 * MILLION);
+    CHECK_EQ((int64_t)lb_price_line(&p, &u, LB_CACHE_READ), 200000 * MILLION);
+    CHECK_EQ((int64_t)lb_price_line(&p, &u, LB_OUTPUT), 0);
+    p.marginal = false;
+    CHECK_EQ((int64_t)lb_price_line(&p, &u, LB_INPUT), 100000 * MILLION);
+    CHECK_EQ((int64_t)lb_price_line(&p, &u, LB_CACHE_READ), 400000 * MILLION);
+    p.pico[LB_IMAGES] = 7;
+    u.count[LB_IMAGES] = u.count[LB_SEARCHES] = 2;
+    CHECK_EQ((int64_t)lb_price_line(&p, &u, LB_IMAGES), 14);
+    CHECK(lb_price_line(&p, &u, LB_SEARCHES) < 0);
+}
+
+static void
+an_unknown_rate_is_unknown_in_every_tier(void)
+{
+    lb_price p;
+    lb_price_init(&p);
+    p.pico[LB_INPUT] = 1;
+    p.ntiers = 1;
+    p.tier[0].above = 100;
+    CHECK_EQ(lb_price_complete(&p, NULL), LB_OK);
+    for (int marginal = 0; marginal < 2; marginal++) {
+        p.marginal = marginal != 0;
+        CHECK_EQ(cost_of(&p, 50, 0, 1), LB_UNKNOWN);
+        CHECK_EQ(cost_of(&p, 150, 0, 101), LB_UNKNOWN);
+        CHECK_EQ(lb_price_estimate(&p, 150, 0, 1), LB_UNKNOWN);
+        CHECK_EQ(cost_of(&p, 499, 0, 0), 0);
+    }
+}
+
+static void
 negative_counts_cost_nothing(void)
 {
     lb_price p = long_prompts(true);
@@ -303,6 +340,8 @@ what_is_no_amount_is_refused(void)
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
         CHECK_EQ(parsed(wrong[i], 0), -1);
     CHECK_EQ(parsed("10000000", 12), -1);
+    CHECK_EQ(parsed("9223372036854775808", 0), -1);
+    CHECK_EQ(parsed("92233720368547758075e-1", 0), -1); /* rounds past the top */
 }
 
 static void
@@ -328,6 +367,8 @@ main(void)
     CHECK_RUN(fees_beside_tokens_are_added);
     CHECK_RUN(bad_rates_are_refused_by_kind);
     CHECK_RUN(the_dearest_call_a_million_times_over_does_not_overflow);
+    CHECK_RUN(a_line_is_one_kind_of_the_bill);
+    CHECK_RUN(an_unknown_rate_is_unknown_in_every_tier);
     CHECK_RUN(negative_counts_cost_nothing);
     CHECK_RUN(dollars_are_read_by_their_digits);
     CHECK_RUN(what_is_no_amount_is_refused);
