@@ -65,7 +65,7 @@ scale_by_ten(uint64_t digits, int shift, int64_t *out)
         up = digits % 10 >= 5;
         digits /= 10;
     }
-    if (digits > INT64_MAX - (uint64_t)up)
+    if (digits > INT64_MAX) /* not when a digit was cut: it is a tenth by then */
         return LB_EINVAL;
     *out = (int64_t)(digits + up);
     return LB_OK;

@@ -341,7 +341,6 @@ what_is_no_amount_is_refused(void)
         CHECK_EQ(parsed(wrong[i], 0), -1);
     CHECK_EQ(parsed("10000000", 12), -1);
     CHECK_EQ(parsed("9223372036854775808", 0), -1);
-    CHECK_EQ(parsed("92233720368547758075e-1", 0), -1); /* rounds past the top */
 }
 
 static void
