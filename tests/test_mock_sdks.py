@@ -160,14 +160,14 @@ def test_openai_sdk_raises_the_vendors_errors():
 
 def test_openai_sdk_waits_as_long_as_it_is_told_and_succeeds():
     with (
-        MockProvider("openai", model="m", rpm=600, burst=0.1) as provider,
+        MockProvider("openai", model="m", rpm=120, burst=0.5) as provider,
         openai_client(provider, retries=2) as client,
     ):
         for _ in range(3):
             client.chat.completions.create(model="m", messages=ASK)
     statuses = [seen.status for seen in provider.requests]
     assert statuses.count(200) == 3
-    # One request per 100 ms: the SDK comes back when retry-after-ms is over.
+    # One request per 500 ms: the SDK comes back when retry-after-ms is over.
     assert statuses.count(429) in (1, 2)
     assert provider.rejected == statuses.count(429)
 

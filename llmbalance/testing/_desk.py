@@ -281,6 +281,8 @@ class Desk:
         if ask.kind == "chat":
             try:
                 replies, cached = self.provider.model_answers(ask, self._number)
+            except Refused:
+                raise
             except Exception as exc:
                 self.provider.mistake = exc
                 raise Refused("server", status=500) from exc

@@ -138,10 +138,10 @@ class Model:
     def _own(self, ask: Ask, number: int) -> Reply:
         if ask.must_call is not None and ask.tools:
             chosen = [t for t in ask.tools if t.name == ask.must_call] or [ask.tools[0]]
-            arguments = _compact(example(chosen[0].schema) or {})
+            arguments = _compact(_fitting(chosen[0].schema) or {})
             reply = Reply(calls=(Call(chosen[0].name, arguments),), finish="tool_calls")
         elif ask.wants_json:
-            value = example(ask.schema) if ask.schema is not None else {"answer": "yes"}
+            value = {"answer": "yes"} if ask.schema is None else _fitting(ask.schema)
             reply = Reply(_compact(value))
         else:
             wanted = self._length(ask, number)
@@ -151,6 +151,13 @@ class Model:
                 reply = Reply(self._prose.text(number, wanted))
         _limit(reply, ask)
         return reply
+
+
+def _fitting(schema: Any) -> Any:
+    try:
+        return example(schema)
+    except (AttributeError, TypeError, KeyError, ValueError) as exc:
+        raise Refused("bad_request", f"Invalid schema: {exc}") from None
 
 
 def _compact(value: Any) -> str:
