@@ -6,8 +6,8 @@
 
 ``tell`` is the whole story of a streamed call as a generator of steps, which a driver
 carries out: a float is a pause, a Shot is to be opened, NEXT is to be read, CLOSE to be
-closed, and a list of chunks handed to the caller. ``ChatStream`` drives it from an event
-loop, ``BlockingChatStream`` from a thread.
+closed, and a list of chunks handed to the caller. ``ChatStream`` drives it from an
+event loop, ``BlockingChatStream`` from a thread.
 """
 
 from __future__ import annotations

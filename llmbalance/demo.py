@@ -2,11 +2,11 @@
 
     python -m llmbalance.demo [--requests N] [--seed N] [--json FILE]
 
-Four providers on loopback, real HTTP in three dialects: two accounts of one vendor with
-different limits, another vendor at another price, a cheap local server. While the calls
-arrive, the cheapest frontier provider goes down for a while and one account is throttled.
-Afterwards the same calls go to the premium account alone, as a client without a balancer
-would send them. Exit code 0 only if the router failed no call.
+Four providers on loopback, real HTTP in three dialects: two accounts of one vendor
+with different limits, another vendor at another price, a cheap local server. While the
+calls arrive, the cheapest frontier provider goes down for a while and one account is
+throttled. Afterwards the same calls go to the premium account alone, as a client
+without a balancer would send them. Exit code 0 only if the router failed no call.
 """
 
 from __future__ import annotations
@@ -33,20 +33,7 @@ from .testing import MockFleet, MockProvider
 PREMIUM, DOWN, THROTTLED = "anthropic-a", "google", "anthropic-b"
 _KEY = "demo-key"
 _RATE = 180.0  # calls a second, on average
-_WORDS = [
-    "river",
-    "market",
-    "engine",
-    "letter",
-    "garden",
-    "signal",
-    "winter",
-    "copper",
-    "orbit",
-    "lantern",
-    "harbour",
-    "thread",
-]
+_WORDS = ("river", "market", "engine", "letter", "garden", "signal", "winter", "copper")
 
 # name, dialect and provider, model, group, calls a second, price (USD per million)
 _FLEET = (
@@ -172,7 +159,7 @@ async def run_calls(
 
 
 class Screen:
-    """Progress: a table that redraws itself on a terminal, a line a second elsewhere."""
+    """Progress: a table that redraws itself; without a terminal a line a second."""
 
     def __init__(self, router: Router, plan: Plan, tally: Tally) -> None:
         self.router, self.plan, self.tally = router, plan, tally
