@@ -58,8 +58,8 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     """What is known of one model of one provider.
 
     ``context`` is the longest prompt, ``max_output`` the longest answer in tokens, None
-    = unknown; ``tokenizer`` names a
-    family of the token estimator; ``as_of`` is the date of the figures.
+    = unknown; ``tokenizer`` names a family of the token estimator; ``as_of`` is the
+    date of the figures. A model "*" stands for all others of its provider.
     """
 
     provider: str
@@ -162,7 +162,7 @@ class PriceTable:
                 return info
         for provider in dict.fromkeys((*_FIRST, *self._providers())):
             info = self.lookup(provider, model)
-            if info is not None and info.model != "*":
+            if info is not None and not info.model.startswith("*"):
                 return info
         return None
 
@@ -229,10 +229,10 @@ class PriceTable:
         return len({id(row) for row in self._table().values()})
 
     def _table(self) -> dict[tuple[str, str], _Row]:
-        if self._pending:
-            self._pending = False
+        if self._pending:  # two threads may both read it; neither sees it half read
             path = Path(__file__).with_name("prices.json")
-            self._rows.update(builtin_rows(path.read_bytes()))
+            self._rows = {**builtin_rows(path.read_bytes()), **self._rows}
+            self._pending = False
         return self._rows
 
     def _providers(self) -> list[str]:
@@ -257,7 +257,8 @@ class PriceTable:
                 row = table.get((vendor, name))
                 if row is not None:
                     return row.sold_by(provider)
-        return table.get((provider, "*"))
+        kind = "*" + model[model.rfind(":") :] if ":" in model else "*"  # "*:free"
+        return table.get((provider, kind), table.get((provider, "*")))
 
 
 def _split(model: str) -> tuple[str, str]:
@@ -285,7 +286,7 @@ class _Row:
 
     __slots__ = ("_info", "_raw")
 
-    def __init__(self, raw: _RawModel | None, info: ModelInfo | None) -> None:
+    def __init__(self, raw: _RawModel | None, info: ModelInfo | None = None) -> None:
         self._raw = raw
         self._info = info
 
@@ -297,7 +298,6 @@ class _Row:
         if self._info is None:
             assert self._raw is not None
             self._info = self._raw.info()
-            self._raw = None
         return self._info
 
     def sold_by(self, provider: str) -> _Row:
@@ -353,7 +353,7 @@ def builtin_rows(data: bytes) -> dict[tuple[str, str], _Row]:
     for group in msgspec.json.decode(data, type=list[_Group]):
         for raw in group.models:
             raw.group = group
-            row = _Row(raw, None)
+            row = _Row(raw)
             for name in (raw.model, *raw.also):
                 rows[(group.provider, name)] = row
     return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime
 from decimal import Decimal, localcontext
 
@@ -388,6 +389,25 @@ def test_what_is_not_in_the_table_has_no_price() -> None:
     assert (cost.lines[0].kind, cost.lines[0].pico_usd) == ("input", None)
     assert table.cost("vllm/llama3.1", Usage(prompt_tokens=10)).usd is None
     assert table.cost("ollama/llama3.1:8b", Usage(prompt_tokens=10)).usd == 0
+    assert table.cost("openrouter/x/y:free", Usage(prompt_tokens=10)).usd == 0
+    assert table.cost("openrouter/x/y", Usage(prompt_tokens=10)).usd is None
+    assert table.cost("llama3.1:8b", Usage(prompt_tokens=10)).usd is None
+
+
+def test_threads_that_ask_first_at_once_all_get_the_whole_table() -> None:
+    for _ in range(20):
+        table, found = PriceTable(), []
+        threads = [
+            threading.Thread(
+                target=lambda t=table, f=found: f.append(t.lookup("xai", "grok-4.5"))
+            )
+            for _ in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(found) == 8 and None not in found
 
 
 def test_the_same_call_is_read_from_every_shape_of_usage() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import msgspec
@@ -202,6 +204,32 @@ def test_a_table_is_loaded_from_a_file(tmp_path: Path) -> None:
     assert PriceTable.load(str(path)).lookup("openai", "gpt-4o") is not None
     with pytest.raises(FileNotFoundError):
         PriceTable.load(tmp_path / "none.json")
+
+
+def test_a_table_is_loaded_from_an_address(monkeypatch) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/prices.json" else 404)
+            self.end_headers()
+            self.wfile.write(msgspec.json.encode(LITELLM))
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        base = f"http://127.0.0.1:{server.server_port}"
+        try:
+            table = PriceTable.load(f"{base}/prices.json")
+            assert table.lookup("openai", "big").price.input == 5.0
+            with pytest.raises(OSError, match="404"):
+                PriceTable.load(f"{base}/nothing.json")
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @pytest.mark.parametrize(
