@@ -250,6 +250,51 @@ def test_vllm_has_a_health_page_and_its_own_kinds_of_errors():
     assert (status, error["code"], error["type"]) == (404, 404, "NotFoundError")
 
 
+def test_mistral_names_the_window_in_its_headers_and_has_flat_errors():
+    with MockProvider("mistral", model="m", rpm=2, tpm=6000, reply=WEATHER) as provider:
+        _, headers, body = call(provider, stream=True)
+        assert call(provider, model="other")[0] == 400
+        assert call(provider, headers={"Authorization": "Bearer x"})[2] == (
+            b'{"detail":"Invalid API Key"}'
+        )
+        call(provider)
+        status, _, limited = call(provider)
+    assert headers["x-ratelimit-remaining-req-minute"] == "1"
+    assert headers["x-ratelimit-limit-tokens-minute"] == "6000"
+    chunks = [d for _, d in events(body)]
+    (tool_call,) = chunks[1]["choices"][0]["delta"]["tool_calls"]
+    assert "index" not in tool_call
+    assert chunks[-2]["usage"]["completion_tokens"] > 0
+    error = json.loads(limited)
+    assert (status, error["type"], error["code"]) == (429, "rate_limited", "1300")
+
+
+def test_openrouter_comments_finishes_twice_and_tells_the_cost():
+    with MockProvider("openrouter", price=(3, 15), output_tokens=5) as provider:
+        assert provider.base_url.endswith("/api/v1")
+        _, _, body = call(provider, stream=True)
+        provider.stream_error(after_tokens=2)
+        _, _, broken = call(provider, stream=True)
+    assert body.startswith(b": OPENROUTER PROCESSING\n\n")
+    chunks = [d for _, d in events(body)]
+    finishes = [c["choices"][0]["finish_reason"] for c in chunks[:-1]]
+    assert finishes.count("stop") == 2
+    usage = chunks[-2]["usage"]
+    assert usage["cost"] == pytest.approx((9 * 3 + 5 * 15) / 1e6)
+    last = events(broken)[-2][1]
+    assert last["error"]["code"] == 502
+    assert last["choices"][0]["index"] == 0
+
+
+def test_xai_answers_400_to_a_wrong_key_and_tells_no_reset():
+    with MockProvider("xai", rpm=60) as provider:
+        _, headers, _ = call(provider)
+        status, _, body = call(provider, headers={"Authorization": "Bearer x"})
+    assert headers["x-ratelimit-remaining-requests"] == "59"
+    assert "x-ratelimit-reset-requests" not in headers
+    assert (status, json.loads(body)["code"]) == (400, "invalid-argument")
+
+
 def test_output_counts_at_the_end_where_the_vendor_charges_what_was_used():
     with MockProvider("groq", tpm=60, output_tokens=60) as provider:
         assert call(provider)[0] == 200

@@ -34,7 +34,8 @@ Prices = Sequence[float | str | Decimal]
 class MockProvider(Script):
     """A provider that can be started, asked, counted and made to fail.
 
-    dialect: openai openai_compatible groq deepseek vllm ollama anthropic google
+    dialect: openai anthropic google groq deepseek mistral openrouter xai vllm ollama
+        openai_compatible
     model: the one it serves, or several; any other is answered 404. None = all.
     api_key: the one it accepts, None = no check.
     ttft, per_token: seconds to the first token, and for each further one.
@@ -119,6 +120,7 @@ class MockProvider(Script):
         self.prompt_cache = prompt_cache
         self.record, self.seed = record, seed
         self.speaks = kind(self.models, api_key, self.context_window)
+        self.speaks.price = self.price
         length = _length(output_tokens, random.Random(f"llmbalance-length-{seed}"))
         self._model = Model(seed, reply, length)
         if script is not None:

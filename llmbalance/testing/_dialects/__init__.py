@@ -13,6 +13,9 @@ _HOME = {
     "vllm": ("compatible", "VLLM"),
     "ollama": ("compatible", "Ollama"),
     "deepseek": ("compatible", "DeepSeek"),
+    "mistral": ("hosted", "Mistral"),
+    "openrouter": ("hosted", "OpenRouter"),
+    "xai": ("hosted", "XAI"),
     "anthropic": ("anthropic", "Anthropic"),
     "google": ("google", "Google"),
 }

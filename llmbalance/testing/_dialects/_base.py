@@ -75,6 +75,7 @@ class Dialect:
         self.models = models
         self.api_key = api_key
         self.context_window = context_window
+        self.price: tuple[int, int, int] | None = None  # pico-USD per token
 
     def form(self, target: Target) -> str:
         """Which of the vendor's APIs a request is for; "" = the usual one."""
