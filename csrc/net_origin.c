@@ -78,9 +78,15 @@ add_line(net_origin *o, const char *p, size_t n)
     return list != NULL;
 }
 
+/* A name without a value takes back what libcurl would send of its own accord:
+ * a wait of a second before large bodies, and a form's content type. */
 static const char *
 read_headers(net_origin *o, const net_settings *s, char why[200])
 {
+    static const char *const unwanted[] = {"Expect:", "Content-Type:"};
+    for (size_t i = 0; i < 2; i++)
+        if (!add_line(o, unwanted[i], strlen(unwanted[i])))
+            return "out of memory";
     for (size_t i = 0; i < s->n_headers; i++) {
         if (!net_request_line_ok(s->headers[i].p, s->headers[i].n, why))
             return why;

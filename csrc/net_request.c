@@ -34,10 +34,10 @@ net_request_line_ok(const char *p, size_t n, char why[200])
     while (name < n && is_token_char((unsigned char)p[name]))
         name++;
     if (name == 0 || name == n || p[name] != ':') {
+        /* Without a name it may be a bare key: nothing of it is shown. */
         (void)snprintf(why, 200,
-                       "header %.*s...: must be 'Name: value', and the name "
-                       "letters, digits and -",
-                       (int)(name < 40 ? name : 40), p);
+                       "headers: each line must be 'Name: value', the name of "
+                       "letters, digits and -");
         return false;
     }
     int shown = (int)(name < 60 ? name : 60);
