@@ -10,7 +10,7 @@ static const double SLOW_SECONDS = 60, SLOW_FACTOR = 4;
 
 static const double FAIL_WEIGHT = 0.05; /* of the newest call in lb_backend.fail */
 static const float OUTPUT_WEIGHT = 0.05F;
-static const float PRIOR_WEIGHT = 0.02F;
+static const double PRIOR_WEIGHT = 0.02;
 static const double PACE_SECONDS = 10; /* memory of a limit's pace */
 
 static void
@@ -355,6 +355,18 @@ hear_limits(lb_pool *p, const lb_backend *b, const lb_lease *lease, const lb_res
     }
 }
 
+/* What one backend of a group shows is assumed of those nobody has called yet. */
+static void
+teach_prior(lb_group *g, const lb_backend *b, int64_t input, lb_ns now)
+{
+    double ttft = lb_latency_ttft(&b->latency, &g->prior, input, now);
+    double itl = b->latency.itl > 0 ? (double)b->latency.itl : (double)g->prior.itl;
+    g->answers += g->answers < INT32_MAX;
+    double w = fmax(PRIOR_WEIGHT, 1.0 / g->answers);
+    g->prior.ttft += (float)(w * (fmax(ttft, 1e-6) - (double)g->prior.ttft));
+    g->prior.itl += (float)(w * (fmax(itl, 1e-7) - (double)g->prior.itl));
+}
+
 static void
 learn(lb_pool *p, lb_backend *b, lb_record *rec, const lb_lease *lease,
       const lb_result *r, lb_ns now)
@@ -376,11 +388,7 @@ learn(lb_pool *p, lb_backend *b, lb_record *rec, const lb_lease *lease,
     lb_hist_add(&rec->seconds, r->seconds);
     if (r->ttft > 0)
         lb_hist_add(&rec->ttft, r->ttft);
-    if (r->ttft > 0 && output > 1) {
-        float itl = (float)((r->seconds - r->ttft) / (double)(output - 1));
-        g->prior.ttft += PRIOR_WEIGHT * ((float)r->ttft - g->prior.ttft);
-        g->prior.itl += PRIOR_WEIGHT * (itl - g->prior.itl);
-    }
+    teach_prior(g, b, fresh, now);
     rec->tally.micros += (int64_t)(r->seconds * 1e6);
     if (lease->session != 0 && b->terms.cache_life > 0 && p->size.sessions != 0)
         lb_affinity_bind(lb_pool_sessions(p), p->size.sessions, lease->session,

@@ -117,7 +117,8 @@ typedef struct lb_group {
     uint8_t nbudgets;
     uint16_t budget[LB_BUDGETS];
     double value; /* v, USD a second; negative: unset */
-    lb_latency_prior prior;
+    int32_t answers;        /* complete ones, stops at INT32_MAX */
+    lb_latency_prior prior; /* of backends not known yet: the group's average */
     lb_output output[LB_SIZES];
 } lb_group;
 
