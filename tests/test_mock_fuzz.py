@@ -95,7 +95,7 @@ class Paper:
 
 
 @pytest.mark.parametrize("dialect", PATHS)
-@settings(max_examples=150, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_every_body_is_answered_or_refused(dialect, data):
     path = data.draw(st.sampled_from(PATHS[dialect]))

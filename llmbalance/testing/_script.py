@@ -4,7 +4,8 @@
 
 Times are seconds since the provider's (or its fleet's) start. Called on a running
 `MockProvider`, which is itself a Script, a missing `start` means "from now on" and a
-missing `stop` "until `recover()`".
+missing `stop` "until `recover()`". A fault applies to the requests that arrive in its
+time; what is already being answered goes on.
 """
 
 from __future__ import annotations
