@@ -40,6 +40,7 @@ static struct {
     op_queue queue;
     _Atomic uint64_t submitted;
     _Atomic uint64_t completed;
+    _Atomic uint64_t connected;
     _Atomic uint64_t origins;
 } engine = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -56,7 +57,7 @@ in_child(void)
     atomic_store(&engine.submitted, 0);
     atomic_store(&engine.completed, 0);
     atomic_store(&engine.origins, 0);
-    net_loop_forget_sockets();
+    atomic_store(&engine.connected, 0);
 }
 
 static void
@@ -221,6 +222,7 @@ start(void)
     net_fork_own(engine.bell.write_fd);
     l->engine = ++engine.number;
     l->completed = &engine.completed;
+    l->connected = &engine.connected;
     l->origins = &engine.origins;
     engine.state = RUNNING;
     if (net_loop_open(l, &engine.bell) && spawn(l))
@@ -361,6 +363,7 @@ net_engine_stats(void)
     s.completed = atomic_load(&engine.completed);
     s.submitted = atomic_load(&engine.submitted);
     s.origins = atomic_load(&engine.origins);
-    s.connections = net_loop_sockets(&s.connected);
+    s.connected = atomic_load(&engine.connected);
+    s.connections = net_fork_sockets();
     return s;
 }

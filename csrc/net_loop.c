@@ -12,28 +12,12 @@
 
 enum { MAX_KEPT = 4096 }; /* idle connections of one origin */
 
-static _Atomic uint64_t sockets_open;
-static _Atomic uint64_t sockets_opened;
-
-uint64_t
-net_loop_sockets(uint64_t *opened)
-{
-    *opened = atomic_load(&sockets_opened);
-    return atomic_load(&sockets_open);
-}
-
-void
-net_loop_forget_sockets(void)
-{
-    atomic_store(&sockets_open, 0);
-}
-
 /* Sockets are opened here rather than in libcurl so that children of a fork can
  * close their copies, and children of an exec never see them. */
 static curl_socket_t
 on_open(void *ctx, curlsocktype purpose, struct curl_sockaddr *a)
 {
-    (void)ctx;
+    net_loop *l = ctx;
     (void)purpose;
 #ifdef SOCK_CLOEXEC
     int fd = socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
@@ -45,8 +29,7 @@ on_open(void *ctx, curlsocktype purpose, struct curl_sockaddr *a)
     if (fd < 0)
         return CURL_SOCKET_BAD;
     net_fork_own(fd);
-    atomic_fetch_add(&sockets_open, 1);
-    atomic_fetch_add(&sockets_opened, 1);
+    atomic_fetch_add(l->connected, 1);
     return fd;
 }
 
@@ -55,13 +38,13 @@ on_close(void *ctx, curl_socket_t fd)
 {
     (void)ctx;
     net_fork_disown(fd);
-    atomic_fetch_sub(&sockets_open, 1);
     return close(fd);
 }
 
 void
-net_loop_socket_options(void *easy)
+net_loop_socket_options(net_loop *l, void *easy)
 {
+    (void)curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, l);
     (void)curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open);
     (void)curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close);
 }

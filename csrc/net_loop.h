@@ -34,7 +34,8 @@ typedef struct net_loop {
     net_request *in_flight[NET_SLOTS];
     net_origin *touched;
     net_origin *live; /* all with a multi */
-    _Atomic uint64_t *completed;
+    _Atomic uint64_t *completed; /* the engine's counters */
+    _Atomic uint64_t *connected;
     _Atomic uint64_t *origins;
 } net_loop;
 
@@ -67,11 +68,7 @@ void net_loop_touch(net_loop *l, net_origin *o);
 /* For net_transfer.c: it has ended; forget it and deliver `reply`. */
 void net_loop_end(net_loop *l, net_request *r, net_buf *events, uint32_t n_events);
 
-/* For net_transfer.c: open and close the handle's sockets through the counters. */
-void net_loop_socket_options(void *easy);
-
-/* Sockets open now and opened so far; any thread.  A forked child forgets them. */
-uint64_t net_loop_sockets(uint64_t *opened);
-void net_loop_forget_sockets(void);
+/* For net_transfer.c: let the handle open and close its sockets through us. */
+void net_loop_socket_options(net_loop *l, void *easy);
 
 #endif /* NET_LOOP_H */

@@ -92,7 +92,7 @@ take_handle(net_loop *l, net_origin *o)
     set_once(t);
     set_tls(t);
     net_receive_setup(t);
-    net_loop_socket_options(t->easy);
+    net_loop_socket_options(l, t->easy);
     return t;
 }
 
