@@ -38,7 +38,7 @@ typedef struct lb_rate {
     int64_t burst;     /* units that may go at once when nothing is spent */
     int64_t charged;   /* units charged since init, refunds subtracted; wraps */
     int64_t limit;     /* units per window, as configured or learned */
-    int64_t ceiling;   /* units per window as configured: never learned above */
+    int64_t ceiling;   /* as configured, never learned above; INT64_MAX: by nobody */
     lb_ns window;
 } lb_rate;
 
@@ -65,7 +65,7 @@ enum lb_status lb_rate_resize(lb_rate *r, int64_t limit, lb_ns window, int64_t b
 lb_ns lb_rate_wait(const lb_rate *r, int64_t units, double share, lb_ns now);
 
 /* Spend `units` whatever is free (> 0, the provider has counted them already)
- * or give them back (< 0). */
+ * or give them back (< 0).  No debt lasts beyond 2^62 ns of the clock (146 years). */
 void lb_rate_charge(lb_rate *r, int64_t units, lb_ns now);
 
 /* Units free at `now`, never negative; INT64_MAX when there is no limit. */
