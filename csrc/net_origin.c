@@ -79,12 +79,13 @@ add_line(net_origin *o, const char *p, size_t n)
 }
 
 /* A name without a value takes back what libcurl would send of its own accord:
- * a wait of a second before large bodies, and a form's content type. */
+ * an Expect before large bodies, and a form's content type.  Older ones sign the
+ * very names that are not sent, so a signing origin does without. */
 static const char *
 read_headers(net_origin *o, const net_settings *s, char why[200])
 {
     static const char *const unwanted[] = {"Expect:", "Content-Type:"};
-    for (size_t i = 0; i < 2; i++)
+    for (size_t i = 0; i < 2 && s->sigv4 == NULL; i++)
         if (!add_line(o, unwanted[i], strlen(unwanted[i])))
             return "out of memory";
     for (size_t i = 0; i < s->n_headers; i++) {
