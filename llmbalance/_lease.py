@@ -18,8 +18,9 @@ from typing import Any
 
 from ._config import Backend
 from ._cost import as_usage
+from ._decision import Decision
 from ._errors import InvalidRequestError, LeaseError
-from ._run import OUTCOME, Decision, Run, Shot, counts_of, told_of
+from ._run import OUTCOME, Run, Shot, counts_of, told_of
 from .providers import KINDS
 
 

@@ -17,21 +17,18 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec import Struct
 
 from ._config import Timeouts
-from ._core import OUTCOMES, REASONS, UNITS, Lease, measure
+from ._core import OUTCOMES, UNITS, Lease, measure
+from ._decision import Attempt, Decision, refusal
 from ._errors import (
-    BudgetExceededError,
-    CostLimitError,
     InvalidRequestError,
     LLMBalanceError,
     NoBackendError,
     ProviderError,
-    RateLimitedError,
     RequestTimeoutError,
 )
 from ._price import standard_tier
@@ -71,61 +68,6 @@ _PHASES = {
     "idle_timeout": "idle",
     "total_timeout": "total",
 }
-
-
-class Attempt(Struct, frozen=True):
-    """One attempt of a call.
-
-    ``outcome`` is "done" or what the breaker was told, ``error`` the kind of failure
-    (None: none), ``cost_nano_usd`` what was billed for it.
-    """
-
-    backend: str
-    outcome: str
-    status: int = 0
-    error: str | None = None
-    seconds: float = 0.0
-    ttft: float = 0.0
-    cost_nano_usd: int = 0
-
-
-class Decision:
-    """Why a backend was chosen: the candidates, their figures, who was refused why.
-
-    Decoded from the lease when it is looked at. ``backend`` names the chosen one.
-    """
-
-    __slots__ = ("_lease", "_names")
-
-    def __init__(self, lease: Lease, names: list[str]) -> None:
-        self._lease = lease
-        self._names = names
-
-    @property
-    def backend(self) -> str | None:
-        """The name of the chosen backend; None when none fitted."""
-        index = self._lease.backend
-        return self._names[index] if index >= 0 else None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return strategy, candidates (cost USD, seconds, used share, reason), wait."""
-        record = self._lease.decision
-        for line in record["candidates"]:
-            line["backend"] = self._names[line["backend"]]
-        record["backend"] = self.backend
-        return record
-
-    def __repr__(self) -> str:
-        record = self.to_dict()
-        lines = [f"{record['strategy']} chose {record['backend'] or 'none'}"]
-        for line in record["candidates"]:
-            mark = ">" if line["backend"] == record["backend"] else " "
-            why = "" if line["reason"] == "eligible" else f"  not: {line['reason']}"
-            lines.append(
-                f"{mark} {line['backend']:<28} ${line['cost']:.6f}"
-                f" {line['seconds']:8.2f} s {line['used']:6.0%} used{why}"
-            )
-        return "\n".join(lines)
 
 
 class Shot(NamedTuple):
@@ -538,48 +480,7 @@ class Run:
                 reasons[names[line["backend"]]] = line["reason"]
         group = self.fleet.group_names[self.options.group]
         retry_after = wait if wait < 9e8 else None
-        raise _refusal(group, reasons, retry_after)
-
-
-def _refusal(
-    group: str, reasons: Mapping[str, str], retry_after: float | None
-) -> NoBackendError:
-    told = ", ".join(f"{name}: {_WHY[reason]}" for name, reason in reasons.items())
-    text = f"no backend of {group!r} can take this call ({told})"
-    if retry_after is not None:
-        text += f"; try again in {retry_after:.3g} s"
-    kinds = set(reasons.values())
-    if kinds & {"rate", "concurrency"}:
-        return RateLimitedError(text, reasons=reasons, retry_after=retry_after)
-    if "budget" in kinds:
-        lifts = time.time() + retry_after if retry_after is not None else None
-        return BudgetExceededError(
-            text, reasons=reasons, retry_after=retry_after, lifts_at=lifts
-        )
-    if "max_cost" in kinds:
-        return CostLimitError(text + "; raise max_cost", reasons=reasons)
-    return NoBackendError(text, reasons=reasons, retry_after=retry_after)
-
-
-_WHY = {
-    "eligible": "free",
-    "tag": "lacks a tag that was asked for",
-    "ability": "cannot do what the call needs",
-    "context": "its context window is too small",
-    "quality": "below min_quality",
-    "tried": "was tried",
-    "drained": "drained (weight 0)",
-    "price": "its price is unknown",
-    "max_cost": "dearer than max_cost",
-    "max_latency": "slower than max_latency",
-    "burst": "larger than its rate limit ever allows",
-    "concurrency": "too many calls in flight",
-    "rate": "its rate limit is used up",
-    "budget": "its budget is used up",
-    "breaker": "its circuit breaker is open",
-    "order": "kept in reserve",
-}
-assert set(_WHY) == set(REASONS)
+        raise refusal(group, reasons, retry_after)
 
 
 def _may_recover(error: LLMBalanceError) -> bool:
