@@ -8,7 +8,6 @@ construction, and checks everything that can be checked before the first call.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import time
@@ -29,6 +28,7 @@ from ._config import (
 )
 from ._core import CHARGES, UNITS, Origin, Pool, PriceRow
 from ._errors import ConfigError, UnknownModelError
+from ._hash import stable_hash
 from ._price import Price
 from ._prices import ModelInfo, PriceTable
 from ._tokens import family_of
@@ -424,9 +424,3 @@ def _next_start(now: datetime, per: str) -> datetime:
     if per == "week":
         return day + timedelta(days=7 - now.weekday())
     return (day.replace(day=1) + timedelta(days=32)).replace(day=1)
-
-
-def stable_hash(*parts: str) -> int:
-    """Return 64 bits that are the same in every process; never 0."""
-    digest = hashlib.blake2b("\0".join(parts).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") or 1

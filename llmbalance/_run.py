@@ -19,9 +19,6 @@ import random
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from msgspec import Struct
-
-from ._config import Timeouts
 from ._core import OUTCOMES, UNITS, Lease, measure
 from ._decision import Attempt, Decision, refusal
 from ._errors import (
@@ -45,6 +42,7 @@ from .providers import KINDS, TRANSPORT_KINDS, exception_of
 
 if TYPE_CHECKING:
     from ._fleet import Fleet, Target
+    from ._options import Options
 
 OUTCOME = {name: i for i, name in enumerate(OUTCOMES)}
 # Words of the error table that the breaker knows under another name.
@@ -78,27 +76,6 @@ class Shot(NamedTuple):
     request: Request
     timeouts: tuple[float, float, float, float, float]
     sent_at: float
-
-
-class Options(Struct, kw_only=True):
-    """The routing part of a call, as the core takes it; None: not asked for."""
-
-    group: int
-    fallbacks: list[int]
-    max_tokens: int | None = None
-    needs: int = 0
-    tags: int | None = None
-    session: int | None = None
-    max_cost: int | None = None
-    max_latency: float | None = None
-    value: float | None = None
-    strategy: int | None = None
-    quality: int | None = None
-    priority: bool | None = None
-    budgets: tuple[int, ...] | None = None
-    timeout: float = 600.0
-    timeouts: Timeouts | None = None
-    wait: bool = True
 
 
 class Run:

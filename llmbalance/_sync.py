@@ -9,12 +9,13 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ._options import Messages, as_messages
 from ._run import Run
 from ._stream import BlockingChatStream
 from ._types import ChatReply, EmbeddingReply
 
 if TYPE_CHECKING:
-    from ._router import Messages, Router
+    from ._router import Router
 
 
 class SyncRouter:
@@ -34,8 +35,6 @@ class SyncRouter:
 
     def generate(self, prompt: str, *, model: str, **options: Any) -> ChatReply:
         """As ``Router.generate``."""
-        from ._router import as_messages
-
         reply: ChatReply = self.chat(model, as_messages(prompt), **options)
         return reply
 

@@ -1,0 +1,223 @@
+"""What a call asks for: its options, read into the core's terms or refused.
+
+A call's keyword arguments are OpenAI's parameters, which go to the model, and routing
+options, which decide where it goes. Whatever is neither is refused by name, before
+anything is sent.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from ._config import ABILITIES, Timeouts, check_strategy
+from ._errors import InvalidRequestError
+from ._hash import stable_hash
+
+if TYPE_CHECKING:
+    from ._fleet import Fleet
+
+Messages = Sequence[Mapping[str, Any] | Any]
+
+_TOOLS, _JSON = 1 << ABILITIES.index("tools"), 1 << ABILITIES.index("json")
+
+# OpenAI's names; what a provider calls otherwise, its dialect translates.
+PARAMETERS = frozenset(
+    (
+        *("max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k"),
+        *("min_p", "n", "stop", "seed", "logprobs", "top_logprobs", "logit_bias"),
+        *("frequency_penalty", "presence_penalty", "repetition_penalty"),
+        *("tools", "tool_choice", "parallel_tool_calls", "response_format"),
+        *("reasoning_effort", "thinking", "verbosity", "modalities", "audio"),
+        *("user", "safety_identifier", "metadata", "store", "service_tier"),
+        *("prompt_cache_key", "prompt_cache_retention", "prediction"),
+        *("web_search_options", "stream_options", "cache_control", "extra_body"),
+        *("dimensions", "encoding_format", "input_type", "prompt_cache_options"),
+    )
+)
+
+
+class Options(Struct, kw_only=True):
+    """The routing part of a call, as the core takes it; None: not asked for."""
+
+    group: int
+    fallbacks: list[int]
+    max_tokens: int | None = None
+    needs: int = 0
+    tags: int | None = None
+    session: int | None = None
+    max_cost: int | None = None
+    max_latency: float | None = None
+    value: float | None = None
+    strategy: int | None = None
+    quality: int | None = None
+    priority: bool | None = None
+    budgets: tuple[int, ...] | None = None
+    timeout: float = 600.0
+    timeouts: Timeouts | None = None
+    wait: bool = True
+
+
+def read_options(
+    fleet: Fleet, routing: Options, options: Mapping[str, Any], model: str
+) -> dict[str, Any]:
+    """Take the routing options out of ``options``; the rest goes to the model."""
+    params: dict[str, Any] = {}
+    for name, value in options.items():
+        if name in PARAMETERS:
+            params[name] = value
+            continue
+        reader = _ROUTING.get(name)
+        if reader is None:
+            near = difflib.get_close_matches(name, (*PARAMETERS, *_ROUTING), n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise InvalidRequestError(
+                name, value, f"{hint}put what only one provider knows in extra_body"
+            )
+        if value is not None:
+            reader(fleet, routing, value, model)
+    limit = params.get("max_tokens") or params.get("max_completion_tokens")
+    if limit is not None:
+        if not isinstance(limit, int) or limit <= 0:
+            raise InvalidRequestError("max_tokens", limit, "give a whole number > 0")
+        routing.max_tokens = limit
+    if params.get("tools"):
+        routing.needs |= _TOOLS
+    return params
+
+
+def as_messages(prompt: str) -> list[dict[str, Any]]:
+    """Return a prompt as a conversation of one message."""
+    if not isinstance(prompt, str) or not prompt:
+        raise InvalidRequestError("prompt", prompt, "give a text that is not empty")
+    return [{"role": "user", "content": prompt}]
+
+
+def checked_messages(messages: Any) -> list[Any]:
+    """Return messages as a list of dicts; replies of earlier turns are welcome."""
+    if isinstance(messages, str | bytes | Mapping) or not messages:
+        raise InvalidRequestError(
+            "messages",
+            messages,
+            'give a list such as [{"role": "user", "content": ...}]',
+        )
+    for message in messages:
+        if type(message) is not dict:
+            break
+    else:
+        return messages if type(messages) is list else list(messages)
+    return [_as_dict(i, message) for i, message in enumerate(messages)]
+
+
+def _as_dict(index: int, message: Any) -> dict[str, Any]:
+    if isinstance(message, Mapping):
+        return dict(message)
+    if isinstance(message, msgspec.Struct):
+        plain: dict[str, Any] = msgspec.to_builtins(message)
+        return plain
+    dump = getattr(message, "model_dump", None)
+    if dump is None:
+        raise InvalidRequestError(
+            f"messages[{index}]", message, 'give a dict with "role" and "content"'
+        )
+    return dict(dump(exclude_none=True))
+
+
+# -- routing options: how each is read into the core's terms ---------------------
+
+
+def _money(_: Fleet, o: Options, value: Any, model: str) -> None:
+    _number("max_cost", value, zero=True)
+    o.max_cost = round(value * 1e9)
+
+
+def _latency(_: Fleet, o: Options, value: Any, model: str) -> None:
+    _number("max_latency", value)
+    o.max_latency = float(value)
+
+
+def _timeout(_: Fleet, o: Options, value: Any, model: str) -> None:
+    _number("timeout", value)
+    o.timeout = float(value)
+
+
+def _timeouts(_: Fleet, o: Options, value: Any, model: str) -> None:
+    if not isinstance(value, Timeouts):
+        raise InvalidRequestError("timeouts", value, "give Timeouts(...)")
+    o.timeouts = value
+
+
+def _session(_: Fleet, o: Options, value: Any, model: str) -> None:
+    o.session = stable_hash(model, str(value))
+
+
+def _tags(fleet: Fleet, o: Options, value: Any, model: str) -> None:
+    names = [value] if isinstance(value, str) else list(value)
+    bits, budgets = 0, list(o.budgets or ())
+    for name in names:
+        budgets += fleet.tag_budgets.get(name, [])
+        if name in fleet.tags:
+            bits |= fleet.tags[name]
+        elif name not in fleet.tag_budgets:
+            known = ", ".join((*fleet.tags, *fleet.tag_budgets)) or "none"
+            raise InvalidRequestError(
+                "tags", name, f"no backend or budget has it: {known}"
+            )
+    o.tags, o.budgets = bits, tuple(budgets)
+
+
+def _fallbacks(fleet: Fleet, o: Options, value: Any, model: str) -> None:
+    if isinstance(value, str):
+        raise InvalidRequestError("fallbacks", value, "give a list of group names")
+    o.fallbacks = [fleet.group(name) for name in value]
+
+
+def _strategy(_: Fleet, o: Options, value: Any, model: str) -> None:
+    o.strategy = check_strategy("strategy", value)
+
+
+def _value(_: Fleet, o: Options, value: Any, model: str) -> None:
+    _number("v", value, zero=True)
+    o.value = float(value)
+
+
+def _quality(_: Fleet, o: Options, value: Any, model: str) -> None:
+    if not isinstance(value, int) or not 0 <= value <= 255:
+        raise InvalidRequestError("min_quality", value, "give a whole number 0 to 255")
+    o.quality = value
+
+
+def _priority(_: Fleet, o: Options, value: Any, model: str) -> None:
+    o.priority = bool(value)
+
+
+def _waiting(_: Fleet, o: Options, value: Any, model: str) -> None:
+    o.wait = bool(value)
+
+
+def _number(field: str, value: Any, *, zero: bool = False) -> None:
+    good = isinstance(value, int | float) and not isinstance(value, bool)
+    if not good or not 0 <= value < 9e9 or (value == 0 and not zero):
+        raise InvalidRequestError(
+            field, value, f"give a number {'>=' if zero else '>'} 0"
+        )
+
+
+_ROUTING = {
+    "max_cost": _money,
+    "max_latency": _latency,
+    "timeout": _timeout,
+    "timeouts": _timeouts,
+    "session": _session,
+    "tags": _tags,
+    "fallbacks": _fallbacks,
+    "strategy": _strategy,
+    "v": _value,
+    "min_quality": _quality,
+    "priority": _priority,
+    "wait": _waiting,
+}
