@@ -1,22 +1,27 @@
 /* lb_gate.h - may this backend serve that call, and what would it cost there?
  *
- * The gates stand in the order of their price: what the backend can do, what
- * the user allows, whether its limits, budgets and breaker have room.  The
- * first that is shut names the reason; for those that time opens, the longest
- * wait of all is reported, so nobody has to come back twice.
+ * The gates stand in three rows: what the backend can do and the user allows,
+ * what the call would cost and take, and whether limits, budgets and breaker have
+ * room now.  The first that is shut names the reason.  Time opens only those of
+ * the last row, and of these the longest wait is reported, so that nobody has to
+ * come back twice.
  *
  *   ask ->  tags  abilities  context  quality  tried  weight
- *        -> max_cost  max_latency
+ *        -> price  max_cost  max_latency
  *        -> concurrency  rate limits  budgets  breaker      -> quote
  *
- * Nothing is reserved here; but a half-open breaker counts who asks.
+ * Where only calls in flight stand in the way (concurrency, money promised to
+ * others), the wait is 1 ns, "soon": no clock tells when one of them ends.
+ *
+ * Nothing is reserved here; but a half-open breaker counts who asks, if no other
+ * gate is shut.
  */
 #ifndef LB_GATE_H
 #define LB_GATE_H
 
 #include "lb_pool.h"
 
-/* Why a backend is not a candidate.  Up to LB_NO_LATENCY nothing but another
+/* Why a backend is not a candidate.  Up to LB_NO_BURST nothing but another
  * request or configuration helps; after that, time does. */
 enum lb_reason {
     LB_ELIGIBLE,
@@ -73,14 +78,16 @@ void lb_ask_init(lb_ask *ask, uint32_t group);
 /* What is the same for all backends of one choice; made once per choice. */
 typedef struct lb_outlook {
     lb_ns now;
-    int64_t room;     /* nano-USD the budgets of the call, group and pool leave */
-    lb_ns room_wait;  /* LB_FOREVER or until `room` may have grown */
-    int64_t expected; /* output tokens, mean */
-    int64_t reserve;  /* output tokens, 0.8-quantile */
-    int64_t cached;   /* prompt tokens cached at `bound` */
-    int32_t bound;    /* backend that holds the session's cache; -1 none */
-    bool metered;     /* some budget applies: money must be reserved */
-    bool forecast;    /* strategy looks ahead */
+    int64_t room;           /* nano-USD the budgets of the call, group and pool leave */
+    int64_t expected;       /* output tokens, mean */
+    int64_t reserve;        /* output tokens, 0.8-quantile */
+    int64_t cached;         /* prompt tokens cached at `bound` */
+    int32_t bound;          /* backend that holds the session's cache; -1 none */
+    uint8_t strategy;       /* enum lb_strategy */
+    uint8_t size;           /* input-size class */
+    bool metered;           /* some budget applies: money must be reserved */
+    bool forecast;          /* strategy looks ahead */
+    lb_latency_prior prior; /* of the group */
 } lb_outlook;
 
 void lb_outlook_init(lb_pool *p, const lb_ask *ask, lb_outlook *o, lb_ns now);
@@ -89,14 +96,32 @@ void lb_outlook_init(lb_pool *p, const lb_ask *ask, lb_outlook *o, lb_ns now);
  * the caps of the call and the model. */
 int64_t lb_gate_output(const lb_ask *ask, const lb_backend *b, int64_t tokens);
 
-/* Units of `limit` that a call charges: input and output tokens as estimated,
- * reserved or billed; max_output the most it may yield. */
-int64_t lb_gate_units(const lb_limit *limit, const lb_ask *ask, int64_t input,
-                      int64_t output, int64_t max_output);
+/* What a call weighs at one backend: as estimated before, as reserved while it
+ * runs, as billed afterwards. */
+typedef struct lb_load {
+    int64_t input;  /* prompt tokens, those read from a cache included */
+    int64_t output; /* output tokens, expected or seen */
+    int64_t most;   /* longest answer: max_tokens, or without it `output` */
+    int64_t chars;  /* of the prompt */
+    int32_t messages;
+} lb_load;
 
-/* Nano-USD to hold against budgets: the prompt with a margin for the
- * estimate, the longest allowed answer, nothing cached. */
-int64_t lb_gate_hold(const lb_record *r, int64_t input, int64_t max_output);
+/* The load to reserve for a call at this backend. */
+lb_load lb_gate_load(const lb_ask *ask, const lb_outlook *o, const lb_backend *b);
+
+/* Units of `limit` that a load charges. */
+int64_t lb_gate_units(const lb_limit *limit, const lb_load *load);
+
+/* Nano-USD to hold against budgets: the longest answer and the prompt, nothing of
+ * it cached, all of it written to a cache where that is dearer, with a margin of a
+ * quarter and 16 tokens for the estimate.
+ *
+ * A bill is larger only if the prompt is billed at more than 5/4 of the estimate
+ * and 16 tokens (the byte table is off by 8 % on average and calibrated by each
+ * bill), if the answer is longer than max_tokens (without max_tokens: than the
+ * 0.8-quantile), or if it holds what costs more than plain tokens: caches kept for
+ * an hour, sound, pictures made, searches. */
+int64_t lb_gate_hold(const lb_price *price, int64_t input, int64_t most);
 
 /* Fill `q` for backend `i`.  q->reason says whether it may compete. */
 void lb_gate(lb_pool *p, uint32_t i, const lb_ask *ask, const lb_outlook *o,

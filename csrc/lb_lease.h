@@ -1,4 +1,5 @@
 /* lb_lease.h - choose a backend, reserve what the call will use, settle it.
+ * (choosing and reserving: lb_lease.c; settling and learning: lb_lease_settle.c)
  *
  *   ask --pick--> lease (live) --settle--> what it cost
  *                   |
@@ -34,7 +35,7 @@ typedef struct lb_candidate {
 typedef struct lb_decision {
     uint32_t members;  /* backends of the group */
     uint16_t looked;   /* of them, looked at (power of two choices looks at few) */
-    uint8_t listed;    /* lines below: the first LB_CANDIDATES looked at */
+    uint8_t listed;    /* lines below: the first of them, the chosen among them */
     uint8_t strategy;  /* enum lb_strategy */
     uint8_t probe;     /* the chosen breaker was half-open: this call is a probe */
     uint8_t desperate; /* all breakers were open: the one that opens first */
@@ -47,6 +48,8 @@ typedef struct lb_decision {
 typedef struct lb_lease {
     bool live;
     uint8_t nbudgets;
+    uint8_t nlimits; /* of the backend when it was chosen; it may learn more */
+    uint8_t size;    /* input-size class */
     int32_t backend;
     uint32_t group;
     uint32_t serial;     /* grows from lease to lease of a pool */
@@ -54,17 +57,14 @@ typedef struct lb_lease {
     lb_ns started;
     uint64_t session;
     int64_t estimate; /* prompt tokens before calibration, for learning the ratio */
-    int64_t input;    /* prompt tokens reserved */
-    int64_t output;   /* output tokens reserved */
-    int64_t expected; /* output tokens expected in flight */
-    int64_t most;     /* longest answer: max_tokens, or what was reserved */
-    int64_t chars;
-    int32_t messages;
-    int64_t cost;            /* nano-USD expected */
-    double seconds;          /* duration expected */
-    int64_t hold;            /* nano-USD held against the budgets */
-    int64_t mark[LB_LIMITS]; /* lb_rate.charged after its own charge */
+    lb_load load;     /* reserved on the limits */
+    int64_t expected; /* output tokens expected */
+    int64_t ahead;    /* of them still to come, as counted in the load estimate */
+    int64_t cost;     /* nano-USD expected */
+    double seconds;   /* duration expected */
+    int64_t hold;     /* nano-USD held against each of its budgets */
     uint16_t budget[LB_LEASE_BUDGETS];
+    int64_t mark[LB_LIMITS]; /* lb_rate.charged after its own charge */
     lb_decision decision;
 } lb_lease;
 
@@ -78,7 +78,8 @@ typedef struct lb_told {
 typedef struct lb_result {
     enum lb_outcome outcome;
     bool sent;         /* false: nothing left this process, everything is refunded */
-    bool metered;      /* usage is what the provider billed, not a guess */
+    bool metered;      /* usage is what the provider billed, not a guess; counts
+                        * although the call was refused */
     lb_usage usage;    /* tokens seen; with metered, tokens billed */
     int64_t cost;      /* nano-USD; LB_UNKNOWN: by price and usage */
     double ttft;       /* s to the first token; 0: not measured */
@@ -98,15 +99,24 @@ void lb_result_init(lb_result *r);
 int lb_lease_pick(lb_pool *p, const lb_ask *ask, lb_lease *lease, lb_ns now);
 
 /* Settle a live lease; one that is not live is left alone.  Returns the nano-USD
- * billed (0 when unknown). */
+ * billed (0 when unknown).  What stays charged on the token limits:
+ *
+ *   not sent                                    nothing, the request neither
+ *   refused (429, quota, key, 404, 400)         nothing
+ *   failed, timed out, broken, cancelled        the prompt, and output that was seen
+ *   answered                                    what was used or billed
+ *
+ * On limits charged by `chars4` the prompt stays as it was charged, and what was
+ * read from a cache is free on those charged as `actual`. */
 int64_t lb_lease_settle(lb_pool *p, lb_lease *lease, const lb_result *result,
                         lb_ns now);
 
-/* Tokens were seen while a stream runs: keep the load estimate honest. */
+/* A stream has brought `output_tokens` so far: they no longer lie ahead of others. */
 void lb_lease_progress(lb_pool *p, lb_lease *lease, int64_t output_tokens);
 
 /* What pick would see, for every member of the group, without reserving or
- * counting anything.  Fills at most max quotes; returns how many. */
+ * counting anything; `score` is left out.  Fills at most max quotes; returns how
+ * many.  Budgets whose window has ended by `now` are emptied. */
 int lb_lease_explain(lb_pool *p, const lb_ask *ask, lb_quote *out, int max, lb_ns now);
 
 #endif /* LB_LEASE_H */

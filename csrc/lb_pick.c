@@ -5,7 +5,10 @@
 
 #include "lb_affinity.h"
 
-enum { BAND_LATENCY = 20, BAND_COST = 1, BAND_COMPOSITE = 10 }; /* percent */
+static const double BAND_LATENCY = 1.20, BAND_COST = 1.01, BAND_COMPOSITE = 1.10;
+static const double LOAD_BOUND = 1.25; /* times the fair share of a session's calls */
+static const int64_t LOAD_FREE = 4;    /* calls nobody spills from */
+static const double LEAST_HEADROOM = 0.01;
 
 static const char *const names[LB_NSTRATEGIES] = {
     "round_robin", "weighted", "least_busy", "latency",
@@ -18,6 +21,42 @@ lb_strategy_name(int strategy)
     return strategy >= 0 && strategy < LB_NSTRATEGIES ? names[strategy] : NULL;
 }
 
+/* ---- sessions ------------------------------------------------------------ */
+
+/* Mark who carries so much already that sessions go elsewhere. */
+static void
+bound_load(lb_quote *q, int n)
+{
+    int64_t calls = 0;
+    double weights = 0;
+    for (int i = 0; i < n; i++) {
+        if (q[i].reason == 0) {
+            calls += q[i].calls;
+            weights += (double)q[i].weight;
+        }
+    }
+    for (int i = 0; i < n; i++) {
+        if (q[i].reason == 0) {
+            int64_t cap =
+                lb_affinity_cap(LOAD_BOUND, calls, (double)q[i].weight, weights);
+            q[i].full = q[i].calls >= lb_max(cap, LOAD_FREE);
+        }
+    }
+}
+
+/* The one that holds the session's cache, when it is free to take the call. */
+static int
+holder(const lb_quote *q, int n, const lb_taste *taste)
+{
+    if (taste->session != 0)
+        for (int i = 0; i < n; i++)
+            if (q[i].bound && q[i].reason == 0)
+                return q[i].full || (double)q[i].used >= taste->stop ? -1 : i;
+    return -1;
+}
+
+/* ---- draws --------------------------------------------------------------- */
+
 /* A running choice among equals: each newcomer wins with the share its weight
  * has in the weights so far (reservoir sampling), or by rendezvous score. */
 typedef struct lb_draw {
@@ -29,36 +68,90 @@ static void
 draw(lb_draw *d, const lb_quote *q, int i, double weight, const lb_taste *taste,
      lb_rng *rng)
 {
-    if (q[i].bound) {
-        d->best = i;
-        d->score = HUGE_VAL;
-        d->total = HUGE_VAL;
-        return;
-    }
-    if (taste->session != 0) {
-        double s = lb_affinity_score(taste->session, (uint64_t)q[i].backend, weight);
-        if (d->best < 0 || s > d->score) {
+    if (taste->session == 0) {
+        d->total += weight;
+        if (d->best < 0 || lb_rng_unit(rng) * d->total < weight)
             d->best = i;
-            d->score = s;
-        }
         return;
     }
-    d->total += weight;
-    if (d->best < 0 || lb_rng_unit(rng) * d->total < weight)
+    double score =
+        q[i].bound ? HUGE_VAL : lb_affinity_score(taste->session, q[i].id, weight);
+    if (q[i].full) /* behind all others, in the same order */
+        score = -1 / score;
+    if (d->best < 0 || score > d->score) {
         d->best = i;
+        d->score = score;
+    }
 }
 
+/* A draw among the candidates that are good enough by both figures. */
 static int
-round_robin(const lb_quote *q, int n, uint32_t *cursor)
+draw_among(const lb_quote *q, int n, double score, double seconds, bool headroom,
+           const lb_taste *taste, lb_rng *rng)
 {
-    for (int k = 0; k < n; k++) {
-        int i = (int)((*cursor + (uint32_t)k) % (uint32_t)n);
-        if (q[i].reason == 0) {
-            *cursor = (uint32_t)i + 1;
-            return i;
-        }
+    lb_draw d = {.best = -1};
+    for (int i = 0; i < n; i++) {
+        if (q[i].reason != 0 || q[i].score > score || q[i].seconds > seconds)
+            continue;
+        double weight = (double)q[i].weight;
+        if (headroom)
+            weight *= fmax(1 - (double)q[i].used, LEAST_HEADROOM);
+        draw(&d, q, i, weight, taste, rng);
     }
-    return -1;
+    return d.best;
+}
+
+static double
+least_score(const lb_quote *q, int n)
+{
+    double least = HUGE_VAL;
+    for (int i = 0; i < n; i++)
+        if (q[i].reason == 0 && q[i].score < least)
+            least = q[i].score;
+    return least;
+}
+
+static double
+least_seconds(const lb_quote *q, int n, double score)
+{
+    double least = HUGE_VAL;
+    for (int i = 0; i < n; i++)
+        if (q[i].reason == 0 && q[i].score <= score && q[i].seconds < least)
+            least = q[i].seconds;
+    return least;
+}
+
+/* Among the cheapest, those that are about as fast as the fastest of them. */
+static int
+cheap_then_fast(const lb_quote *q, int n, double band, bool headroom,
+                const lb_taste *taste, lb_rng *rng)
+{
+    double score = least_score(q, n) * band;
+    double seconds = least_seconds(q, n, score) * BAND_LATENCY;
+    return draw_among(q, n, score, seconds, headroom, taste, rng);
+}
+
+/* ---- rules --------------------------------------------------------------- */
+
+/* Who is in its slow start is passed over as often as it asks for. */
+static int
+round_robin(const lb_quote *q, int n, lb_rng *rng, uint32_t *cursor)
+{
+    int best = -1;
+    for (int k = 0, i = (int)*cursor; k < n; k++, i++) {
+        if (i >= n)
+            i = 0;
+        if (q[i].reason != 0)
+            continue;
+        bool eased = q[i].ease >= 1 || lb_rng_unit(rng) < (double)q[i].ease;
+        if (eased || best < 0)
+            best = i;
+        if (eased)
+            break;
+    }
+    if (best >= 0)
+        *cursor = (uint32_t)best + 1;
+    return best;
 }
 
 static int
@@ -69,8 +162,8 @@ weighted(lb_quote *q, int n, double *smooth)
     for (int i = 0; i < n; i++) {
         if (q[i].reason != 0)
             continue;
-        smooth[i] += q[i].weight;
-        total += q[i].weight;
+        smooth[i] += (double)q[i].weight;
+        total += (double)q[i].weight;
         q[i].score = smooth[i];
         if (best < 0 || smooth[i] > smooth[best])
             best = i;
@@ -80,41 +173,30 @@ weighted(lb_quote *q, int n, double *smooth)
     return best;
 }
 
-/* The least score, then a draw among all within `band` percent of it. */
 static int
-least(const lb_quote *q, int n, int band, bool headroom, const lb_taste *taste,
-      lb_rng *rng)
+least_busy(lb_quote *q, int n, const lb_taste *taste, lb_rng *rng)
 {
-    double limit = HUGE_VAL;
-    for (int i = 0; i < n; i++)
-        if (q[i].reason == 0 && q[i].score < limit)
-            limit = q[i].score;
-    limit += fabs(limit) * band * 0.01;
-    lb_draw d = {.best = -1};
-    for (int i = 0; i < n; i++) {
-        if (q[i].reason != 0 || q[i].score > limit)
-            continue;
-        double w = q[i].weight;
-        if (headroom)
-            w *= fmax(1 - (double)q[i].used, 0.01);
-        draw(&d, q, i, w, taste, rng);
-    }
-    return d.best;
-}
-
-/* Candidates beyond the band of the cheapest leave the race: their score
- * becomes infinite, that of the others their expected seconds. */
-static void
-keep_cheapest(lb_quote *q, int n, int band)
-{
-    double limit = HUGE_VAL;
-    for (int i = 0; i < n; i++)
-        if (q[i].reason == 0 && q[i].score < limit)
-            limit = q[i].score;
-    limit += fabs(limit) * band * 0.01;
     for (int i = 0; i < n; i++)
         if (q[i].reason == 0)
-            q[i].score = q[i].score <= limit ? q[i].seconds : HUGE_VAL;
+            q[i].score = q[i].calls / (double)q[i].weight;
+    return draw_among(q, n, least_score(q, n), HUGE_VAL, false, taste, rng);
+}
+
+static int
+latency(lb_quote *q, int n, const lb_taste *taste, lb_rng *rng)
+{
+    for (int i = 0; i < n; i++)
+        q[i].score = q[i].seconds;
+    double score = least_score(q, n) * BAND_LATENCY;
+    return draw_among(q, n, score, HUGE_VAL, false, taste, rng);
+}
+
+static int
+cost(lb_quote *q, int n, const lb_taste *taste, lb_rng *rng)
+{
+    for (int i = 0; i < n; i++)
+        q[i].score = (double)q[i].cost;
+    return cheap_then_fast(q, n, BAND_COST, false, taste, rng);
 }
 
 /* 1 up to `shift`, 2 at `stop`, growing with the square in between and on. */
@@ -135,31 +217,27 @@ composite(lb_quote *q, int n, const lb_taste *taste, lb_rng *rng)
         if (q[i].reason != 0)
             continue;
         double u = (double)q[i].cost;
-        if (taste->value >= 0)
+        if (v >= 0)
             u = (u + v * q[i].seconds) * (1 + (double)q[i].fail);
         /* a free backend must get dearer too when it fills up */
-        q[i].score = (u + 1) * crowding(q[i].used, taste);
+        q[i].score = (u + 1) * crowding((double)q[i].used, taste);
     }
-    if (taste->value < 0) {
-        keep_cheapest(q, n, BAND_COMPOSITE);
-        return least(q, n, BAND_LATENCY, true, taste, rng);
-    }
-    return least(q, n, BAND_COMPOSITE, true, taste, rng);
+    if (v < 0)
+        return cheap_then_fast(q, n, BAND_COMPOSITE, true, taste, rng);
+    double score = least_score(q, n) * BAND_COMPOSITE;
+    return draw_among(q, n, score, HUGE_VAL, true, taste, rng);
 }
 
 int
-lb_pick_two(lb_quote *q, int a, int b, lb_rng *rng)
+lb_pick_two(lb_quote *q, int a, int b)
 {
-    q[a].score = q[a].seconds / (double)q[a].weight;
-    q[b].score = q[b].seconds / (double)q[b].weight;
-    double lo = fmin(q[a].score, q[b].score), hi = fmax(q[a].score, q[b].score);
-    if (hi > lo * (1 + BAND_LATENCY * 0.01))
-        return q[a].score < q[b].score ? a : b;
-    double wa = q[a].weight, wb = q[b].weight;
-    return lb_rng_unit(rng) * (wa + wb) < wa ? a : b;
+    q[a].score = q[a].seconds;
+    q[b].score = q[b].seconds;
+    if (q[b].bound && !q[b].full)
+        return q[b].seconds > q[a].seconds * BAND_LATENCY ? a : b;
+    return q[a].seconds > q[b].seconds * BAND_LATENCY ? b : a;
 }
 
-/* Two distinct eligible candidates by weight, the better of them. */
 static int
 two_choices(lb_quote *q, int n, const lb_taste *taste, lb_rng *rng)
 {
@@ -168,56 +246,35 @@ two_choices(lb_quote *q, int n, const lb_taste *taste, lb_rng *rng)
         lb_draw d = {.best = -1};
         for (int i = 0; i < n; i++)
             if (q[i].reason == 0 && i != pair[0])
-                draw(&d, q, i, q[i].weight, taste, rng);
+                draw(&d, q, i, (double)q[i].weight, taste, rng);
         pair[k] = d.best;
     }
-    return pair[1] < 0 ? pair[0] : lb_pick_two(q, pair[0], pair[1], rng);
-}
-
-/* The session's own backend, when it is a candidate and not crowded. */
-static int
-bound(const lb_quote *q, int n, const lb_taste *taste)
-{
-    if (taste->session != 0)
-        for (int i = 0; i < n; i++)
-            if (q[i].bound && q[i].reason == 0 && q[i].used < taste->stop)
-                return i;
-    return -1;
+    return pair[1] < 0 ? pair[0] : lb_pick_two(q, pair[0], pair[1]);
 }
 
 int
 lb_pick(lb_quote *q, int n, const lb_taste *taste, lb_rng *rng, uint32_t *cursor,
         double *smooth)
 {
-    switch ((enum lb_strategy)taste->strategy) {
-    case LB_COMPOSITE:
-    case LB_PREDICTIVE:
-        return composite(q, n, taste, rng);
-    case LB_COST:
-        for (int i = 0; i < n; i++)
-            q[i].score = (double)q[i].cost;
-        keep_cheapest(q, n, BAND_COST);
-        return least(q, n, BAND_LATENCY, false, taste, rng);
-    default:
-        break;
-    }
-    int best = bound(q, n, taste);
-    if (best >= 0)
-        return best;
+    if (taste->session != 0)
+        bound_load(q, n);
+    int home = taste->strategy <= LB_LEAST_BUSY ? holder(q, n, taste) : -1;
+    if (home >= 0)
+        return home;
     switch ((enum lb_strategy)taste->strategy) {
     case LB_ROUND_ROBIN:
-        return round_robin(q, n, cursor);
+        return round_robin(q, n, rng, cursor);
     case LB_WEIGHTED:
         return weighted(q, n, smooth);
     case LB_LEAST_BUSY:
-        for (int i = 0; i < n; i++)
-            q[i].score = q[i].calls / (double)q[i].weight;
-        return least(q, n, 0, false, taste, rng);
+        return least_busy(q, n, taste, rng);
     case LB_LATENCY:
-        for (int i = 0; i < n; i++)
-            q[i].score = q[i].seconds;
-        return least(q, n, BAND_LATENCY, false, taste, rng);
-    default:
+        return latency(q, n, taste, rng);
+    case LB_COST:
+        return cost(q, n, taste, rng);
+    case LB_P2C:
         return two_choices(q, n, taste, rng);
+    default:
+        return composite(q, n, taste, rng);
     }
 }

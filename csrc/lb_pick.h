@@ -11,9 +11,9 @@
  *   least_busy    fewest calls in flight per weight     random by weight
  *   latency       fewest expected seconds, 20 % band    random by weight
  *   cost          cheapest, 1 % band                    latency rule
- *   p2c           better of two random ones             random by weight
+ *   p2c           two drawn by weight, the faster       the first drawn
  *   composite     cheapest, 10 % band                   latency rule x headroom
- *    (with v)     least U, 10 % band                   random by weight x headroom
+ *    (with v)     least U, 10 % band                    random by weight x headroom
  *   predictive    composite on forecast figures         same
  *
  * U = (cost + v * seconds) * (1 + share of calls that fail), in dollars: a call
@@ -24,7 +24,15 @@
  * look slower or fuller before the next choice.  The bands keep differences
  * that are smaller than the noise of their estimates from deciding alone.
  *
- * Power of two choices: Mitzenmacher 2001, drawn without replacement.
+ * A call of a session prefers the backend that holds its prompt cache:
+ * round_robin, weighted and least_busy go there, the others do when it is among
+ * their equals, and what the cache saves is in its cost and seconds already.  A
+ * session without one goes by rendezvous hash instead of chance.  Both spill
+ * from a backend that carries its bounded share: 1.25 times the fair one
+ * (Mirrokni, Thorup, Zadimoghaddam 2016) and at least four calls.
+ *
+ * Power of two choices: Mitzenmacher 2001, drawn without replacement, so that the
+ * worst of N gets at most 2 / N of the calls.
  */
 #ifndef LB_PICK_H
 #define LB_PICK_H
@@ -50,16 +58,19 @@ typedef struct lb_quote {
     uint8_t reason;  /* enum lb_reason; 0: eligible */
     uint8_t order;   /* only the lowest order among the eligible competes */
     uint8_t bound;   /* this session's prompt cache lies here */
-    uint8_t limit;   /* which limit refused, when a limit did */
+    uint8_t full;    /* carries its bounded share; set by lb_pick for sessions */
     int32_t calls;   /* in flight */
     float weight;    /* > 0, slow start included */
+    float ease;      /* of that the slow start alone: 0.1..1 */
     float used;      /* share of its fullest limit, 0..1 and above */
     float fail;      /* share of recent calls that failed, 0..1 */
     double seconds;  /* expected duration of this call */
     int64_t cost;    /* expected nano-USD, cache savings included */
-    double score;    /* what the rule compared; set by lb_pick */
+    double score;    /* what the rule compared first; set by lb_pick */
     int64_t wait;    /* ns until it might be eligible; 0 when it is */
     int64_t input;   /* prompt tokens by this backend's tokenizer */
+    int64_t hold;    /* nano-USD to hold against budgets; 0 when there are none */
+    uint64_t id;     /* stable identity, for rendezvous */
 } lb_quote;
 
 /* The dials of a choice. */
@@ -76,8 +87,9 @@ typedef struct lb_taste {
 int lb_pick(lb_quote *q, int n, const lb_taste *taste, lb_rng *rng, uint32_t *cursor,
             double *smooth);
 
-/* Of two indices the better one under p2c. */
-int lb_pick_two(lb_quote *q, int a, int b, lb_rng *rng);
+/* Of two candidates, `a` drawn first, the one that p2c takes: `b` when it is more
+ * than 20 % faster, or within 20 % and holds the session's cache. */
+int lb_pick_two(lb_quote *q, int a, int b);
 
 /* "round_robin", "weighted", ...; NULL outside 0..LB_NSTRATEGIES-1. */
 const char *lb_strategy_name(int strategy);

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const double PACE_SECONDS = 10; /* memory of a limit's pace */
+
 /* Place a table of n records behind what is there, on a cache line. */
 static uint64_t
 place(uint64_t *end, uint64_t n, uint64_t record)
@@ -82,12 +84,37 @@ lb_pool_add_backend(lb_pool *p, const lb_terms *terms, const lb_price *price,
         return LB_EFULL;
     uint32_t i = p->used.backends++;
     lb_backend *b = lb_pool_backend(p, i);
-    lb_record *r = lb_pool_record(p, i);
     b->terms = *terms;
     b->ratio = 1;
-    r->price = *price;
-    r->rules = *rules;
+    lb_pool_record(p, i)->price = *price;
+    (void)lb_pool_set_rules(p, i, rules);
     return (int)i;
+}
+
+/* Hyperbolic memory: no exponential where it is charged, and calls that come
+ * less often than it lasts are not forgotten at once. */
+float
+lb_limit_pace(const lb_limit *l, lb_ns now)
+{
+    double age = (double)lb_max(now - l->paced, 0) * 1e-9;
+    return (float)((double)l->pace * (PACE_SECONDS / (PACE_SECONDS + age)));
+}
+
+void
+lb_limit_charge(lb_limit *l, int64_t units, lb_ns now)
+{
+    if (units > 0) {
+        l->pace = lb_limit_pace(l, now) + (float)units / (float)PACE_SECONDS;
+        l->paced = now;
+    }
+    if (units != 0)
+        lb_rate_charge(&l->rate, units, now);
+}
+
+void
+lb_limit_tuned(lb_limit *l)
+{
+    l->per_ns = 4096.0 / ((double)l->rate.burst * (double)l->rate.unit_q12);
 }
 
 int
@@ -106,6 +133,7 @@ lb_pool_add_limit(lb_pool *p, uint32_t backend, enum lb_unit unit,
     l->rate = rate;
     l->unit = (uint8_t)unit;
     l->charge = (uint8_t)charge;
+    lb_limit_tuned(l);
     (void)lb_pool_share_limit(p, backend, i);
     return (int)i;
 }
@@ -192,19 +220,43 @@ lb_pool_add_group(lb_pool *p, enum lb_strategy strategy, double value,
     return st;
 }
 
+/* Are all indices those of backends, and each there once? */
+static bool
+members_ok(const lb_pool *p, const uint32_t *members, uint32_t n)
+{
+    uint64_t seen[LB_NAMES_MAX / 64 + 1] = {0};
+    if (n > p->used.backends)
+        return false;
+    for (uint32_t k = 0; k < n; k++) {
+        uint32_t i = members[k];
+        if (i >= p->used.backends || (seen[i / 64] >> i % 64 & 1) != 0)
+            return false;
+        seen[i / 64] |= UINT64_C(1) << i % 64;
+    }
+    return true;
+}
+
+static void
+look_at_orders(const lb_pool *p, lb_group *g)
+{
+    const uint32_t *members = lb_pool_members(p, g);
+    g->mixed = 0;
+    for (uint32_t k = 1; k < g->count; k++)
+        g->mixed |= lb_pool_backend(p, members[k])->terms.order !=
+                    lb_pool_backend(p, members[0])->terms.order;
+}
+
 enum lb_status
 lb_pool_set_members(lb_pool *p, uint32_t group, const uint32_t *members, uint32_t n)
 {
-    if (group >= p->used.groups || n > p->size.backends)
+    if (group >= p->used.groups || !members_ok(p, members, n))
         return LB_EINVAL;
-    for (uint32_t k = 0; k < n; k++)
-        if (members[k] >= p->used.backends)
-            return LB_EINVAL;
     lb_group *g = lb_pool_group(p, group);
-    if (n > g->count) { /* a longer list moves to the end of the table */
+    if (n > g->room) { /* a longer list moves to the end of the table */
         if (n > p->size.members - p->used.members)
             return LB_EFULL;
         g->first = p->used.members;
+        g->room = n;
         p->used.members += n;
     }
     g->count = n;
@@ -212,6 +264,7 @@ lb_pool_set_members(lb_pool *p, uint32_t group, const uint32_t *members, uint32_
         lb_pool_members(p, g)[k] = members[k];
         lb_pool_smooth(p, g)[k] = 0;
     }
+    look_at_orders(p, g);
     return LB_OK;
 }
 
@@ -220,17 +273,29 @@ lb_pool_set_terms(lb_pool *p, uint32_t backend, const lb_terms *terms)
 {
     if (backend >= p->used.backends || !terms_ok(terms))
         return LB_EINVAL;
-    lb_pool_backend(p, backend)->terms = *terms;
+    lb_terms *own = &lb_pool_backend(p, backend)->terms;
+    bool moved = own->order != terms->order;
+    *own = *terms;
+    for (uint32_t g = 0; moved && g < p->used.groups; g++)
+        look_at_orders(p, lb_pool_group(p, g));
+    return LB_OK;
+}
+
+enum lb_status
+lb_pool_set_rules(lb_pool *p, uint32_t backend, const lb_breaker_rules *rules)
+{
+    if (backend >= p->used.backends || lb_breaker_check(rules) != LB_OK)
+        return LB_EINVAL;
+    lb_record *r = lb_pool_record(p, backend);
+    r->rules = *rules;
+    r->window = rules->window;
     return LB_OK;
 }
 
 int
 lb_pool_size_class(int64_t tokens)
 {
-    int k = 0;
-    while (tokens > 1 && k < LB_SIZES - 1) {
-        tokens >>= 1;
-        k++;
-    }
-    return k;
+    if (tokens < 2)
+        return 0;
+    return (int)lb_min(63 - __builtin_clzll((unsigned long long)tokens), LB_SIZES - 1);
 }

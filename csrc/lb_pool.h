@@ -54,6 +54,7 @@ typedef struct lb_limit {
     uint8_t learned; /* told by headers, not configured */
     float pace;      /* units a second of late, for the forecast */
     lb_ns paced;     /* time of the newest charge in `pace` */
+    double per_ns;   /* share of the burst that comes back in a nanosecond */
 } lb_limit;
 
 /* What a backend is and may do; the part the user configures. */
@@ -97,7 +98,8 @@ typedef struct lb_tally {
 /* The cold half. */
 typedef struct lb_record {
     lb_price price;
-    lb_breaker_rules rules;
+    lb_breaker_rules rules; /* its window widened to twice the p99 of durations */
+    lb_ns window;           /* the window as configured */
     lb_tally tally;
     lb_hist seconds; /* durations of complete answers */
     lb_hist ttft;    /* their times to first token */
@@ -105,18 +107,21 @@ typedef struct lb_record {
 
 /* Expected output of a group for one input size. */
 typedef struct lb_output {
-    float mean;    /* tokens, EWMA; 0: nothing seen */
-    lb_track high; /* 0.8-quantile, for reservations */
+    float mean;     /* tokens, EWMA; 0: nothing seen */
+    lb_track track; /* of the 0.8-quantile */
+    int64_t high;   /* the quantile in tokens, for reservations; >= 1 */
 } lb_output;
 
 /* A logical model: who serves it and by which rule. */
 typedef struct lb_group {
     uint32_t first, count; /* slice of the member table */
+    uint32_t room;         /* places in that slice */
     uint32_t cursor;       /* round robin */
     uint8_t strategy;      /* enum lb_strategy */
+    uint8_t mixed;         /* its members have different orders */
     uint8_t nbudgets;
     uint16_t budget[LB_BUDGETS];
-    double value; /* v, USD a second; negative: unset */
+    double value;           /* v, USD a second; negative: unset */
     int32_t answers;        /* complete ones, stops at INT32_MAX */
     lb_latency_prior prior; /* of backends not known yet: the group's average */
     lb_output output[LB_SIZES];
@@ -135,6 +140,7 @@ typedef struct lb_pool {
     lb_rng rng;
     uint32_t serial; /* of the newest lease */
     int64_t calls;   /* in flight over all backends */
+    lb_ns latest;    /* newest time it was told */
     uint8_t nbudgets;
     uint16_t budget[LB_BUDGETS]; /* budgets every call is under */
     double shift, stop;          /* crowding, see lb_taste */
@@ -212,7 +218,8 @@ lb_pool *lb_pool_new(const lb_pool_size *size, uint64_t seed);
 void lb_pool_free(lb_pool *p);
 
 /* Set-up.  Each returns the new index (>= 0) or a negative enum lb_status:
- * LB_EFULL without a free place, LB_EINVAL for values out of range. */
+ * LB_EFULL without a free place, LB_EINVAL for values out of range (a member that
+ * is listed twice is one). */
 int lb_pool_add_backend(lb_pool *p, const lb_terms *terms, const lb_price *price,
                         const lb_breaker_rules *rules);
 int lb_pool_add_limit(lb_pool *p, uint32_t backend, enum lb_unit unit,
@@ -226,17 +233,37 @@ int lb_pool_add_group(lb_pool *p, enum lb_strategy strategy, double value,
 /* Put a backend under a limit that another one already has. */
 enum lb_status lb_pool_share_limit(lb_pool *p, uint32_t backend, uint32_t limit);
 
-/* Put every call, or those of a group or a backend, under a budget. */
+/* Put every call, or those of a group or a backend, under a budget.  A call that
+ * is under one budget for two reasons is charged once. */
 enum lb_status lb_pool_charge_all(lb_pool *p, uint32_t budget);
 enum lb_status lb_pool_charge_group(lb_pool *p, uint32_t group, uint32_t budget);
 enum lb_status lb_pool_charge_backend(lb_pool *p, uint32_t backend, uint32_t budget);
 
 /* Changes while running. */
 enum lb_status lb_pool_set_terms(lb_pool *p, uint32_t backend, const lb_terms *terms);
+enum lb_status lb_pool_set_rules(lb_pool *p, uint32_t backend,
+                                 const lb_breaker_rules *rules);
 enum lb_status lb_pool_set_members(lb_pool *p, uint32_t group, const uint32_t *members,
                                    uint32_t n);
 
 /* The input-size class of `tokens`: 0 .. LB_SIZES - 1. */
 int lb_pool_size_class(int64_t tokens);
+
+/* Share of a limit that is used up: 0 nothing, 1 all, above 1 in debt; the same as
+ * lb_rate_used without its division. */
+static inline double
+lb_limit_used(const lb_limit *l, lb_ns now)
+{
+    return l->rate.full_at > now ? (double)(l->rate.full_at - now) * l->per_ns : 0;
+}
+
+/* Units a second that were charged of late, at `now`. */
+float lb_limit_pace(const lb_limit *l, lb_ns now);
+
+/* Charge `units` (< 0: give back) and follow the pace. */
+void lb_limit_charge(lb_limit *l, int64_t units, lb_ns now);
+
+/* To be called when the rate of a limit has been tuned. */
+void lb_limit_tuned(lb_limit *l);
 
 #endif /* LB_POOL_H */

@@ -157,12 +157,18 @@ py_pool_pick(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kw
 {
     pool_object *self = (pool_object *)op;
     PyObject *a[NPICK_ARGS];
-    lb_ask ask;
     lb_ns now;
     if (py_args("pick", args, nargs, kwnames, pick_names, 2, a) < 0 ||
-        read_ask(self, a, &ask) < 0 || py_seconds(a[NOW_ARG], LB_FOREVER, &now) < 0)
+        py_seconds(a[NOW_ARG], LB_FOREVER, &now) < 0)
         return NULL;
-    return py_lease_pick(self, &ask, now == LB_FOREVER ? py_now() : now);
+    lease_object *lease = py_lease_new(self);
+    if (lease == NULL)
+        return NULL;
+    if (read_ask(self, a, &lease->ask) < 0) {
+        Py_DECREF((PyObject *)lease);
+        return NULL;
+    }
+    return py_lease_pick(lease, now);
 }
 
 const char py_pool_explain_doc[] = PyDoc_STR(

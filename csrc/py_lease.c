@@ -1,23 +1,45 @@
 /* py_lease.c - llmbalance._core.Lease, lb_lease.h made visible. */
 #include "py_pool.h"
 
+#include <stddef.h>
 #include <string.h>
 
-PyObject *
-py_lease_pick(pool_object *owner, const lb_ask *ask, lb_ns now)
+/* With a GIL nobody else can hold or look at the memory of a dead object. */
+#ifdef Py_GIL_DISABLED
+static const bool KEEPS_SPARES = false;
+#else
+static const bool KEEPS_SPARES = true;
+#endif
+
+lease_object *
+py_lease_new(pool_object *owner)
 {
     PyTypeObject *tp = owner->state->type[PY_LEASE];
-    allocfunc tp_alloc = (allocfunc)PyType_GetSlot(tp, Py_tp_alloc);
-    lease_object *self = (lease_object *)tp_alloc(tp, 0);
-    if (self == NULL)
-        return NULL;
+    lease_object *self;
+    if (owner->nspare > 0) {
+        self = owner->spare[--owner->nspare];
+        (void)PyObject_Init((PyObject *)self, tp);
+    } else {
+        self = PyObject_New(lease_object, tp);
+        if (self == NULL)
+            return NULL;
+    }
     self->owner = (pool_object *)Py_NewRef((PyObject *)owner);
-    self->ask = *ask;
-    PY_LOCK(owner);
-    int backend = lb_lease_pick(owner->pool, ask, &self->lease, now);
-    PY_UNLOCK(owner);
-    if (backend < 0)
-        self->lease.backend = backend;
+    self->timed = false;
+    memset(&self->lease, 0, offsetof(lb_lease, decision));
+    return self;
+}
+
+PyObject *
+py_lease_pick(lease_object *self, lb_ns now)
+{
+    self->timed = now != LB_FOREVER;
+    if (!self->timed)
+        now = py_now();
+    PY_LOCK(self->owner);
+    int backend = lb_lease_pick(self->owner->pool, &self->ask, &self->lease, now);
+    PY_UNLOCK(self->owner);
+    self->lease.backend = backend;
     return (PyObject *)self;
 }
 
@@ -30,20 +52,30 @@ settle(lease_object *self, const lb_result *result, lb_ns now)
     return cost;
 }
 
+/* Nobody said what became of the call: the prompt may have been sent and billed. */
+static void
+settle_dropped(lease_object *self)
+{
+    lb_result dropped;
+    lb_result_init(&dropped);
+    dropped.sent = true;
+    dropped.usage.count[LB_INPUT] = self->lease.load.input;
+    (void)settle(self, &dropped, self->timed ? self->owner->pool->latest : py_now());
+}
+
 static void
 lease_tp_dealloc(PyObject *op)
 {
     lease_object *self = (lease_object *)op;
-    if (self->lease.live) {
-        lb_result dropped;
-        lb_result_init(&dropped);
-        dropped.sent = true; /* nobody said otherwise: the prompt may be billed */
-        (void)settle(self, &dropped, py_now());
-    }
     PyTypeObject *tp = Py_TYPE(op);
-    Py_XDECREF((PyObject *)self->owner);
-    freefunc tp_free = (freefunc)PyType_GetSlot(tp, Py_tp_free);
-    tp_free(op);
+    pool_object *owner = self->owner;
+    if (self->lease.live)
+        settle_dropped(self);
+    if (KEEPS_SPARES && owner->nspare < SPARE_LEASES)
+        owner->spare[owner->nspare++] = self;
+    else
+        PyObject_Free(self);
+    Py_DECREF((PyObject *)owner);
     Py_DECREF(tp);
 }
 
@@ -190,20 +222,24 @@ lease_again(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwn
     if (py_args("again", args, nargs, kwnames, names, 0, a) < 0 ||
         py_seconds(a[2], LB_FOREVER, &now) < 0)
         return NULL;
-    lb_ask ask = self->ask;
-    if (self->lease.backend >= 0 && ask.ntried < LB_TRIED)
-        ask.tried[ask.ntried++] = (uint16_t)self->lease.backend;
-    if (a[0] != NULL && a[0] != Py_None) {
-        unsigned long group = PyLong_AsUnsignedLong(a[0]);
-        if (PyErr_Occurred())
-            return NULL;
-        if (group >= self->owner->pool->used.groups)
-            return py_raise(LB_EINVAL, "group: no such index");
-        ask.group = (uint32_t)group;
-    }
+    unsigned long group = self->ask.group;
+    if (a[0] != NULL && a[0] != Py_None)
+        group = PyLong_AsUnsignedLong(a[0]);
+    if (PyErr_Occurred())
+        return NULL;
+    if (group >= self->owner->pool->used.groups)
+        return py_raise(LB_EINVAL, "group: no such index");
+    lease_object *next = py_lease_new(self->owner);
+    if (next == NULL)
+        return NULL;
+    lb_ask *ask = &next->ask;
+    *ask = self->ask;
+    ask->group = (uint32_t)group;
+    if (self->lease.backend >= 0 && ask->ntried < LB_TRIED)
+        ask->tried[ask->ntried++] = (uint16_t)self->lease.backend;
     if (a[1] != NULL && a[1] != Py_None)
-        ask.last_resort = PyObject_IsTrue(a[1]) == 1;
-    return py_lease_pick(self->owner, &ask, now == LB_FOREVER ? py_now() : now);
+        ask->last_resort = PyObject_IsTrue(a[1]) == 1;
+    return py_lease_pick(next, now);
 }
 
 PyDoc_STRVAR(lease_progress_doc,
@@ -264,9 +300,9 @@ lease_get(PyObject *op, void *closure)
     case STARTED:
         return PyFloat_FromDouble((double)l->started / 1e9);
     case INPUT_TOKENS:
-        return PyLong_FromLongLong(l->input);
+        return PyLong_FromLongLong(l->load.input);
     case OUTPUT_TOKENS:
-        return PyLong_FromLongLong(l->output);
+        return PyLong_FromLongLong(l->load.output);
     case COST:
         return PyLong_FromLongLong(l->cost);
     case HOLD:

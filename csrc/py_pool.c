@@ -33,8 +33,11 @@ pool_tp_init(PyObject *op, PyObject *args, PyObject *kwargs)
 static void
 pool_tp_dealloc(PyObject *op)
 {
+    pool_object *self = (pool_object *)op;
     PyTypeObject *tp = Py_TYPE(op);
-    lb_pool_free(((pool_object *)op)->pool);
+    while (self->nspare > 0)
+        PyObject_Free(self->spare[--self->nspare]);
+    lb_pool_free(self->pool);
     freefunc tp_free = (freefunc)PyType_GetSlot(tp, Py_tp_free);
     tp_free(op);
     Py_DECREF(tp);
@@ -156,7 +159,7 @@ pool_set_terms(PyObject *op, PyObject *args, PyObject *kwargs)
         st = lb_pool_set_terms(self->pool, (uint32_t)i, &terms);
     if (st == LB_OK) {
         lb_pool_record(self->pool, (uint32_t)i)->price = *price;
-        lb_pool_record(self->pool, (uint32_t)i)->rules = rules;
+        (void)lb_pool_set_rules(self->pool, (uint32_t)i, &rules);
     }
     PY_UNLOCK(self);
     return none_or_raise(st, "set_terms: a value is out of range");

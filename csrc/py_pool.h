@@ -6,25 +6,34 @@
 
 #include "lb_lease.h"
 
+enum { SPARE_LEASES = 32 };
+
+typedef struct lease_object lease_object;
+
 typedef struct pool_object {
     PyObject_HEAD
     PY_LOCK_FIELD
     py_state *state;
     lb_pool *pool;
+    int nspare; /* memory of dead leases, kept for the next ones */
+    lease_object *spare[SPARE_LEASES];
 } pool_object;
 
 /* A lease keeps its pool alive and carries the ask it answered, so that the
  * next attempt of the same call need not measure the prompt again. */
-typedef struct lease_object {
+struct lease_object {
     PyObject_HEAD
     pool_object *owner;
+    bool timed; /* `now` was given: then it is not for the clock to say when it ends */
     lb_ask ask;
     lb_lease lease;
-} lease_object;
+};
 
-/* Pick for `ask` and return a new Lease, live or not.  NULL and raise only when
- * memory runs out. */
-PyObject *py_lease_pick(pool_object *owner, const lb_ask *ask, lb_ns now);
+/* A Lease that holds nothing yet, its ask to be filled in.  NULL: out of memory. */
+lease_object *py_lease_new(pool_object *owner);
+
+/* Let it pick for its ask; `now` is LB_FOREVER to ask the clock. */
+PyObject *py_lease_pick(lease_object *self, lb_ns now);
 
 /* Methods of Pool that live in files of their own. */
 extern const char py_pool_pick_doc[], py_pool_explain_doc[]; /* py_ask.c */

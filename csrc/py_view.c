@@ -300,8 +300,7 @@ py_pool_output(PyObject *op, PyObject *args)
     PyObject *list = PyList_New(0);
     for (int k = 0; list != NULL && k < LB_SIZES; k++) {
         const lb_output *o = &lb_pool_group(p, i)->output[k];
-        PyObject *pair =
-            Py_BuildValue("(dd)", (double)o->mean, lb_track_value(&o->high));
+        PyObject *pair = Py_BuildValue("(dd)", (double)o->mean, (double)o->high);
         if (pair == NULL || PyList_Append(list, pair) < 0)
             Py_CLEAR(list);
         Py_XDECREF(pair);

@@ -1,0 +1,277 @@
+#include "lb_lease.h"
+
+#include <math.h>
+#include <string.h>
+
+static const double SLOW_SECONDS = 60, SLOW_FACTOR = 4;
+static const double FAIL_WEIGHT = 0.05; /* of the newest call in lb_backend.fail */
+static const float OUTPUT_WEIGHT = 0.05F;
+static const double PRIOR_WEIGHT = 0.02;
+static const double OUTPUT_SHARE = 0.8; /* of answers fit into what is reserved */
+static const int32_t WINDOW_EVERY = 16; /* answers between looks at the p99 */
+static const double WINDOW_FACTOR = 2;
+enum { LONGEST_DOUBLING = 6 };
+
+void
+lb_result_init(lb_result *r)
+{
+    memset(r, 0, sizeof *r);
+    r->outcome = LB_CANCELLED;
+    r->cost = LB_UNKNOWN;
+}
+
+void
+lb_lease_progress(lb_pool *p, lb_lease *lease, int64_t output_tokens)
+{
+    if (!lease->live)
+        return;
+    int64_t ahead = lb_max(lease->expected - lb_max(output_tokens, 0), 0);
+    lb_pool_backend(p, (uint32_t)lease->backend)->latency.tokens +=
+        ahead - lease->ahead;
+    lease->ahead = ahead;
+}
+
+/* ---- what stays charged -------------------------------------------------- */
+
+static int64_t
+sum(const lb_usage *u, int from, int to)
+{
+    int64_t n = 0;
+    for (int k = from; k < to; k++)
+        n = lb_add_capped(n, lb_max(u->count[k], 0));
+    return n;
+}
+
+static bool
+is_refusal(enum lb_outcome o)
+{
+    return o == LB_RATE_LIMITED || o == LB_QUOTA || o == LB_AUTH || o == LB_MISSING ||
+           o == LB_REJECTED;
+}
+
+static int64_t
+settled_units(const lb_limit *l, const lb_lease *lease, const lb_result *r)
+{
+    if (!r->sent)
+        return 0;
+    if (l->unit != LB_PER_REQUEST && is_refusal(r->outcome) && !r->metered)
+        return 0;
+    lb_load load = lease->load;
+    load.output = load.most = sum(&r->usage, LB_OUTPUT, LB_NTOKENS);
+    if (r->metered) {
+        load.input = sum(&r->usage, 0, LB_OUTPUT);
+        if (l->charge == LB_CHARGE_ACTUAL)
+            load.input -= lb_max(r->usage.count[LB_CACHE_READ], 0);
+    }
+    return lb_gate_units(l, &load);
+}
+
+static void
+settle_limits(lb_pool *p, const lb_backend *b, lb_lease *lease, const lb_result *r,
+              lb_ns now)
+{
+    for (int k = 0; k < lease->nlimits; k++) {
+        lb_limit *l = lb_pool_limit(p, b->limit[k]);
+        int64_t more = settled_units(l, lease, r) - lb_gate_units(l, &lease->load);
+        lb_limit_charge(l, more, now);
+        lease->mark[k] += more; /* still its own charge, now corrected */
+    }
+}
+
+/* ---- what the headers told ----------------------------------------------- */
+
+/* A limit nobody configured, told by the provider: from now on it is tracked. */
+static void
+learn_limit(lb_pool *p, const lb_lease *lease, const lb_told *told, lb_ns now)
+{
+    lb_ns window = lb_reading_window(&told->reading);
+    if (told->reading.limit <= 0 || window == 0)
+        return;
+    int i = lb_pool_add_limit(p, (uint32_t)lease->backend, (enum lb_unit)told->unit,
+                              LB_CHARGE_ACTUAL, told->reading.limit, window, 0);
+    if (i < 0) /* no place is left: the provider will say when it is too much */
+        return;
+    lb_limit *l = lb_pool_limit(p, (uint32_t)i);
+    l->learned = 1;
+    l->rate.ceiling = INT64_MAX;
+    (void)lb_rate_sync(&l->rate, &told->reading, lease->serial, 0, lease->started, now);
+}
+
+static void
+hear_limits(lb_pool *p, const lb_backend *b, const lb_lease *lease, const lb_result *r,
+            lb_ns now)
+{
+    for (int t = 0; t < r->ntold; t++) {
+        const lb_told *told = &r->told[t];
+        lb_ns window = lb_reading_window(&told->reading);
+        bool known = false;
+        for (int k = 0; k < b->nlimits; k++) {
+            lb_limit *l = lb_pool_limit(p, b->limit[k]);
+            if (l->unit != told->unit)
+                continue;
+            known |= window == 0 || l->rate.window == window;
+            if (k < lease->nlimits &&
+                lb_rate_sync(&l->rate, &told->reading, lease->serial, lease->mark[k],
+                             lease->started, now))
+                lb_limit_tuned(l);
+        }
+        if (!known)
+            learn_limit(p, lease, told, now);
+    }
+}
+
+/* A 429 without a time: 1 s, doubling with each in a row, at most about a minute. */
+static void
+back_off(lb_pool *p, lb_backend *b, const lb_result *r, lb_ns now)
+{
+    lb_ns wait = r->retry_after;
+    if (r->outcome == LB_RATE_LIMITED) {
+        int doublings = (int)lb_min(b->refusals, LONGEST_DOUBLING);
+        b->refusals += b->refusals < INT32_MAX;
+        if (wait <= 0)
+            wait = (lb_ns)((double)(LB_NS_PER_S << doublings) *
+                           (0.75 + 0.5 * lb_rng_unit(&p->rng)));
+    } else if (r->outcome == LB_DONE || r->outcome == LB_SLOW) {
+        b->refusals = 0;
+        return;
+    }
+    if (wait > 0)
+        b->not_before = lb_max(b->not_before, lb_add_capped(now, wait));
+}
+
+/* ---- what is learned ----------------------------------------------------- */
+
+static void
+learn_usage(lb_backend *b, lb_group *g, const lb_lease *lease, int64_t input,
+            int64_t output)
+{
+    lb_output *o = &g->output[lease->size];
+    float tokens = (float)lb_max(output, 1);
+    (void)lb_tokens_calibrate(&b->ratio, lease->estimate, input);
+    o->mean = o->mean > 0 ? o->mean + OUTPUT_WEIGHT * (tokens - o->mean) : tokens;
+    lb_track_add(&o->track, OUTPUT_SHARE, (double)output);
+    o->high = (int64_t)lb_track_value(&o->track) + 1;
+}
+
+/* A window shorter than a call would judge by the fast ones alone. */
+static void
+widen_window(lb_record *rec, int32_t samples)
+{
+    if (samples % WINDOW_EVERY != 0)
+        return;
+    double p99 = lb_hist_quantile(&rec->seconds, 0.99);
+    rec->rules.window = lb_max(rec->window, (lb_ns)(p99 * WINDOW_FACTOR * 1e9));
+}
+
+/* What one backend of a group shows is assumed of those nobody has called yet. */
+static void
+teach_prior(lb_group *g, const lb_backend *b, int64_t input, lb_ns now)
+{
+    double ttft = lb_latency_ttft(&b->latency, &g->prior, input, now);
+    double itl = b->latency.itl > 0 ? (double)b->latency.itl : (double)g->prior.itl;
+    g->answers += g->answers < INT32_MAX;
+    double w = fmax(PRIOR_WEIGHT, 1.0 / g->answers);
+    g->prior.ttft += (float)(w * (fmax(ttft, 1e-6) - (double)g->prior.ttft));
+    g->prior.itl += (float)(w * (fmax(itl, 1e-7) - (double)g->prior.itl));
+}
+
+static void
+learn_times(lb_group *g, lb_backend *b, lb_record *rec, int64_t fresh, int64_t output,
+            const lb_result *r, lb_ns now)
+{
+    lb_latency_learn(&b->latency, &g->prior, fresh, output, r->ttft, r->seconds, now);
+    lb_hist_add(&rec->seconds, r->seconds);
+    widen_window(rec, b->latency.samples);
+    rec->tally.micros += (int64_t)(r->seconds * 1e6);
+    if (r->ttft > 0)
+        lb_hist_add(&rec->ttft, r->ttft);
+    teach_prior(g, b, fresh, now);
+}
+
+static void
+learn(lb_pool *p, lb_backend *b, lb_record *rec, const lb_lease *lease,
+      const lb_result *r, lb_ns now)
+{
+    lb_group *g = lb_pool_group(p, lease->group);
+    int64_t input = sum(&r->usage, 0, LB_OUTPUT);
+    int64_t output = sum(&r->usage, LB_OUTPUT, LB_NTOKENS);
+    if (r->metered)
+        learn_usage(b, g, lease, input, output);
+    else if (output == 0) { /* nobody counted: the estimate must do */
+        input = lb_max(input, lease->load.input);
+        output = lease->expected;
+    }
+    if (r->seconds > 0)
+        learn_times(g, b, rec, input - lb_max(r->usage.count[LB_CACHE_READ], 0), output,
+                    r, now);
+    if (lease->session != 0 && b->terms.cache_life > 0 && p->size.sessions != 0)
+        lb_affinity_bind(lb_pool_sessions(p), p->size.sessions, lease->session,
+                         lease->backend,
+                         (int32_t)lb_min(lb_add_capped(input, output), INT32_MAX),
+                         b->terms.cache_life, now);
+}
+
+/* ---- settling ------------------------------------------------------------ */
+
+static enum lb_outcome
+outcome_of(const lb_lease *lease, const lb_result *r)
+{
+    bool slow = r->seconds > SLOW_SECONDS && r->seconds > SLOW_FACTOR * lease->seconds;
+    return r->outcome == LB_DONE && slow ? LB_SLOW : r->outcome;
+}
+
+/* Only answers and failures say how likely the next call fails. */
+static void
+count_failure(lb_backend *b, enum lb_outcome o)
+{
+    if (o == LB_FAILED || o == LB_BROKEN || o == LB_TIMED_OUT)
+        b->fail += (float)(FAIL_WEIGHT * (1 - (double)b->fail));
+    else if (o == LB_DONE || o == LB_SLOW)
+        b->fail -= (float)(FAIL_WEIGHT * (double)b->fail);
+}
+
+static int64_t
+cost_of(const lb_price *price, const lb_result *r)
+{
+    int64_t cost = r->cost;
+    if (cost == LB_UNKNOWN && r->sent)
+        cost = lb_price_cost(price, &r->usage);
+    return lb_max(cost, 0);
+}
+
+static void
+count(lb_tally *t, enum lb_outcome outcome, const lb_usage *usage, int64_t cost)
+{
+    t->calls++;
+    t->outcome[outcome]++;
+    t->cost = lb_add_capped(t->cost, cost);
+    for (int k = 0; k < LB_NTOKENS; k++)
+        t->tokens[k] = lb_add_capped(t->tokens[k], lb_max(usage->count[k], 0));
+}
+
+int64_t
+lb_lease_settle(lb_pool *p, lb_lease *lease, const lb_result *r, lb_ns now)
+{
+    if (!lease->live)
+        return 0;
+    lease->live = false;
+    p->latest = lb_max(p->latest, now);
+    lb_backend *b = lb_pool_backend(p, (uint32_t)lease->backend);
+    lb_record *rec = lb_pool_record(p, (uint32_t)lease->backend);
+    enum lb_outcome outcome = outcome_of(lease, r);
+    int64_t cost = cost_of(&rec->price, r);
+    settle_limits(p, b, lease, r, now);
+    hear_limits(p, b, lease, r, now);
+    for (int k = 0; k < lease->nbudgets; k++)
+        lb_budget_settle(lb_pool_budget(p, lease->budget[k]), lease->hold, cost, now);
+    lb_latency_end(&b->latency, lease->ahead, lease->started);
+    p->calls--;
+    lb_breaker_leave(&b->breaker, &rec->rules, lease->generation, outcome,
+                     r->retry_after, &p->rng, now);
+    back_off(p, b, r, now);
+    if (outcome == LB_DONE || outcome == LB_SLOW)
+        learn(p, b, rec, lease, r, now);
+    count_failure(b, outcome);
+    count(&rec->tally, outcome, &r->usage, cost);
+    return cost;
+}
