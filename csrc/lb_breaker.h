@@ -74,7 +74,7 @@ typedef struct lb_breaker {
     uint8_t order;       /* enum lb_breaker_order */
     uint8_t reason;      /* enum lb_outcome that tripped it last */
     uint8_t probes_ok;   /* successful probes of this half-open spell */
-    uint32_t generation; /* bumped by every transition */
+    uint32_t generation; /* bumped by every transition but the end of a ramp */
     int32_t consecutive; /* failures in a row */
     int32_t trips;       /* trips since it last was closed for a whole window: each
                           * doubles the cooldown */

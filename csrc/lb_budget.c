@@ -76,7 +76,8 @@ lb_budget_settle(lb_budget *b, int64_t reserved, int64_t spent, lb_ns now)
     b->reserved = lb_max(b->reserved - reserved, 0);
     spent = lb_min(spent, INT64_MAX - b->spent); /* so that slots still add up */
     b->spent += spent;
-    b->slot[b->head] += spent;
+    if (b->kind == LB_ROLLING)
+        b->slot[b->head] += spent;
     b->lifetime = lb_add_capped(b->lifetime, spent);
 }
 

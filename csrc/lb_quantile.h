@@ -3,8 +3,8 @@
  * lb_hist: log-linear buckets of ratio 1.13 from 1 ms to about 15 min.  New
  * samples weigh ever more (1/500 per sample) instead of old ones being scaled
  * down; a rescale every few thousand samples keeps the floats small.  Answers
- * are within 7 % of the true quantile of the recent past, 36 % better after a
- * shift than P2 (Jain, Chlamtac 1985), which never forgets.
+ * are within 7 % of the true quantile of the recent past.  P2 (Jain, Chlamtac
+ * 1985) never forgets: long after a shift its median is still 36 % off.
  *
  * lb_track: a single quantile in eight bytes by stochastic gradient in the log
  * domain ("frugal" streaming): up by step*p when the sample is above, down by

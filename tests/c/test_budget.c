@@ -128,6 +128,12 @@ amounts_stop_at_the_largest_number(void)
     CHECK_EQ(b.reserved, 0);
     CHECK_EQ(lb_budget_free(&b, 99 * HOUR), INT64_MAX);
     CHECK_EQ(b.lifetime, INT64_MAX);
+
+    lb_budget_init(&b, LB_FIXED, true, INT64_MAX, DAY, DAY, 0);
+    for (int i = 0; i < 3; i++)
+        lb_budget_settle(&b, 0, INT64_MAX - 5, i * DAY);
+    CHECK_EQ(lb_budget_free(&b, 2 * DAY), 5);
+    CHECK_EQ(b.lifetime, INT64_MAX);
 }
 
 /* Brute force: settle what is live, then look at the end of every slot. */
