@@ -16,7 +16,7 @@ spent_at(const lb_rate *r, lb_ns now)
 {
     if (r->full_at < now)
         return 0;
-    return ((q12)(uint64_t)(r->full_at - now) << 12) + r->frac;
+    return ((q12)((uint64_t)r->full_at - (uint64_t)now) << 12) + r->frac;
 }
 
 static void
@@ -100,7 +100,8 @@ lb_rate_wait(const lb_rate *r, int64_t units, double share, lb_ns now)
     }
     if (units > room)
         return LB_FOREVER;
-    q12 spent = spent_at(r, now), may = (q12)(uint64_t)(room - units) * r->unit_q12;
+    q12 spent = spent_at(r, now),
+        may = (q12)((uint64_t)room - (uint64_t)units) * r->unit_q12;
     return spent <= may ? 0 : (lb_ns)((spent - may + 4095) >> 12);
 }
 
