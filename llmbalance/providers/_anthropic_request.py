@@ -1,0 +1,490 @@
+"""Writing Anthropic's request body from an OpenAI-shaped call: ``anthropic.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from .._errors import InvalidRequestError
+from .._types import Call
+from . import _messages
+from ._base import merge
+from ._models import ClaudeModel, claude_model
+
+if TYPE_CHECKING:
+    from ._base import Dialect
+
+# The tool that carries a JSON answer where the model has no output format.
+JSON_TOOL = "json_answer"
+# Thinking budgets in tokens for models that take no effort; the field's usual ladder.
+BUDGETS = {
+    "minimal": 1024,
+    "low": 2048,
+    "medium": 10_000,
+    "high": 16_384,
+    "xhigh": 32_768,
+    "max": 32_768,
+}
+_EFFORTS = {"minimal": "low"}
+_TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
+# Anthropic's own parameters, which pass unchanged.
+_NATIVE = frozenset(
+    (
+        "top_k",
+        "thinking",
+        "cache_control",
+        "container",
+        "mcp_servers",
+        "context_management",
+        "inference_geo",
+        "speed",
+    )
+)
+_NO_EFFECT = frozenset(
+    ("stream_options", "store", "prompt_cache_key", "prompt_cache_retention")
+)
+_UNKNOWN = "Anthropic has no such parameter"
+_ID_SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
+
+
+def write_body(dialect: Dialect, call: Call, warnings: list[str]) -> dict[str, Any]:
+    """The body of a message request without model and stream."""
+    model = claude_model(dialect.model)
+    system, turns = _turns(_messages.as_dicts(call.messages))
+    params = {k: v for k, v in call.params.items() if v is not None}
+    extra = params.pop("extra_body", None)
+    limit = params.pop("max_completion_tokens", None)
+    limit = params.pop("max_tokens", limit)
+    body: dict[str, Any] = {"max_tokens": limit or _default_limit(dialect, model)}
+    if system:
+        body["system"] = system
+    body["messages"] = turns
+    _tools(body, params)
+    _reasoning(dialect, model, body, params, warnings)
+    for name, value in params.items():
+        writer = _WRITERS.get(name)
+        if writer is not None:
+            writer(dialect, model, body, value, warnings)
+        elif name == "output_config":
+            body[name] = {**body.get(name, {}), **value}
+        elif name in _NATIVE:
+            body[name] = value
+        elif name not in _NO_EFFECT:
+            dialect.leave_out(name, _UNKNOWN, warnings)
+    _settle_sampling(dialect, model, body, warnings)
+    if extra is not None:
+        merge(body, extra)
+    return body
+
+
+def _default_limit(dialect: Dialect, model: ClaudeModel) -> int:
+    limit = dialect.options.get("max_output_tokens")
+    return int(limit) if limit else model.max_output
+
+
+# -- messages ---------------------------------------------------------------
+
+
+def _turns(messages: list[dict[str, Any]]) -> tuple[Any, list[dict[str, Any]]]:
+    """Split messages in system text and alternating turns of user and assistant."""
+    system: list[dict[str, Any]] = []
+    turns: list[dict[str, Any]] = []
+    for at, message in enumerate(messages):
+        role, content = message["role"], message.get("content")
+        if role in _messages.SYSTEM_ROLES:
+            system += _text_blocks(message, content)
+            continue
+        if role == "tool":
+            role, blocks = "user", [_tool_result(at, message)]
+        elif role == "assistant":
+            blocks = _assistant(message)
+        else:
+            blocks = _user(at, message)
+        if turns and turns[-1]["role"] == role:
+            turns[-1]["content"] += blocks
+        elif blocks:
+            turns.append({"role": role, "content": blocks})
+    for turn in turns:
+        _results_first(turn)
+    if not turns:
+        raise InvalidRequestError(
+            "messages", "(system only)", "add a user message: Anthropic needs one"
+        )
+    if turns[0]["role"] != "user":
+        turns.insert(0, {"role": "user", "content": [_text("(continue)")]})
+    return _plain_system(system), turns
+
+
+def _text(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text}
+
+
+def _plain_system(blocks: list[dict[str, Any]]) -> Any:
+    if any("cache_control" in block for block in blocks):
+        return blocks
+    return "\n\n".join(block["text"] for block in blocks)
+
+
+def _text_blocks(message: Mapping[str, Any], content: Any) -> list[dict[str, Any]]:
+    if not isinstance(content, list):
+        return _marked([_text(content)], message) if content else []
+    blocks = [
+        _marked_part(_text(part["text"]), part)
+        for part in content
+        if isinstance(part, dict) and part.get("text")
+    ]
+    return _marked(blocks, message)
+
+
+def _marked(
+    blocks: list[dict[str, Any]], message: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Put a message's own cache marker on its last block."""
+    if blocks and message.get("cache_control"):
+        blocks[-1]["cache_control"] = message["cache_control"]
+    return blocks
+
+
+def _marked_part(block: dict[str, Any], part: Mapping[str, Any]) -> dict[str, Any]:
+    if part.get("cache_control"):
+        block["cache_control"] = part["cache_control"]
+    return block
+
+
+def _user(at: int, message: Mapping[str, Any]) -> list[dict[str, Any]]:
+    content = message.get("content")
+    if type(content) is str:
+        return _marked([_text(content)], message) if content else []
+    blocks = [
+        _marked_part(block, part)
+        for kind, part in _messages.parts_of(at, content)
+        if (block := _part(at, kind, part)) is not None
+    ]
+    return _marked(blocks, message)
+
+
+def _part(at: int, kind: str, part: dict[str, Any]) -> dict[str, Any] | None:
+    if kind == "text":
+        return _text(part["text"]) if part.get("text") else None
+    if kind == "image_url":
+        return {"type": "image", "source": _source(_messages.image_url(at, part))}
+    if kind == "file":
+        return _document(at, part.get("file") or {})
+    if kind in ("image", "document", "search_result"):  # Anthropic's own
+        return dict(part)
+    raise InvalidRequestError(
+        f"messages[{at}].content", kind, "Anthropic takes text, images and documents"
+    )
+
+
+def _source(url: str) -> dict[str, Any]:
+    data = _messages.data_url(url)
+    if data is None:
+        return {"type": "url", "url": url}
+    return {"type": "base64", "media_type": data[0], "data": data[1]}
+
+
+def _document(at: int, file: dict[str, Any]) -> dict[str, Any]:
+    data, identity = file.get("file_data"), file.get("file_id")
+    if isinstance(data, str) and data:
+        if "://" not in data and not data.startswith("data:"):
+            data = f"data:application/pdf;base64,{data}"
+        block: dict[str, Any] = {"type": "document", "source": _source(data)}
+    elif identity:
+        block = {"type": "document", "source": {"type": "file", "file_id": identity}}
+    else:
+        raise InvalidRequestError(
+            f"messages[{at}].content.file", "(empty)", "give file_data or file_id"
+        )
+    if file.get("filename"):
+        block["title"] = file["filename"]
+    return block
+
+
+def _assistant(message: Mapping[str, Any]) -> list[dict[str, Any]]:
+    blocks: list[dict[str, Any]] = list(message.get("thinking_blocks") or ())
+    blocks += _text_blocks(message, message.get("content"))
+    for call in message.get("tool_calls") or ():
+        blocks.append(
+            {
+                "type": "tool_use",
+                "id": safe_id(call.get("id")),
+                "name": (call.get("function") or {}).get("name") or "",
+                "input": _messages.arguments_of(call),
+            }
+        )
+    return blocks
+
+
+def safe_id(identity: Any) -> str:
+    """A tool call's id in the letters Anthropic takes; other providers use more."""
+    text = str(identity or "call")
+    if _ID_SAFE.issuperset(text):
+        return text
+    return "".join(c if c in _ID_SAFE else "_" for c in text)
+
+
+def _tool_result(at: int, message: Mapping[str, Any]) -> dict[str, Any]:
+    block: dict[str, Any] = {
+        "type": "tool_result",
+        "tool_use_id": safe_id(message.get("tool_call_id")),
+    }
+    content = message.get("content")
+    if type(content) is str:
+        block["content"] = content
+    else:
+        blocks = _user(at, {"content": content})
+        if blocks:  # an empty list is refused
+            block["content"] = blocks
+    if message.get("is_error"):
+        block["is_error"] = True
+    return _marked_part(block, message)
+
+
+def _results_first(turn: dict[str, Any]) -> None:
+    """Results come before anything else a user says; one plain text goes as such."""
+    blocks = turn["content"]
+    if len(blocks) == 1:
+        block = blocks[0]
+        if block["type"] == "text" and len(block) == 2:
+            turn["content"] = block["text"]
+    elif any(block["type"] == "tool_result" for block in blocks):
+        blocks.sort(key=lambda block: block["type"] != "tool_result")
+
+
+# -- parameters ---------------------------------------------------------------
+
+
+def _tools(body: dict[str, Any], params: dict[str, Any]) -> None:
+    tools = params.pop("tools", None)
+    choice = params.pop("tool_choice", None)
+    parallel = params.pop("parallel_tool_calls", None)
+    if not tools:
+        return
+    body["tools"] = [_tool(function) for function in _messages.functions_of(tools)]
+    native = _tool_choice(choice)
+    if parallel is False and native.get("type") != "none":
+        native["disable_parallel_tool_use"] = True
+    if choice is not None or parallel is False:
+        body["tool_choice"] = native
+
+
+def _tool(function: dict[str, Any]) -> dict[str, Any]:
+    schema = function.get("parameters") or {}
+    if schema.get("type") != "object":
+        schema = {**schema, "type": "object"}
+    tool: dict[str, Any] = {"name": function["name"]}
+    if function.get("description"):
+        tool["description"] = function["description"]
+    tool["input_schema"] = schema
+    if function.get("strict"):
+        tool["strict"] = True
+    return _marked_part(tool, function)
+
+
+def _tool_choice(choice: Any) -> dict[str, Any]:
+    if choice in (None, "auto"):
+        return {"type": "auto"}
+    if choice == "required":
+        return {"type": "any"}
+    if choice == "none":
+        return {"type": "none"}
+    function = choice.get("function") if isinstance(choice, dict) else None
+    if isinstance(function, dict) and function.get("name"):
+        return {"type": "tool", "name": function["name"]}
+    raise InvalidRequestError(
+        "tool_choice", choice, 'use "auto", "none", "required" or a function by name'
+    )
+
+
+def _reasoning(
+    dialect: Dialect,
+    model: ClaudeModel,
+    body: dict[str, Any],
+    params: dict[str, Any],
+    warnings: list[str],
+) -> None:
+    effort = params.pop("reasoning_effort", None)
+    if effort is None:
+        return
+    if "thinking" in params:
+        warnings.append("reasoning_effort left out: thinking was given too")
+        return
+    if effort == "none":
+        if model.thinks and not model.adaptive:
+            body["thinking"] = {"type": "disabled"}
+        return
+    if not model.thinks:
+        dialect.leave_out(
+            "reasoning_effort", f"{dialect.model} does not reason", warnings
+        )
+        return
+    if effort not in BUDGETS:
+        raise InvalidRequestError(
+            "reasoning_effort", effort, f"use none, {', '.join(BUDGETS)}"
+        )
+    if model.adaptive:
+        body["thinking"] = {"type": "adaptive"}
+    if model.effort:
+        body["output_config"] = {"effort": _EFFORTS.get(effort, effort)}
+    if not model.adaptive and not model.effort:
+        _budget(dialect, body, BUDGETS[effort], warnings)
+
+
+def _budget(
+    dialect: Dialect, body: dict[str, Any], budget: int, warnings: list[str]
+) -> None:
+    limit = body["max_tokens"]
+    if limit <= 1024:
+        dialect.leave_out("reasoning_effort", "max_tokens leaves no room", warnings)
+        return
+    budget = min(budget, limit - 1) if limit - 1 >= 1024 else 1024
+    body["thinking"] = {"type": "enabled", "budget_tokens": budget}
+
+
+def _settle_sampling(
+    dialect: Dialect, model: ClaudeModel, body: dict[str, Any], warnings: list[str]
+) -> None:
+    """Take out what the model, or thinking, does not go with."""
+    if not model.samples:
+        for name in ("temperature", "top_p", "top_k"):
+            if name in body:
+                del body[name]
+                dialect.leave_out(name, f"{dialect.model} refuses it", warnings)
+    thinking = body.get("thinking")
+    if thinking is None or thinking.get("type") == "disabled":
+        return
+    for name in ("temperature", "top_k"):
+        if name in body:
+            if body[name] != 1 or name == "top_k":
+                dialect.leave_out(name, "it does not go with thinking", warnings)
+            del body[name]
+    choice = body.get("tool_choice")
+    if choice is not None and choice["type"] in ("any", "tool"):
+        body["tool_choice"] = {**choice, "type": "auto"}
+        body["tool_choice"].pop("name", None)
+        warnings.append("tool_choice set to auto: a forced one forbids thinking")
+
+
+def _temperature(
+    dialect: Dialect, model: ClaudeModel, body: dict[str, Any], v: Any, w: list[str]
+) -> None:
+    if isinstance(v, int | float) and v > 1:
+        w.append("temperature lowered to 1, Anthropic's highest")
+        v = 1
+    body["temperature"] = v
+
+
+def _top_p(
+    dialect: Dialect, model: ClaudeModel, body: dict[str, Any], v: Any, w: list[str]
+) -> None:
+    body["top_p"] = v
+
+
+def _stop(
+    dialect: Dialect, model: ClaudeModel, body: dict[str, Any], v: Any, w: list[str]
+) -> None:
+    stops = _messages.stops_of(v)
+    kept = [stop for stop in stops if stop.strip()]
+    if len(kept) < len(stops):
+        dialect.leave_out("stop", "Anthropic refuses stops of white space", w)
+    if kept:
+        body["stop_sequences"] = kept
+
+
+def _n(
+    dialect: Dialect, model: ClaudeModel, body: dict[str, Any], v: Any, w: list[str]
+) -> None:
+    if v != 1:
+        raise InvalidRequestError("n", v, "Anthropic gives one answer; make n calls")
+
+
+def _user_id(
+    dialect: Dialect, model: ClaudeModel, body: dict[str, Any], v: Any, w: list[str]
+) -> None:
+    body["metadata"] = {"user_id": str(v)}
+
+
+def _metadata(
+    dialect: Dialect, model: ClaudeModel, body: dict[str, Any], v: Any, w: list[str]
+) -> None:
+    if isinstance(v, dict) and v.keys() == {"user_id"}:
+        body["metadata"] = v
+    else:
+        dialect.leave_out("metadata", "Anthropic takes only user_id there", w)
+
+
+def _service_tier(
+    dialect: Dialect, model: ClaudeModel, body: dict[str, Any], v: Any, w: list[str]
+) -> None:
+    if v in _TIERS:
+        body["service_tier"] = _TIERS[v]
+    else:
+        dialect.leave_out("service_tier", f"Anthropic has no tier {v!r}", w)
+
+
+def _logprobs(
+    dialect: Dialect, model: ClaudeModel, body: dict[str, Any], v: Any, w: list[str]
+) -> None:
+    if v:
+        raise InvalidRequestError("logprobs", v, "Anthropic gives none; use another")
+
+
+def _response_format(
+    dialect: Dialect, model: ClaudeModel, body: dict[str, Any], v: Any, w: list[str]
+) -> None:
+    kind = v.get("type") if isinstance(v, dict) else v
+    if kind == "text":
+        return
+    if kind == "json_object":
+        text = "Answer with one JSON object and nothing else."
+        body["system"] = _append_system(body.get("system"), text)
+        w.append("response_format: JSON asked for by an instruction")
+        return
+    if kind != "json_schema":
+        raise InvalidRequestError(
+            "response_format", kind, "use text, json_object or json_schema"
+        )
+    asked = v.get("json_schema") or {}
+    schema = asked.get("schema") or {"type": "object"}
+    if model.schema:
+        output = body.setdefault("output_config", {})
+        output["format"] = {"type": "json_schema", "schema": schema}
+    elif "tools" in body or "thinking" in body:
+        text = "Answer with one JSON object that fits this JSON schema: "
+        text += msgspec.json.encode(schema).decode()
+        body["system"] = _append_system(body.get("system"), text)
+        w.append("response_format: schema given as an instruction")
+    else:
+        tool = {
+            "name": JSON_TOOL,
+            "description": "Give the answer.",
+            "parameters": schema,
+        }
+        body["tools"] = [_tool(tool)]
+        body["tool_choice"] = {"type": "tool", "name": JSON_TOOL}
+        w.append("response_format: served by a forced tool")
+
+
+def _append_system(system: Any, text: str) -> Any:
+    if isinstance(system, list):
+        return [*system, _text(text)]
+    return f"{system}\n\n{text}" if system else text
+
+
+_Writer = Callable[["Dialect", ClaudeModel, dict[str, Any], Any, list[str]], None]
+_WRITERS: Mapping[str, _Writer] = {
+    "temperature": _temperature,
+    "top_p": _top_p,
+    "stop": _stop,
+    "n": _n,
+    "user": _user_id,
+    "safety_identifier": _user_id,
+    "metadata": _metadata,
+    "service_tier": _service_tier,
+    "logprobs": _logprobs,
+    "top_logprobs": _logprobs,
+    "response_format": _response_format,
+}

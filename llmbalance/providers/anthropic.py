@@ -1,0 +1,437 @@
+"""Anthropic's Messages API.
+
+    OpenAI                               Anthropic
+    system / developer messages     ->   top-level system
+    tool message                    ->   tool_result block, first in the user's turn
+    assistant's tool_calls          ->   tool_use blocks, input as an object
+    consecutive turns of one role   ->   one turn
+    response_format json_schema     ->   output_config.format, or a forced tool
+    reasoning_effort                ->   output_config.effort and thinking
+
+Thinking blocks travel with the message that has them (``Message.thinking_blocks``) and
+go back unchanged, signature and all. Requests are in ``_anthropic_request.py``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import msgspec
+from msgspec import Struct
+
+from .._errors import ProtocolError
+from .._types import (
+    SSE,
+    UNARY,
+    Call,
+    ChatChunk,
+    ChatReply,
+    Choice,
+    Delta,
+    Function,
+    FunctionDelta,
+    LimitReading,
+    Message,
+    Request,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
+from ._anthropic_request import JSON_TOOL, write_body
+from ._base import NATIVE, REFUSED, TRANSLATED, Dialect, StreamReader, unreadable
+from ._failures import request_id
+from ._limits import anthropic_limits
+
+MARKS = (b'"content_block_delta"', b'"message_delta"', b'"error"')
+
+FINISH_REASONS: Mapping[str, str] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "pause_turn": "stop",
+    "compaction": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+PAUSED = "the provider paused its turn: send the reply back to let it go on"
+
+
+class _CacheCreation(Struct, gc=False):
+    ephemeral_5m_input_tokens: int | None = None
+    ephemeral_1h_input_tokens: int | None = None
+
+
+class _OutputDetails(Struct, gc=False):
+    thinking_tokens: int | None = None
+
+
+class _ServerTools(Struct, gc=False):
+    web_search_requests: int | None = None
+
+
+class _Usage(Struct):
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation: _CacheCreation | None = None
+    output_tokens_details: _OutputDetails | None = None
+    server_tool_use: _ServerTools | None = None
+    service_tier: str | None = None
+
+    def update(self, later: _Usage) -> None:
+        """Take over what a later event of the stream says; its counts are totals."""
+        for name in self.__struct_fields__:
+            value = getattr(later, name)
+            if value is not None:
+                setattr(self, name, value)
+
+    def usage(self) -> Usage:
+        """The common form: the prompt includes what was read from and put in cache."""
+        read, write = self.cache_read_input_tokens or 0, 0
+        write = self.cache_creation_input_tokens or 0
+        hour = (
+            self.cache_creation and self.cache_creation.ephemeral_1h_input_tokens
+        ) or 0
+        thought = self.output_tokens_details
+        tools = self.server_tool_use
+        prompt, output = (
+            (self.input_tokens or 0) + read + write,
+            self.output_tokens or 0,
+        )
+        return Usage(
+            prompt_tokens=prompt,
+            completion_tokens=output,
+            total_tokens=prompt + output,
+            cached_tokens=read,
+            cache_write_tokens=write,
+            cache_write_1h_tokens=hour,
+            reasoning_tokens=(thought and thought.thinking_tokens) or 0,
+            web_search_requests=(tools and tools.web_search_requests) or 0,
+        )
+
+
+class _Block(Struct):
+    type: str
+    text: str | None = None
+    id: str | None = None
+    name: str | None = None
+    input: msgspec.Raw = msgspec.Raw(b"")
+    thinking: str | None = None
+    signature: str | None = None
+    data: str | None = None
+
+
+class _StopDetails(Struct):
+    category: str | None = None
+    explanation: str | None = None
+
+
+class _Reply(Struct):
+    content: list[_Block] = []
+    id: str = ""
+    model: str = ""
+    type: str = ""
+    stop_reason: str | None = None
+    stop_details: _StopDetails | None = None
+    usage: _Usage | None = None
+    error: Any = None
+
+
+class _Delta(Struct):
+    type: str | None = None
+    text: str | None = None
+    partial_json: str | None = None
+    thinking: str | None = None
+    signature: str | None = None
+    stop_reason: str | None = None
+    stop_details: _StopDetails | None = None
+
+
+class _Event(Struct):
+    type: str = ""
+    index: int = 0
+    delta: _Delta | None = None
+    content_block: _Block | None = None
+    message: _Reply | None = None
+    usage: _Usage | None = None
+    error: Any = None
+
+
+_decode_reply = msgspec.json.Decoder(_Reply).decode
+_decode_event = msgspec.json.Decoder(_Event).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Anthropic(Dialect):
+    """api.anthropic.com. Option ``betas``: names for the anthropic-beta header."""
+
+    name = "anthropic"
+    key_env = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
+    base_env = ("ANTHROPIC_BASE_URL",)
+    default_base_url = "https://api.anthropic.com"
+    supports: ClassVar[Mapping[str, str]] = {
+        "stream": NATIVE,
+        "tools": TRANSLATED,
+        "tool_choice": TRANSLATED,
+        "parallel_tool_calls": TRANSLATED,
+        "image_url": TRANSLATED,
+        "image_data": TRANSLATED,
+        "input_audio": REFUSED,
+        "file": TRANSLATED,
+        "json_object": TRANSLATED,
+        "json_schema": TRANSLATED,
+        "n": REFUSED,
+        "stop": TRANSLATED,
+        "seed": REFUSED,
+        "logprobs": REFUSED,
+        "reasoning_effort": TRANSLATED,
+        "cache_control": NATIVE,
+        "service_tier": TRANSLATED,
+        "rate_limit_headers": NATIVE,
+        "embeddings": REFUSED,
+        "health": NATIVE,
+        "count_tokens": NATIVE,
+    }
+
+    def auth(self, key: str) -> list[str]:
+        """The key's own header; OAuth tokens go as bearer."""
+        if key.startswith("sk-ant-oat"):
+            return [f"Authorization: Bearer {key}"]
+        return [f"x-api-key: {key}"]
+
+    def headers(self) -> list[str]:
+        """The common lines and the API's version."""
+        lines = [*super().headers(), "anthropic-version: 2023-06-01"]
+        betas = self.options.get("betas")
+        if betas:
+            names = betas if isinstance(betas, str) else ",".join(betas)
+            lines.append(f"anthropic-beta: {names}")
+        return lines
+
+    def body(self, call: Call, warnings: list[str]) -> dict[str, Any]:
+        """The body without what belongs to the place it is sent to."""
+        return write_body(self, call, warnings)
+
+    def chat(self, call: Call) -> Request:
+        """Write a message request."""
+        warnings: list[str] = []
+        body = {"model": self.model, **self.body(call, warnings)}
+        if call.stream:
+            body["stream"] = True
+        return Request(
+            target=f"{self.path}/v1/messages",
+            body=_encode(body),
+            stream=SSE if call.stream else UNARY,
+            marks=MARKS if call.stream else (),
+            warnings=warnings,
+        )
+
+    def count_tokens(self, call: Call) -> Request:
+        """Write a request that counts the prompt's tokens, free of charge."""
+        body = self.body(call, [])
+        kept = ("system", "messages", "tools", "tool_choice", "thinking")
+        counted = {name: body[name] for name in kept if name in body}
+        return Request(
+            target=f"{self.path}/v1/messages/count_tokens",
+            body=_encode({"model": self.model, **counted}),
+        )
+
+    def health(self) -> Request | None:
+        """One page of the list of models: free, and it proves the key."""
+        return Request(
+            method="GET",
+            target=f"{self.path}/v1/models?limit=1",
+        )
+
+    def chat_reply(
+        self, status: int, headers: Mapping[str, str], body: bytes
+    ) -> ChatReply:
+        """Read a complete message."""
+        try:
+            wire = _decode_reply(body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise unreadable(body, error) from None
+        if wire.error or wire.type == "error":
+            raise self.error_inside(headers, body)
+        if wire.stop_reason is None:
+            raise ProtocolError("the answer has no stop reason", offset=len(body))
+        reply = ChatReply(
+            choices=[Choice(*_choice(wire))],
+            id=wire.id,
+            created=int(time.time()),
+            model=wire.model or self.model,
+            usage=wire.usage.usage() if wire.usage is not None else None,
+            service_tier=wire.usage.service_tier if wire.usage is not None else None,
+            provider_request_id=request_id(headers),
+            raw_body=body,
+        )
+        if wire.stop_reason == "pause_turn":
+            reply.warnings = [PAUSED]
+        return reply
+
+    def stream(self) -> StreamReader:
+        """A reader of Anthropic's events."""
+        return AnthropicStream(self)
+
+    def limits(self, headers: Mapping[str, str], now_wall: float) -> list[LimitReading]:
+        """Anthropic's own headers."""
+        return anthropic_limits(headers, now_wall)
+
+
+def _choice(wire: _Reply) -> tuple[Message, int, str]:
+    """Message, index and finish reason of a complete answer."""
+    text: list[str] = []
+    thoughts: list[str] = []
+    blocks: list[dict[str, Any]] = []
+    calls: list[ToolCall] = []
+    reason = FINISH_REASONS.get(wire.stop_reason or "", "stop")
+    for block in wire.content:
+        kind = block.type
+        if kind == "text":
+            text.append(block.text or "")
+        elif kind == "tool_use":
+            arguments = bytes(block.input).decode() or "{}"
+            if block.name == JSON_TOOL:
+                text.append(arguments)
+                reason = "stop" if reason == "tool_calls" else reason
+            else:
+                function = Function(block.name or "", arguments)
+                calls.append(ToolCall(block.id or "", function))
+        elif kind == "thinking":
+            thoughts.append(block.thinking or "")
+            blocks.append(_thinking(block.thinking, block.signature))
+        elif kind == "redacted_thinking":
+            blocks.append({"type": kind, "data": block.data})
+    message = Message(content="".join(text) if text or not calls else None)
+    if calls:
+        message.tool_calls = calls
+    if blocks:
+        message.thinking_blocks = blocks
+        message.reasoning_content = "".join(thoughts) or None
+    if wire.stop_reason == "refusal":
+        message.refusal = _refusal(wire.stop_details)
+    return message, 0, reason
+
+
+def _thinking(text: str | None, signature: str | None) -> dict[str, Any]:
+    return {"type": "thinking", "thinking": text or "", "signature": signature or ""}
+
+
+def _refusal(details: _StopDetails | None) -> str:
+    if details is None:
+        return "the provider refused to answer"
+    return details.explanation or details.category or "the provider refused to answer"
+
+
+class AnthropicStream(StreamReader):
+    """Reads Anthropic's events: blocks that start, grow and stop."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        super().__init__(dialect)
+        self._usage = _Usage()
+        self._tools: dict[int, int] = {}  # block -> number of its tool call
+        self._json_blocks: set[int] = set()  # blocks of the forced JSON tool
+        self._untouched: set[int] = set()  # tool calls that got no arguments yet
+        self._thinking: dict[int, list[str]] = {}  # block -> pieces of its thought
+        self._sent_blocks = False
+
+    def feed(self, event: str, data: bytes) -> list[ChatChunk]:
+        """Read one event; unknown ones give nothing."""
+        try:
+            wire = _decode_event(data)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise unreadable(data, error) from None
+        kind = wire.type or event
+        if kind == "content_block_delta":
+            return self._delta(wire.index, wire.delta) if wire.delta else []
+        if kind == "content_block_start":
+            return self._block(wire.index, wire.content_block)
+        if kind == "content_block_stop":
+            return self._stop(wire.index)
+        if kind == "message_start" and wire.message is not None:
+            self.id = wire.message.id
+            self.model = wire.message.model or self.dialect.model
+            self.created = int(time.time())
+            self._count(wire.message.usage)
+        elif kind == "message_delta":
+            self._count(wire.usage)
+            if wire.delta is not None and wire.delta.stop_reason is not None:
+                return self._finish(wire.delta)
+        elif kind == "message_stop":
+            self.done = True
+        elif kind == "error" or wire.error:
+            raise self.dialect.error_inside({}, data)
+        return []
+
+    def _count(self, usage: _Usage | None) -> None:
+        if usage is not None:
+            self._usage.update(usage)
+            self.usage = self._usage.usage()
+            self.service_tier = self._usage.service_tier
+
+    def _finish(self, delta: _Delta) -> list[ChatChunk]:
+        reason = FINISH_REASONS.get(delta.stop_reason or "", "stop")
+        if reason == "tool_calls" and self._json_blocks and not self._tools:
+            reason = "stop"
+        self.reasons[0] = reason
+        if delta.stop_reason == "pause_turn":
+            self.warnings.append(PAUSED)
+        if delta.stop_reason == "refusal":
+            return self.add(Delta(refusal=_refusal(delta.stop_details)))
+        return []
+
+    def _block(self, index: int, block: _Block | None) -> list[ChatChunk]:
+        if block is None:
+            return []
+        if block.type == "tool_use":
+            if block.name == JSON_TOOL:
+                self._json_blocks.add(index)
+                return []
+            number = self._tools[index] = len(self._tools)
+            self._untouched.add(index)
+            function = FunctionDelta(block.name or "", "")
+            call = ToolCallDelta(number, block.id, function, "function")
+            return self.add(Delta(tool_calls=[call]))
+        if block.type == "redacted_thinking":
+            one = {"type": block.type, "data": block.data}
+            return self.add(Delta(thinking_blocks=[one]))
+        if block.type == "text" and block.text:
+            return self.add(Delta(block.text))
+        return []
+
+    def _delta(self, index: int, delta: _Delta) -> list[ChatChunk]:
+        kind = delta.type
+        if kind == "text_delta":
+            return self.add(Delta(delta.text)) if delta.text else []
+        if kind == "input_json_delta":
+            piece = delta.partial_json
+            if not piece:
+                return []
+            if index in self._json_blocks:
+                return self.add(Delta(piece))
+            self._untouched.discard(index)
+            return self._arguments(index, piece)
+        if kind == "thinking_delta" and delta.thinking:
+            self._thinking.setdefault(index, []).append(delta.thinking)
+            return self.add(Delta(reasoning_content=delta.thinking))
+        if kind == "signature_delta":
+            thought = "".join(self._thinking.pop(index, ()))
+            block = _thinking(thought, delta.signature)
+            return self.add(Delta(thinking_blocks=[block]))
+        return []
+
+    def _arguments(self, index: int, piece: str) -> list[ChatChunk]:
+        call = ToolCallDelta(
+            self._tools.get(index, 0), None, FunctionDelta(None, piece)
+        )
+        return self.add(Delta(tool_calls=[call]))
+
+    def _stop(self, index: int) -> list[ChatChunk]:
+        if index in self._untouched:  # a tool without arguments: "" is no JSON
+            self._untouched.discard(index)
+            return self._arguments(index, "{}")
+        return []

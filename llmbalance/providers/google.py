@@ -1,0 +1,474 @@
+"""Google's generateContent, as AI Studio serves it (Vertex AI: ``vertex.py``).
+
+    OpenAI                               Gemini
+    system / developer messages     ->   systemInstruction
+    assistant                       ->   role "model"
+    tool message                    ->   functionResponse part, matched by name
+    tool_calls                      ->   functionCall parts, args as an object
+    response_format                 ->   responseMimeType, responseJsonSchema
+    reasoning_effort                ->   thinkingLevel (3.x) or thinkingBudget (2.5)
+
+Function calls carry a thought signature which the next turn must bring back; it
+travels as ``tool_call.extra_content["google"]["thought_signature"]``, the name Google's
+own OpenAI endpoint uses. Requests are in ``_google_request.py``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Struct, field
+
+from .._errors import InvalidRequestError, ProtocolError
+from .._types import (
+    SSE,
+    UNARY,
+    Call,
+    ChatChunk,
+    ChatReply,
+    Choice,
+    ChunkChoice,
+    Delta,
+    Embedding,
+    EmbeddingReply,
+    Function,
+    FunctionDelta,
+    Message,
+    Request,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
+from ._base import NATIVE, REFUSED, TRANSLATED, Dialect, StreamReader, unreadable
+from ._failures import request_id
+from ._google_request import write_body
+
+MARKS = (b'"text"', b'"functionCall"', b'"inlineData"', b'"finishReason"', b'"error"')
+
+FINISH_REASONS: Mapping[str, str] = {
+    "STOP": "stop",
+    "MAX_TOKENS": "length",
+    "SAFETY": "content_filter",
+    "RECITATION": "content_filter",
+    "BLOCKLIST": "content_filter",
+    "PROHIBITED_CONTENT": "content_filter",
+    "SPII": "content_filter",
+    "IMAGE_SAFETY": "content_filter",
+    "IMAGE_PROHIBITED_CONTENT": "content_filter",
+    "IMAGE_RECITATION": "content_filter",
+    "MODEL_ARMOR": "content_filter",
+    # With enum-encoding=int; the numbers above 5 differ between Google's two APIs.
+    "1": "stop",
+    "2": "length",
+    "3": "content_filter",
+    "4": "content_filter",
+}
+
+
+class _Call(Struct):
+    name: str = ""
+    args: msgspec.Raw = msgspec.Raw(b"{}")
+    id: str | None = None
+
+
+class _Blob(Struct):
+    mime: str = field(default="application/octet-stream", name="mimeType")
+    data: str = ""
+
+
+class _Part(Struct, rename="camel"):
+    text: str | None = None
+    thought: bool = False
+    thought_signature: str | None = None
+    function_call: _Call | None = None
+    inline_data: _Blob | None = None
+
+
+class _Content(Struct):
+    parts: list[_Part] = []
+
+
+class _Candidate(Struct, rename="camel"):
+    content: _Content | None = None
+    finish_reason: str | int | None = None
+    finish_message: str | None = None
+    index: int = 0
+
+
+class _Feedback(Struct, rename="camel"):
+    block_reason: str | int | None = None
+    block_reason_message: str | None = None
+
+
+class _Modality(Struct, rename="camel"):
+    modality: str | int | None = None
+    token_count: int = 0
+
+
+class _Usage(Struct, rename="camel"):
+    prompt_token_count: int = 0
+    candidates_token_count: int = 0
+    thoughts_token_count: int = 0
+    tool_use_prompt_token_count: int = 0
+    cached_content_token_count: int = 0
+    total_token_count: int = 0
+    prompt_tokens_details: list[_Modality] | None = None
+    candidates_tokens_details: list[_Modality] | None = None
+    service_tier: str | None = None
+
+    def usage(self) -> Usage:
+        """The common form: the completion includes the thoughts."""
+        prompt = self.prompt_token_count + self.tool_use_prompt_token_count
+        output = self.candidates_token_count + self.thoughts_token_count
+        return Usage(
+            prompt_tokens=prompt,
+            completion_tokens=output,
+            total_tokens=self.total_token_count or prompt + output,
+            cached_tokens=self.cached_content_token_count,
+            reasoning_tokens=self.thoughts_token_count,
+            audio_input_tokens=_of(self.prompt_tokens_details, "AUDIO"),
+            audio_output_tokens=_of(self.candidates_tokens_details, "AUDIO"),
+            image_input_tokens=_of(self.prompt_tokens_details, "IMAGE"),
+            image_output_tokens=_of(self.candidates_tokens_details, "IMAGE"),
+        )
+
+
+def _of(details: list[_Modality] | None, modality: str) -> int:
+    return sum(d.token_count for d in details or () if d.modality == modality)
+
+
+class _Reply(Struct, rename="camel"):
+    candidates: list[_Candidate] = []
+    prompt_feedback: _Feedback | None = None
+    usage_metadata: _Usage | None = None
+    model_version: str = ""
+    response_id: str = ""
+    error: Any = None
+
+
+class _Vector(Struct):
+    values: list[float] = []
+
+
+class _Embeddings(Struct):
+    embeddings: list[_Vector] = []
+    error: Any = None
+
+
+_decode_reply = msgspec.json.Decoder(_Reply).decode
+_decode_embeddings = msgspec.json.Decoder(_Embeddings).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Google(Dialect):
+    """generativelanguage.googleapis.com with an API key.
+
+    Options: ``api_version`` (v1beta), ``safety_settings`` (Google's own list),
+    ``schema`` = "openapi" for servers that know no JSON Schema.
+    """
+
+    name = "google"
+    key_env = ("GOOGLE_API_KEY", "GEMINI_API_KEY")
+    base_env = ("GOOGLE_GEMINI_BASE_URL",)
+    default_base_url = "https://generativelanguage.googleapis.com"
+    supports: ClassVar[Mapping[str, str]] = {
+        "stream": NATIVE,
+        "tools": TRANSLATED,
+        "tool_choice": TRANSLATED,
+        "parallel_tool_calls": REFUSED,
+        "image_url": TRANSLATED,
+        "image_data": TRANSLATED,
+        "input_audio": TRANSLATED,
+        "file": TRANSLATED,
+        "json_object": TRANSLATED,
+        "json_schema": TRANSLATED,
+        "n": TRANSLATED,
+        "stop": TRANSLATED,
+        "seed": TRANSLATED,
+        "logprobs": REFUSED,
+        "reasoning_effort": TRANSLATED,
+        "cache_control": REFUSED,
+        "service_tier": TRANSLATED,
+        "rate_limit_headers": REFUSED,
+        "embeddings": TRANSLATED,
+        "health": NATIVE,
+        "count_tokens": NATIVE,
+    }
+    max_inputs = 100
+    fetches_urls = False  # Vertex fetches http URLs of images; AI Studio does not
+
+    def auth(self, key: str) -> list[str]:
+        """The header; as ``?key=`` it would leak into logs."""
+        return [f"x-goog-api-key: {key}"]
+
+    def model_path(self) -> str:
+        """The path of the model, up to the colon before the method."""
+        version = self.options.get("api_version", "v1beta")
+        base = self.path
+        if not base.endswith(("/v1", "/v1beta", "/v1alpha", f"/{version}")):
+            base = f"{base}/{version}"
+        name = self.model.removeprefix("models/")
+        if name.startswith("tunedModels/"):
+            return f"{base}/{quote(name)}"
+        return f"{base}/models/{quote(name, safe='')}"
+
+    def chat(self, call: Call) -> Request:
+        """Write a generateContent request; streams use a method of their own."""
+        warnings: list[str] = []
+        body = write_body(self, call, warnings)
+        method = "streamGenerateContent?alt=sse" if call.stream else "generateContent"
+        return Request(
+            target=f"{self.model_path()}:{method}",
+            body=_encode(body),
+            stream=SSE if call.stream else UNARY,
+            marks=MARKS if call.stream else (),
+            warnings=warnings,
+        )
+
+    def count_tokens(self, call: Call) -> Request:
+        """Write a request that counts the prompt's tokens, free of charge."""
+        body = write_body(self, call, [])
+        whole = {"model": f"models/{self.model.removeprefix('models/')}", **body}
+        return Request(
+            target=f"{self.model_path()}:countTokens",
+            body=_encode({"generateContentRequest": whole}),
+        )
+
+    def embed(self, call: Call) -> Request:
+        """Write a batchEmbedContents request of at most 100 texts."""
+        texts = [call.input] if isinstance(call.input, str) else list(call.input)
+        if not texts or len(texts) > self.max_inputs:
+            raise InvalidRequestError(
+                "input", f"({len(texts)} texts)", f"give 1 to {self.max_inputs} texts"
+            )
+        name = f"models/{self.model.removeprefix('models/')}"
+        warnings: list[str] = []
+        common: dict[str, Any] = {"model": name}
+        for param, value in call.params.items():
+            if param == "dimensions" and value is not None:
+                common["outputDimensionality"] = value
+            elif param == "task_type" and value is not None:
+                common["taskType"] = value
+            elif value is not None and (param, value) != ("encoding_format", "float"):
+                self.leave_out(param, "Google has no such parameter", warnings)
+        requests = [{**common, "content": {"parts": [{"text": t}]}} for t in texts]
+        return Request(
+            target=f"{self.model_path()}:batchEmbedContents",
+            body=_encode({"requests": requests}),
+            warnings=warnings,
+        )
+
+    def health(self) -> Request | None:
+        """The model's own description: free, and it proves key and model."""
+        return Request(method="GET", target=self.model_path())
+
+    def chat_reply(
+        self, status: int, headers: Mapping[str, str], body: bytes
+    ) -> ChatReply:
+        """Read a complete answer; a blocked prompt is a content_filter finish."""
+        wire = decode_reply(body)
+        if wire.error:
+            raise self.error_inside(headers, body)
+        choices = [self._choice(one, headers) for one in wire.candidates]
+        if not choices:
+            choices = [_blocked(wire)]
+        usage = wire.usage_metadata
+        return ChatReply(
+            choices=choices,
+            id=wire.response_id,
+            created=int(time.time()),
+            model=wire.model_version or self.model,
+            usage=usage.usage() if usage is not None else None,
+            service_tier=billed_tier(usage, headers),
+            provider_request_id=request_id(headers),
+            raw_body=body,
+        )
+
+    def _choice(self, candidate: _Candidate, headers: Mapping[str, str]) -> Choice:
+        text: list[str] = []
+        thoughts: list[str] = []
+        calls: list[ToolCall] = []
+        message = Message()
+        for part in candidate.content.parts if candidate.content is not None else ():
+            signature = _signature(part.thought_signature)
+            if part.function_call is not None:
+                call, number = part.function_call, len(calls)
+                function = Function(call.name, bytes(call.args).decode() or "{}")
+                identity = call.id or f"call_{number}_{call.name}"
+                calls.append(ToolCall(identity, function, extra_content=signature))
+                continue
+            if part.text is not None:
+                (thoughts if part.thought else text).append(part.text)
+            elif part.inline_data is not None:
+                message.images = [*(message.images or ()), _image(part.inline_data)]
+            if signature is not None:
+                message.extra_content = signature
+        message.content = "".join(text) if text or not calls else None
+        message.tool_calls = calls or None
+        message.reasoning_content = "".join(thoughts) or None
+        reason = self.finish(candidate, bool(calls), headers)
+        if reason is None:
+            raise ProtocolError("the answer has no finish reason")
+        if reason == "content_filter":
+            message.refusal = candidate.finish_message or str(candidate.finish_reason)
+        return Choice(message, candidate.index, reason)
+
+    def finish(
+        self, candidate: _Candidate, calls: bool, headers: Mapping[str, str]
+    ) -> str | None:
+        """OpenAI's finish reason; raises where Google's tells of a failure."""
+        said = candidate.finish_reason
+        if said is None or said in ("FINISH_REASON_UNSPECIFIED", 0):
+            return None
+        reason = FINISH_REASONS.get(str(said))
+        if reason is None:
+            message = candidate.finish_message or f"the answer ended with {said}"
+            error = {"message": message, "code": str(said), "type": "tool_use_failed"}
+            raise self.error_inside(headers, {"error": error})
+        return "tool_calls" if reason == "stop" and calls else reason
+
+    def embed_reply(
+        self, status: int, headers: Mapping[str, str], body: bytes
+    ) -> EmbeddingReply:
+        """Read embeddings; Google reports no usage for them."""
+        try:
+            wire = _decode_embeddings(body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise unreadable(body, error) from None
+        if wire.error:
+            raise self.error_inside(headers, body)
+        if not wire.embeddings:
+            raise ProtocolError("the answer has no embeddings", offset=len(body))
+        data = [Embedding(v.values, at) for at, v in enumerate(wire.embeddings)]
+        return EmbeddingReply(
+            data=data,
+            model=self.model,
+            provider_request_id=request_id(headers),
+            raw_body=body,
+        )
+
+    def stream(self) -> StreamReader:
+        """A reader of Google's chunks."""
+        return GoogleStream(self)
+
+
+def decode_reply(body: bytes) -> _Reply:
+    """Decode an answer or a chunk; a list of chunks (no alt=sse) is joined."""
+    try:
+        if body.lstrip()[:1] == b"[":
+            return _joined(msgspec.json.decode(body, type=list[_Reply]))
+        return _decode_reply(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise unreadable(body, error) from None
+
+
+def _joined(chunks: list[_Reply]) -> _Reply:
+    """One answer out of the chunks of a stream."""
+    whole = _Reply()
+    by_index: dict[int, _Candidate] = {}
+    for chunk in chunks:
+        whole.error = whole.error or chunk.error
+        whole.prompt_feedback = whole.prompt_feedback or chunk.prompt_feedback
+        whole.usage_metadata = chunk.usage_metadata or whole.usage_metadata
+        whole.model_version = chunk.model_version or whole.model_version
+        whole.response_id = chunk.response_id or whole.response_id
+        for one in chunk.candidates:
+            kept = by_index.setdefault(one.index, _Candidate(_Content([])))
+            assert kept.content is not None
+            kept.content.parts += one.content.parts if one.content is not None else []
+            kept.finish_reason = one.finish_reason or kept.finish_reason
+            kept.finish_message = one.finish_message or kept.finish_message
+            kept.index = one.index
+    whole.candidates = list(by_index.values())
+    return whole
+
+
+def _blocked(wire: _Reply) -> Choice:
+    feedback = wire.prompt_feedback
+    if feedback is None or feedback.block_reason is None:
+        raise ProtocolError("the answer has no candidates")
+    refusal = feedback.block_reason_message or str(feedback.block_reason)
+    return Choice(Message("", refusal=refusal), 0, "content_filter")
+
+
+def billed_tier(usage: _Usage | None, headers: Mapping[str, str]) -> str | None:
+    """The service tier that was used, from the answer or its headers."""
+    said = usage.service_tier if usage is not None else None
+    return said or headers.get("x-gemini-service-tier")
+
+
+def _signature(signature: str | None) -> dict[str, Any] | None:
+    return {"google": {"thought_signature": signature}} if signature else None
+
+
+def _image(blob: _Blob) -> dict[str, Any]:
+    url = f"data:{blob.mime};base64,{blob.data}"
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+class GoogleStream(StreamReader):
+    """Reads Google's chunks: whole parts, running usage, no end mark."""
+
+    dialect: Google
+
+    def __init__(self, dialect: Google) -> None:
+        super().__init__(dialect)
+        self._calls: dict[int, int] = {}  # choice -> tool calls so far
+
+    def feed(self, event: str, data: bytes) -> list[ChatChunk]:
+        """Read one chunk."""
+        wire = decode_reply(data)
+        if wire.error:
+            raise self.dialect.error_inside({}, data)
+        if not self.id:
+            self.id = wire.response_id
+            self.model = wire.model_version or self.dialect.model
+            self.created = int(time.time())
+        if wire.usage_metadata is not None:
+            self.usage = wire.usage_metadata.usage()
+            self.service_tier = billed_tier(wire.usage_metadata, {})
+        choices: list[ChunkChoice] = []
+        for candidate in wire.candidates:
+            choices += self._choice(candidate)
+        feedback = wire.prompt_feedback
+        if feedback is not None and feedback.block_reason is not None:
+            blocked = _blocked(wire)
+            self.reasons[0] = "content_filter"
+            choices.append(ChunkChoice(Delta(refusal=blocked.message.refusal)))
+        return self.chunk(choices) if choices else []
+
+    def _choice(self, candidate: _Candidate) -> list[ChunkChoice]:
+        index = candidate.index
+        deltas = []
+        for part in candidate.content.parts if candidate.content is not None else ():
+            delta = self._delta(index, part)
+            if delta is not None:
+                deltas.append(ChunkChoice(delta, index))
+        reason = self.dialect.finish(candidate, index in self._calls, {})
+        if reason is not None:
+            self.reasons[index] = reason
+            if reason == "content_filter":
+                refusal = candidate.finish_message or str(candidate.finish_reason)
+                deltas.append(ChunkChoice(Delta(refusal=refusal), index))
+        return deltas
+
+    def _delta(self, index: int, part: _Part) -> Delta | None:
+        signature = _signature(part.thought_signature)
+        if part.function_call is not None:
+            call, number = part.function_call, self._calls.get(index, 0)
+            self._calls[index] = number + 1
+            function = FunctionDelta(call.name, bytes(call.args).decode() or "{}")
+            identity = call.id or f"call_{number}_{call.name}"
+            piece = ToolCallDelta(number, identity, function, "function", signature)
+            return Delta(tool_calls=[piece])
+        if part.text:
+            if part.thought:
+                return Delta(reasoning_content=part.text, extra_content=signature)
+            return Delta(part.text, extra_content=signature)
+        if part.inline_data is not None:
+            return Delta(images=[_image(part.inline_data)])
+        return Delta(extra_content=signature) if signature is not None else None

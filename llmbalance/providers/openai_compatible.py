@@ -1,0 +1,526 @@
+"""OpenAI's chat completions, as spoken by OpenAI and by all who copied it.
+
+Requests pass nearly unchanged; what differs from host to host is a handful of class
+attributes (see ``hosts.py``). Answers are decoded straight into the public types; an
+answer that does not fit them (a number for a string, content as parts, arguments as an
+object) is decoded again without types, put right and converted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import msgspec
+from msgspec import Struct
+
+from .._errors import InvalidRequestError, ProtocolError
+from .._types import (
+    SSE,
+    UNARY,
+    Call,
+    ChatChunk,
+    ChatReply,
+    Choice,
+    ChunkChoice,
+    Embedding,
+    EmbeddingReply,
+    LimitReading,
+    Request,
+    ToolCallDelta,
+    Usage,
+)
+from . import _messages
+from ._base import (
+    NATIVE,
+    REFUSED,
+    Dialect,
+    StreamReader,
+    decode_object,
+    merge,
+    unreadable,
+)
+from ._failures import request_id
+from ._lenient import put_right
+from ._limits import openai_limits
+
+# Where a stream event carries something the caller waits for. The finish reason is
+# among them because an answer may have no content at all.
+MARKS = (
+    b'"content":"',
+    b'"content": "',
+    b'"tool_calls"',
+    b'"reasoning',
+    b'"refusal":"',
+    b'"finish_reason":"',
+    b'"error"',
+    b"[DONE]",
+)
+
+FINISH_REASONS: Mapping[str, str] = {
+    "model_length": "length",
+    "max_tokens": "length",
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "eos": "stop",
+    "eos_token": "stop",
+    "function_call": "tool_calls",
+    "tool_use": "tool_calls",
+}
+# Finish reasons that are failures: the answer before them is not to be trusted.
+FAILED = {
+    "error": "server",
+    "insufficient_system_resource": "overloaded",
+    "abort": "server",
+}
+
+FEATURES: Mapping[str, str] = {
+    "stream": NATIVE,
+    "tools": NATIVE,
+    "tool_choice": NATIVE,
+    "parallel_tool_calls": NATIVE,
+    "image_url": NATIVE,
+    "image_data": NATIVE,
+    "input_audio": NATIVE,
+    "file": NATIVE,
+    "json_object": NATIVE,
+    "json_schema": NATIVE,
+    "n": NATIVE,
+    "stop": NATIVE,
+    "seed": NATIVE,
+    "logprobs": NATIVE,
+    "reasoning_effort": NATIVE,
+    "cache_control": REFUSED,
+    "service_tier": NATIVE,
+    "rate_limit_headers": NATIVE,
+    "embeddings": NATIVE,
+    "health": NATIVE,
+}
+
+
+class _PromptParts(Struct, gc=False):
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    audio_tokens: int | None = None
+    image_tokens: int | None = None
+
+
+class _CompletionParts(Struct, gc=False):
+    reasoning_tokens: int | None = None
+    audio_tokens: int | None = None
+    image_tokens: int | None = None
+
+
+class WireUsage(Struct):
+    """Usage as OpenAI and its relatives send it."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    prompt_tokens_details: _PromptParts | None = None
+    completion_tokens_details: _CompletionParts | None = None
+    prompt_cache_hit_tokens: int | None = None  # DeepSeek
+    cached_tokens: int | None = None  # Together and others, outside the details
+    cost: float | dict[str, Any] | None = None  # OpenRouter, USD; Perplexity nests it
+
+    def usage(self) -> Usage:
+        """The same in the common form."""
+        prompt, completion = self.prompt_tokens or 0, self.completion_tokens or 0
+        inside = self.prompt_tokens_details
+        outside = self.completion_tokens_details
+        cached = (inside and inside.cached_tokens) or self.prompt_cache_hit_tokens
+        cost = self.cost
+        if isinstance(cost, dict):
+            cost = cost.get("total_cost")
+        return Usage(
+            prompt,
+            completion,
+            self.total_tokens or prompt + completion,
+            cached or self.cached_tokens or 0,
+            (inside and inside.cache_write_tokens) or 0,
+            0,
+            (outside and outside.reasoning_tokens) or 0,
+            (inside and inside.audio_tokens) or 0,
+            (outside and outside.audio_tokens) or 0,
+            (inside and inside.image_tokens) or 0,
+            (outside and outside.image_tokens) or 0,
+            0,
+            cost,
+        )
+
+
+class _Groq(Struct):
+    usage: WireUsage | None = None
+
+
+class WireReply(Struct):
+    """A complete answer."""
+
+    choices: list[Choice] = []
+    id: str = ""
+    created: int = 0
+    model: str = ""
+    usage: WireUsage | None = None
+    service_tier: str | None = None
+    system_fingerprint: str | None = None
+    error: Any = None
+
+
+class WireChunk(Struct):
+    """One event of a stream."""
+
+    choices: list[ChunkChoice] = []
+    id: str = ""
+    created: int = 0
+    model: str = ""
+    usage: WireUsage | None = None
+    service_tier: str | None = None
+    system_fingerprint: str | None = None
+    error: Any = None
+    x_groq: _Groq | None = None
+
+
+class _WireEmbeddings(Struct):
+    data: list[Embedding] = []
+    model: str = ""
+    usage: WireUsage | None = None
+    error: Any = None
+
+
+_encode = msgspec.json.Encoder().encode
+_decode_reply = msgspec.json.Decoder(WireReply).decode
+_decode_chunk = msgspec.json.Decoder(WireChunk).decode
+_decode_embeddings = msgspec.json.Decoder(_WireEmbeddings).decode
+
+
+class OpenAICompatible(Dialect):
+    """Any server with OpenAI's ``/chat/completions``; the class of its relatives.
+
+    A subclass says what is special: where the paths differ, which parameters are
+    refused, what the token limit is called, which message fields are wanted back.
+    """
+
+    name = "openai_compatible"
+    key_env = ("OPENAI_COMPATIBLE_API_KEY",)
+    base_env = ("OPENAI_COMPATIBLE_BASE_URL",)
+    needs_key = False
+    supports = FEATURES
+
+    chat_path: ClassVar[str] = "/chat/completions"
+    embed_path: ClassVar[str] = "/embeddings"
+    health_path: ClassVar[str | None] = "/models"
+    # Parameters the host refuses -> why, for the warning.
+    rejects: ClassVar[Mapping[str, str]] = {}
+    renames: ClassVar[Mapping[str, str]] = {}
+    # The one name the host knows for the token limit; "" leaves the caller's.
+    max_tokens_name: ClassVar[str] = ""
+    developer_role: ClassVar[bool] = False
+    wants_back: ClassVar[frozenset[str]] = frozenset()  # of ``_messages.CARRIED``
+    asks_usage: ClassVar[bool] = True  # stream_options.include_usage is understood
+    json_schema: ClassVar[bool] = True
+    max_inputs: ClassVar[int] = 2048  # embeddings per request
+
+    # -- requests ------------------------------------------------------------
+
+    def chat(self, call: Call) -> Request:
+        """Write the call: OpenAI's own shape, less what this host does not take."""
+        warnings: list[str] = []
+        body: dict[str, Any] = {"model": self.model}
+        body["messages"] = self.messages(_messages.as_dicts(call.messages))
+        for name, value in call.params.items():
+            if value is not None:
+                body[name] = value
+        self.adapt(body, warnings)
+        if "extra_body" in body:
+            merge(body, body.pop("extra_body"))
+        if not call.stream:
+            return self._request(call, body, UNARY, warnings)
+        body["stream"] = True
+        if self.asks_usage:
+            asked = body.get("stream_options") or {}
+            body["stream_options"] = {**asked, "include_usage": True}
+        return self._request(call, body, SSE, warnings)
+
+    def _request(
+        self, call: Call, body: dict[str, Any], mode: Any, warnings: list[str]
+    ) -> Request:
+        return Request(
+            target=self.target(self.chat_path),
+            body=_encode(body),
+            stream=mode,
+            marks=MARKS if call.stream else (),
+            warnings=warnings,
+        )
+
+    def target(self, path: str) -> str:
+        """Path and query below the base address."""
+        if self.query:
+            return f"{self.path}{path}?{self.query}"
+        return self.path + path
+
+    def adapt(self, body: dict[str, Any], warnings: list[str]) -> None:
+        """Put the parameters right for this host and model, in place."""
+        for name in self.rejects.keys() & body.keys():
+            self.leave_out(name, self.rejects[name], warnings)
+            del body[name]
+        for name in self.renames.keys() & body.keys():
+            body[self.renames[name]] = body.pop(name)
+        if self.max_tokens_name:
+            rename_max_tokens(body, self.max_tokens_name)
+        if not self.json_schema and "response_format" in body:
+            self._schema_as_instruction(body, warnings)
+
+    def _schema_as_instruction(self, body: dict[str, Any], warnings: list[str]) -> None:
+        asked = body["response_format"]
+        if not isinstance(asked, dict) or asked.get("type") != "json_schema":
+            return
+        schema = (asked.get("json_schema") or {}).get("schema") or {}
+        text = "Answer with one JSON object that fits this JSON schema: "
+        instruction = {"role": "system", "content": text + _encode(schema).decode()}
+        body["messages"] = [instruction, *body["messages"]]
+        body["response_format"] = {"type": "json_object"}
+        warnings.append("response_format: schema given as an instruction")
+
+    def messages(self, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The messages without what this host does not know; copies where changed."""
+        if self.cleans_nothing(messages):
+            return messages
+        return [self.message(message) for message in messages]
+
+    def cleans_nothing(self, messages: list[dict[str, Any]]) -> bool:
+        """Whether all messages are plain text and can be sent as they are."""
+        for message in messages:
+            role = message["role"]
+            if role == "developer" and not self.developer_role:
+                return False
+            if type(message.get("content")) is not str or len(message) != 2:
+                return False
+        return True
+
+    def message(self, message: dict[str, Any]) -> dict[str, Any]:
+        """One message without what this host does not know."""
+        drop = (message.keys() & _messages.CARRIED) - self.wants_back
+        calls, content = message.get("tool_calls"), message.get("content")
+        result = {k: v for k, v in message.items() if k not in drop and v is not None}
+        if message["role"] == "developer" and not self.developer_role:
+            result["role"] = "system"
+        if calls and "extra_content" not in self.wants_back:
+            result["tool_calls"] = [_without(call, "extra_content") for call in calls]
+        if isinstance(content, list) and "cache_control" not in self.wants_back:
+            result["content"] = [_without(part, "cache_control") for part in content]
+        return result
+
+    def embed(self, call: Call) -> Request:
+        """Write an embedding call of at most ``max_inputs`` inputs."""
+        if not call.input:
+            raise InvalidRequestError("input", call.input, "give a text or a list")
+        inputs = call.input if isinstance(call.input, str) else list(call.input)
+        count = 1 if isinstance(inputs, str) else len(inputs)
+        if count > self.max_inputs:
+            raise InvalidRequestError(
+                "input", f"({count} texts)", f"at most {self.max_inputs} in one request"
+            )
+        warnings: list[str] = []
+        body: dict[str, Any] = {"model": self.model, "input": inputs}
+        for name, value in call.params.items():
+            if value is not None:
+                body[name] = value
+        self.adapt(body, warnings)
+        if "extra_body" in body:
+            merge(body, body.pop("extra_body"))
+        return Request(
+            target=self.target(self.embed_path),
+            body=_encode(body),
+            warnings=warnings,
+        )
+
+    def health(self) -> Request | None:
+        """The list of models: free, and it proves the key."""
+        if self.health_path is None:
+            return None
+        return Request(
+            method="GET",
+            target=self.target(self.health_path),
+        )
+
+    # -- answers -------------------------------------------------------------
+
+    def chat_reply(
+        self, status: int, headers: Mapping[str, str], body: bytes
+    ) -> ChatReply:
+        """Read a complete answer."""
+        try:
+            wire = _decode_reply(body)
+        except msgspec.ValidationError:
+            wire = convert(decode_object(body), WireReply)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise unreadable(body, error) from None
+        if wire.error:
+            raise self.error_inside(headers, body)
+        if not wire.choices:
+            raise ProtocolError("the answer has no choices", offset=len(body))
+        for choice in wire.choices:
+            self.settle(choice, headers)
+        return ChatReply(
+            choices=wire.choices,
+            id=wire.id,
+            created=wire.created,
+            model=wire.model or self.model,
+            usage=wire.usage.usage() if wire.usage is not None else None,
+            service_tier=wire.service_tier,
+            system_fingerprint=wire.system_fingerprint,
+            provider_request_id=request_id(headers),
+            raw_body=body,
+        )
+
+    def settle(self, choice: Choice, headers: Mapping[str, str]) -> None:
+        """Give a choice OpenAI's finish reason; raise when it tells of a failure."""
+        message = choice.message
+        if message.reasoning is not None:
+            message.reasoning_content = message.reasoning_content or message.reasoning
+            message.reasoning = None
+        reason = choice.finish_reason
+        if reason is None:
+            return
+        if reason in FAILED:
+            raise self.error_inside(headers, _finish_error(reason))
+        choice.finish_reason = FINISH_REASONS.get(reason, reason)
+
+    def embed_reply(
+        self, status: int, headers: Mapping[str, str], body: bytes
+    ) -> EmbeddingReply:
+        """Read embeddings, put in the order of their index."""
+        try:
+            wire = _decode_embeddings(body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise unreadable(body, error) from None
+        if wire.error:
+            raise self.error_inside(headers, body)
+        if not wire.data:
+            raise ProtocolError("the answer has no embeddings", offset=len(body))
+        wire.data.sort(key=lambda item: item.index)
+        return EmbeddingReply(
+            data=wire.data,
+            model=wire.model or self.model,
+            usage=wire.usage.usage() if wire.usage is not None else None,
+            provider_request_id=request_id(headers),
+            raw_body=body,
+        )
+
+    def stream(self) -> StreamReader:
+        """A reader of OpenAI's chunks."""
+        return OpenAIStream(self)
+
+    def limits(self, headers: Mapping[str, str], now_wall: float) -> list[LimitReading]:
+        """OpenAI's ``x-ratelimit-*`` headers."""
+        return openai_limits(headers)
+
+
+class OpenAIStream(StreamReader):
+    """Reads chunks of OpenAI's shape, with the habits of all known hosts.
+
+    Usage may come in the finish chunk, in one of its own or in every chunk; the finish
+    reason may come twice; ``[DONE]`` may be missing; a tool call may lack its index.
+    """
+
+    dialect: OpenAICompatible
+
+    def __init__(self, dialect: OpenAICompatible) -> None:
+        super().__init__(dialect)
+        self._calls: dict[int, list[str | None]] = {}  # ids of tool calls by choice
+
+    def feed(self, event: str, data: bytes) -> list[ChatChunk]:
+        """Read one chunk."""
+        if data == b"[DONE]":
+            self.done = True
+            return []
+        try:
+            wire = _decode_chunk(data)
+        except msgspec.ValidationError:
+            wire = convert(decode_object(data), WireChunk)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise unreadable(data, error) from None
+        if wire.usage is not None:
+            self.usage = wire.usage.usage()
+        elif wire.x_groq is not None and wire.x_groq.usage is not None:
+            self.usage = wire.x_groq.usage.usage()
+        if wire.error or event == "error":
+            raise self.dialect.error_inside({}, data)
+        if not self.id:
+            self.id, self.created = wire.id, wire.created
+            self.model = wire.model or self.dialect.model
+            self.system_fingerprint = wire.system_fingerprint
+        if wire.service_tier is not None:
+            self.service_tier = wire.service_tier
+        kept = [choice for choice in wire.choices if self._keep(choice)]
+        return self.chunk(kept) if kept else []
+
+    def _keep(self, choice: ChunkChoice) -> bool:
+        reason = choice.finish_reason
+        if reason is not None:
+            if reason in FAILED:
+                raise self.dialect.error_inside({}, _finish_error(reason))
+            if reason:
+                self.reasons.setdefault(
+                    choice.index, FINISH_REASONS.get(reason, reason)
+                )
+            choice.finish_reason = None
+        delta = choice.delta
+        delta.role = None
+        if delta.reasoning is not None:
+            delta.reasoning_content = delta.reasoning_content or delta.reasoning
+            delta.reasoning = None
+        if delta.tool_calls:
+            self._number(choice.index, delta.tool_calls)
+            return True
+        return bool(
+            delta.content
+            or delta.reasoning_content
+            or delta.refusal
+            or delta.reasoning_details
+            or delta.audio
+            or delta.images
+            or choice.logprobs
+        )
+
+    def _number(self, index: int, calls: list[ToolCallDelta]) -> None:
+        """Give every fragment its call's index (Mistral may leave it out)."""
+        known = self._calls.setdefault(index, [])
+        for call in calls:
+            if call.index is None:
+                if call.id is not None and call.id in known:
+                    call.index = known.index(call.id)
+                elif call.id is not None or not known:
+                    call.index = len(known)
+                else:
+                    call.index = len(known) - 1
+            while len(known) <= call.index:
+                known.append(call.id)
+
+
+def rename_max_tokens(body: dict[str, Any], name: str) -> None:
+    """Send the token limit, however the caller named it, as ``name``."""
+    other = "max_tokens" if name == "max_completion_tokens" else "max_completion_tokens"
+    if other in body:
+        limit = body.pop(other)
+        body.setdefault(name, limit)
+
+
+def convert(value: dict[str, Any], wire: type[Any]) -> Any:
+    """Convert an answer that did not fit at once; ProtocolError when it cannot be."""
+    try:
+        return msgspec.convert(put_right(value), wire, strict=False)
+    except msgspec.ValidationError as error:
+        raise ProtocolError(f"the answer has an unexpected shape: {error}") from None
+
+
+def _finish_error(reason: str) -> dict[str, Any]:
+    kind = FAILED[reason]
+    code = "overloaded_error" if kind == "overloaded" else "server_error"
+    return {"error": {"message": f"the answer ended with {reason!r}", "code": code}}
+
+
+def _without(value: Any, key: str) -> Any:
+    if isinstance(value, dict) and key in value:
+        return {k: v for k, v in value.items() if k != key}
+    return value
