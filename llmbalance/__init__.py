@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from ._types import ChatReply as ChatReply
     from ._types import EmbeddingReply as EmbeddingReply
     from ._types import Usage as Usage
-    from .providers import Dialect as Dialect
+    from .providers._base import Dialect as Dialect
 
 __version__ = "0.1.0"
 
@@ -78,7 +78,7 @@ _HOME = {
     "_router": ("Router",),
     "_tokens": ("estimate_tokens",),
     "_types": ("ChatChunk", "ChatReply", "EmbeddingReply", "Usage"),
-    "providers": ("Dialect",),
+    "providers._base": ("Dialect",),
 }
 __all__ = sorted(name for names in _HOME.values() for name in names)
 

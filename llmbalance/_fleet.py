@@ -33,7 +33,8 @@ from ._price import Price
 from ._prices import ModelInfo, PriceTable
 from ._tokens import family_of
 from ._transport import environment_settings
-from .providers import PROVIDERS, Dialect, dialect
+from .providers import PROVIDERS, dialect
+from .providers._base import Dialect
 
 _log = logging.getLogger("llmbalance")
 

@@ -21,7 +21,7 @@ from ._cost import as_usage
 from ._decision import Decision
 from ._errors import InvalidRequestError, LeaseError
 from ._run import OUTCOME, Run, Shot, counts_of, told_of
-from .providers import KINDS
+from .providers._failures import KINDS
 
 
 class AcquiredLease:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Messages = Sequence[Mapping[str, Any] | Any]
 
-_TOOLS, _JSON = 1 << ABILITIES.index("tools"), 1 << ABILITIES.index("json")
+_TOOLS = 1 << ABILITIES.index("tools")
 
 # OpenAI's names; what a provider calls otherwise, its dialect translates.
 PARAMETERS = frozenset(
@@ -80,7 +80,7 @@ def read_options(
             )
         if value is not None:
             reader(fleet, routing, value, model)
-    limit = params.get("max_tokens") or params.get("max_completion_tokens")
+    limit = params.get("max_tokens", params.get("max_completion_tokens"))
     if limit is not None:
         if not isinstance(limit, int) or limit <= 0:
             raise InvalidRequestError("max_tokens", limit, "give a whole number > 0")

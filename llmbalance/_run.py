@@ -38,7 +38,7 @@ from ._types import (
     Request,
     Usage,
 )
-from .providers import KINDS, TRANSPORT_KINDS, exception_of
+from .providers._failures import KINDS, TRANSPORT_KINDS, exception_of
 
 if TYPE_CHECKING:
     from ._fleet import Fleet, Target

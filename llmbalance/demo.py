@@ -51,7 +51,7 @@ class Plan:
         self.seed = seed
         self.seconds = max(requests / _RATE, 4.0)
         self.outage = (0.30 * self.seconds, 0.55 * self.seconds)
-        self.throttle = (0.65 * self.seconds, 0.80 * self.seconds)
+        self.throttle = (0.42 * self.seconds, 0.55 * self.seconds)
         rng = random.Random(seed)
         self.calls: list[tuple[float, str, str, int]] = []
         at = 0.0
