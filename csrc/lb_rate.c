@@ -207,6 +207,8 @@ learn_limit(lb_rate *r, int64_t limit, lb_ns now)
     if (limit == r->limit)
         return;
     double burst = (double)r->burst * (double)limit / (double)r->limit;
+    if (burst > 0x1p62) /* nonsense; and no integer could hold it */
+        return;
     tune(r, limit, r->window, lb_max((int64_t)(burst + 0.5), 1), now);
 }
 

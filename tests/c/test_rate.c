@@ -439,6 +439,25 @@ a_lower_limit_is_learned_and_given_back_but_never_passed(void)
 }
 
 static void
+absurd_headers_do_no_harm(void)
+{
+    static const int64_t odd[] = {-1, 0, 1, 2, 1000, INT64_C(1) << 40, INT64_MAX};
+    for (int i = 0; i < 7 * 7 * 7 * 7; i++) {
+        lb_rate r;
+        lb_rate_init(&r, 1000, MIN, 2000);
+        r.ceiling = INT64_MAX;
+        lb_reading h = {odd[i % 7], odd[i / 7 % 7], odd[i / 49 % 7], odd[i / 343]};
+        (void)lb_reading_window(&h);
+        (void)lb_rate_sync(&r, &h, 1, INT64_MIN, 0, SEC);
+        h.window = MIN;
+        (void)lb_rate_sync(&r, &h, 2, INT64_MAX, SEC, 0);
+        CHECK(r.limit > 0 && r.burst > 0 && r.unit_q12 > 0);
+        CHECK(lb_rate_wait(&r, 1, 1.0, SEC) >= 0);
+        CHECK(lb_rate_free(&r, SEC) >= 0 && lb_rate_free(&r, SEC) <= r.burst);
+    }
+}
+
+static void
 synchronising_never_moves_away_from_the_truth(void)
 {
     lb_rng rng = {11};
@@ -502,6 +521,7 @@ main(void)
     CHECK_RUN(readings_of_another_window_or_without_news_are_ignored);
     CHECK_RUN(a_named_window_may_say_only_one_of_count_and_reset);
     CHECK_RUN(a_lower_limit_is_learned_and_given_back_but_never_passed);
+    CHECK_RUN(absurd_headers_do_no_harm);
     CHECK_RUN(synchronising_never_moves_away_from_the_truth);
     CHECK_RUN(a_refusal_admits_nothing_for_the_asked_time);
     return CHECK_DONE();
