@@ -133,7 +133,8 @@ class Router:
 
     async def generate(self, prompt: str, *, model: str, **options: Any) -> ChatReply:
         """Answer one prompt; options as for ``chat``."""
-        return await self.chat(model, as_messages(prompt), **options)
+        reply: ChatReply = await self.chat(model, as_messages(prompt), **options)
+        return reply
 
     async def embed(
         self, model: str, input: str | Sequence[str], **options: Any

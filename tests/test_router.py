@@ -66,7 +66,8 @@ def fleet(llm_provider: Provider) -> dict[str, MockProvider]:
 def router_of(fleet: dict[str, MockProvider], **options: Any) -> Router:
     """A router over the three, `b` being the cheapest."""
     backends = [
-        backend(provider, price=Price(*PRICES[name])) for name, provider in fleet.items()
+        backend(provider, price=Price(*PRICES[name]))
+        for name, provider in fleet.items()
     ]
     return Router(backends, **({"seed": 1} | options))
 
@@ -343,7 +344,9 @@ async def test_cancelling_a_call_frees_what_it_held(llm_provider):
     ["round_robin", "weighted", "least_busy", "latency", "cost", "p2c"]
     + ["composite", "predictive"],
 )
-async def test_equal_backends_share_a_burst_under_every_strategy(llm_provider, strategy):
+async def test_equal_backends_share_a_burst_under_every_strategy(
+    llm_provider, strategy
+):
     fleet = [llm_provider("openai", name=f"n{i}", model="gpt-4o") for i in range(4)]
     async with Router([backend(p) for p in fleet], strategy=strategy, seed=7) as router:
         await asyncio.gather(*(router.chat("all", ASK) for _ in range(100)))

@@ -1,0 +1,338 @@
+"""The compiled core: the pool, the price rows, the estimator and the engine.
+
+Times are seconds, monotonic where they are moments; money is whole nano-USD.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, final
+
+CHARGES: tuple[str, ...]
+KINDS: tuple[str, ...]
+OUTCOMES: tuple[str, ...]
+REASONS: tuple[str, ...]
+STRATEGIES: tuple[str, ...]
+UNITS: tuple[str, ...]
+
+@final
+class Pool:
+    def __init__(
+        self,
+        backends: int,
+        limits: int,
+        budgets: int,
+        groups: int,
+        members: int,
+        sessions: int = 0,
+        seed: int = 0,
+    ) -> None: ...
+    def add_backend(
+        self,
+        price: PriceRow,
+        *,
+        id: int = 0,
+        tags: int = 0,
+        can: int = 0,
+        context: int = 0,
+        max_output: int = 0,
+        max_calls: int = 0,
+        weight: float = 1.0,
+        order: int = 0,
+        quality: int = 0,
+        family: int = 0,
+        cache_life: float = 0.0,
+        breaker: tuple[float, ...] | None = None,
+    ) -> int: ...
+    def set_terms(
+        self,
+        backend: int,
+        price: PriceRow,
+        *,
+        id: int = 0,
+        tags: int = 0,
+        can: int = 0,
+        context: int = 0,
+        max_output: int = 0,
+        max_calls: int = 0,
+        weight: float = 1.0,
+        order: int = 0,
+        quality: int = 0,
+        family: int = 0,
+        cache_life: float = 0.0,
+        breaker: tuple[float, ...] | None = None,
+    ) -> None: ...
+    def set_weight(self, backend: int, weight: float) -> None: ...
+    def set_price(self, backend: int, price: PriceRow) -> None: ...
+    def add_limit(
+        self,
+        backend: int,
+        unit: int,
+        charge: int,
+        limit: int,
+        window: float,
+        burst: int = 0,
+    ) -> int: ...
+    def share_limit(self, backend: int, limit: int) -> None: ...
+    def add_budget(
+        self,
+        kind: int,
+        cap: int,
+        hard: bool = True,
+        period: float = 0.0,
+        ends_in: float = 0.0,
+        now: float | None = None,
+    ) -> int: ...
+    def set_window(
+        self, budget: int, period: float, ends_in: float, now: float | None = None
+    ) -> None: ...
+    def charge(self, scope: str, index: int, budget: int) -> None: ...
+    def add_group(
+        self, members: list[int], strategy: int, value: float = -1.0
+    ) -> int: ...
+    def set_group(
+        self, group: int, members: list[int], strategy: int, value: float = -1.0
+    ) -> None: ...
+    def order(self, backend: int, order: int, now: float | None = None) -> None: ...
+    def set_policy(
+        self,
+        shift: float = 0.8,
+        stop: float = 0.95,
+        ceiling: float = 1.0,
+        horizon: float = 10.0,
+    ) -> None: ...
+    def pick(
+        self,
+        group: int,
+        prompt: Any,
+        max_tokens: int | None = None,
+        tools: Any = None,
+        needs: int | None = None,
+        tags: int | None = None,
+        session: int | None = None,
+        max_cost: int | None = None,
+        max_latency: float | None = None,
+        value: float | None = None,
+        strategy: int | None = None,
+        quality: int | None = None,
+        priority: bool | None = None,
+        last_resort: bool | None = None,
+        tried: tuple[int, ...] | None = None,
+        budgets: tuple[int, ...] | None = None,
+        now: float | None = None,
+    ) -> Lease: ...
+    def explain(
+        self,
+        group: int,
+        prompt: Any,
+        max_tokens: int | None = None,
+        tools: Any = None,
+        needs: int | None = None,
+        tags: int | None = None,
+        session: int | None = None,
+        max_cost: int | None = None,
+        max_latency: float | None = None,
+        value: float | None = None,
+        strategy: int | None = None,
+        quality: int | None = None,
+        priority: bool | None = None,
+        last_resort: bool | None = None,
+        tried: tuple[int, ...] | None = None,
+        budgets: tuple[int, ...] | None = None,
+        now: float | None = None,
+    ) -> list[dict[str, Any]]: ...
+    def backend(self, index: int, now: float | None = None) -> dict[str, Any]: ...
+    def budget(self, index: int, now: float | None = None) -> dict[str, Any]: ...
+    def limit(self, index: int, now: float | None = None) -> dict[str, Any]: ...
+    def output(self, group: int) -> list[tuple[float, float]]: ...
+    def usage(self) -> dict[str, int]: ...
+
+@final
+class Lease:
+    backend: int
+    live: bool
+    group: int
+    started: float
+    input_tokens: int
+    output_tokens: int
+    cost: int
+    hold: int
+    seconds: float
+    wait: float
+    rivals: int
+    probe: bool
+    desperate: bool
+    decision: dict[str, Any]
+    def settle(
+        self,
+        outcome: int,
+        usage: tuple[int, ...] | None = None,
+        ttft: float | None = None,
+        seconds: float | None = None,
+        sent: bool = True,
+        metered: bool = False,
+        cost: int | None = None,
+        retry_after: float | None = None,
+        told: list[tuple[int, int, int, float, float]] | None = None,
+        now: float | None = None,
+    ) -> int: ...
+    def again(
+        self,
+        group: int | None = None,
+        last_resort: bool | None = None,
+        now: float | None = None,
+    ) -> Lease: ...
+    def progress(self, output_tokens: int) -> None: ...
+
+@final
+class PriceRow:
+    """What one model costs: integer pico-USD (1e-12 USD) apiece by kind."""
+
+    def __init__(
+        self,
+        rates: Mapping[str, int | None],
+        tiers: Iterable[tuple[int, Mapping[str, int | None]]] = (),
+        *,
+        inclusive: bool = False,
+        marginal: bool = False,
+        uplift_ppm: int = 0,
+    ) -> None: ...
+    def cost(
+        self,
+        input: int = 0,
+        cache_read: int = 0,
+        cache_write: int = 0,
+        cache_write_1h: int = 0,
+        audio_in: int = 0,
+        image_in: int = 0,
+        output: int = 0,
+        reasoning: int = 0,
+        audio_out: int = 0,
+        image_out: int = 0,
+        requests: int = 0,
+        images: int = 0,
+        milliseconds: int = 0,
+        searches: int = 0,
+    ) -> int | None: ...
+    def cost_pico(
+        self,
+        input: int = 0,
+        cache_read: int = 0,
+        cache_write: int = 0,
+        cache_write_1h: int = 0,
+        audio_in: int = 0,
+        image_in: int = 0,
+        output: int = 0,
+        reasoning: int = 0,
+        audio_out: int = 0,
+        image_out: int = 0,
+        requests: int = 0,
+        images: int = 0,
+        milliseconds: int = 0,
+        searches: int = 0,
+    ) -> int | None: ...
+    def is_guess(
+        self,
+        input: int = 0,
+        cache_read: int = 0,
+        cache_write: int = 0,
+        cache_write_1h: int = 0,
+        audio_in: int = 0,
+        image_in: int = 0,
+        output: int = 0,
+        reasoning: int = 0,
+        audio_out: int = 0,
+        image_out: int = 0,
+        requests: int = 0,
+        images: int = 0,
+        milliseconds: int = 0,
+        searches: int = 0,
+    ) -> bool: ...
+    def lines(
+        self,
+        input: int = 0,
+        cache_read: int = 0,
+        cache_write: int = 0,
+        cache_write_1h: int = 0,
+        audio_in: int = 0,
+        image_in: int = 0,
+        output: int = 0,
+        reasoning: int = 0,
+        audio_out: int = 0,
+        image_out: int = 0,
+        requests: int = 0,
+        images: int = 0,
+        milliseconds: int = 0,
+        searches: int = 0,
+    ) -> list[tuple[str, int, int | None]]: ...
+    def estimate(self, input: int, cached: int, output: int) -> int | None: ...
+    def pico(self, kind: str) -> int | None: ...
+    @staticmethod
+    def parse(text: str, shift: int) -> int: ...
+
+@final
+class Origin:
+    def __init__(
+        self,
+        url: str,
+        *,
+        headers: list[str] = [],
+        http_version: str = "auto",
+        verify: bool | str = True,
+        ca: str | None = None,
+        cert: str | None = None,
+        key: str | None = None,
+        proxy: str | None = None,
+        unix_socket: str | None = None,
+        sigv4: str | None = None,
+        sigv4_key: str | None = None,
+        max_body: int = 67108864,
+        max_event: int = 4194304,
+        max_header: int = 262144,
+    ) -> None: ...
+
+@final
+class Port:
+    def __init__(self) -> None: ...
+    def fileno(self) -> int: ...
+    def submit(
+        self,
+        token: object,
+        origin: Origin,
+        method: str,
+        target: str,
+        headers: list[str] | None,
+        body: bytes | None,
+        timeouts: tuple[float, float, float, float, float],
+        stream: int = 0,
+        marks: tuple[bytes, ...] = (),
+    ) -> int: ...
+    def cancel(self, id: int, /) -> None: ...
+    def pause(self, id: int, /) -> None: ...
+    def resume(self, id: int, /) -> None: ...
+    def drain(self) -> list[tuple[Any, Any]]: ...
+    def wait(self, timeout: float | None = None) -> bool: ...
+    def close(self) -> None: ...
+
+@final
+class Response:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    done: bool
+    error: str | None
+    detail: str
+    offset: int
+    events: int
+    sent: bool
+    reused: bool
+    http_version: str
+    connect: float
+    ttfb: float
+    ttft: float
+    total: float
+    started: float
+    ended: float
+
+def measure(messages: Any, tools: Any = None, family: int = 0) -> int: ...
+def measure_full(messages: Any, tools: Any = None, family: int = 0) -> int: ...
+def engine_stats() -> dict[str, int]: ...
+def engine_stop(timeout: float, /) -> bool: ...
