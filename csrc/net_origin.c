@@ -50,7 +50,7 @@ read_url(net_origin *o, const char *url, CURLU *u)
              curl_url_get(u, CURLUPART_PATH, &path, 0) != CURLUE_OK ||
              strcmp(path, "/") != 0)
         bad = "url: must end after the host; paths and queries go into the request";
-    else if (curl_url_get(u, CURLUPART_URL, &base, 0) != CURLUE_OK)
+    else if (curl_url_get(u, CURLUPART_URL, &base, CURLU_NO_DEFAULT_PORT) != CURLUE_OK)
         bad = "url: cannot be read";
     if (bad == NULL) {
         base[strlen(base) - 1] = '\0'; /* the path "/" */
@@ -79,13 +79,12 @@ add_line(net_origin *o, const char *p, size_t n)
 }
 
 /* A name without a value takes back what libcurl would send of its own accord:
- * an Expect before large bodies, and a form's content type.  Older ones sign the
- * very names that are not sent, so a signing origin does without. */
+ * a wait of a second before large bodies, and a form's content type. */
 static const char *
 read_headers(net_origin *o, const net_settings *s, char why[200])
 {
     static const char *const unwanted[] = {"Expect:", "Content-Type:"};
-    for (size_t i = 0; i < 2 && s->sigv4 == NULL; i++)
+    for (size_t i = 0; i < 2; i++)
         if (!add_line(o, unwanted[i], strlen(unwanted[i])))
             return "out of memory";
     for (size_t i = 0; i < s->n_headers; i++) {
@@ -100,29 +99,21 @@ read_headers(net_origin *o, const net_settings *s, char why[200])
 static const char *
 read_sigv4(net_origin *o, const net_settings *s, char why[200])
 {
-    static const char token[] = "x-amz-security-token: ";
+    static const char name[] = "X-Amz-Security-Token: ";
     if (s->sigv4 == NULL)
         return NULL;
-    const char *colon = s->sigv4_key == NULL ? NULL : strchr(s->sigv4_key, ':');
-    if (colon == NULL)
-        return "sigv4_key: must be access:secret or access:secret:token";
-    if (!dup_text(&o->sigv4, s->sigv4) || !dup_text(&o->sigv4_user, s->sigv4_key))
-        return "out of memory";
-    char *third = strchr(o->sigv4_user + (colon - s->sigv4_key) + 1, ':');
-    if (third == NULL)
-        return NULL;
-    *third++ = '\0';
-    size_t size = sizeof token + strlen(third);
-    char *line = malloc(size);
-    if (line == NULL)
-        return "out of memory";
-    (void)snprintf(line, size, "%s%s", token, third);
-    const char *bad = NULL;
-    if (!net_request_line_ok(line, size - 1, why))
-        bad = why;
-    else if (!add_line(o, line, size - 1))
+    const char *bad = net_signer_read(&o->signer, s->sigv4, s->sigv4_key);
+    if (bad != NULL || o->signer.token == NULL)
+        return bad;
+    net_buf line = {0};
+    if (!net_buf_add(&line, name, sizeof name - 1) ||
+        !net_buf_add(&line, o->signer.token, strlen(o->signer.token)))
         bad = "out of memory";
-    free(line);
+    else if (!net_request_line_ok(line.data, line.len, why))
+        bad = why;
+    else if (!add_line(o, line.data, line.len))
+        bad = "out of memory";
+    net_buf_free(&line);
     return bad;
 }
 
@@ -216,8 +207,7 @@ net_origin_free(net_origin *o)
     free(o->cert);
     free(o->key);
     free(o->unix_socket);
-    free(o->sigv4);
+    net_signer_free(&o->signer);
     wipe(o->proxy);
-    wipe(o->sigv4_user);
     free(o);
 }

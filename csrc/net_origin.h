@@ -12,6 +12,7 @@
 
 #include <stdatomic.h>
 
+#include "net_sign.h"
 #include "net_timer.h"
 #include "net_tls.h"
 
@@ -53,7 +54,7 @@ typedef struct net_origin {
     bool http2;
     net_trust trust;
     char *cert, *key, *proxy, *unix_socket;
-    char *sigv4, *sigv4_user;
+    net_signer signer;
     size_t max_body, max_event, max_header;
 
     /* I/O thread */

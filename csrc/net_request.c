@@ -3,6 +3,7 @@
 #include <curl/curl.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "net_origin.h"
 #include "net_port.h"
@@ -152,12 +153,10 @@ fill(net_request *r, const net_ask *ask, const net_origin *origin)
     }
 }
 
-net_request *
-net_request_new(const net_ask *ask, net_origin *origin, net_port *port, char why[200])
+static net_request *
+build(const net_ask *ask, net_origin *origin, net_port *port, char why[200])
 {
     static _Atomic uint64_t ids;
-    if (!ask_ok(ask, why))
-        return NULL;
     net_request *r = malloc(block_size(ask, origin));
     net_reply *reply = net_reply_new();
     if (r == NULL || reply == NULL) {
@@ -177,6 +176,45 @@ net_request_new(const net_ask *ask, net_origin *origin, net_port *port, char why
     };
     fill(r, ask, origin);
     return r;
+}
+
+/* The same ask with its signature among the header lines. */
+static net_request *
+build_signed(const net_ask *ask, net_origin *origin, net_port *port, char why[200])
+{
+    char date[NET_SIGN_DATE];
+    char auth[NET_SIGN_AUTH];
+    const char *host = strstr(origin->base, "://") + 3;
+    if (!net_sign(&origin->signer, ask, host, origin->lines, time(NULL), date, auth)) {
+        (void)snprintf(why, 200,
+                       "headers: cannot be signed; at most 13 x-amz-* lines and 32 "
+                       "parts of a query are supported");
+        return NULL;
+    }
+    net_text *lines = malloc((ask->n_lines + 2) * sizeof *lines);
+    if (lines == NULL) {
+        (void)snprintf(why, 200, "out of memory");
+        return NULL;
+    }
+    if (ask->n_lines > 0)
+        memcpy(lines, ask->lines, ask->n_lines * sizeof *lines);
+    lines[ask->n_lines] = (net_text){date, strlen(date)};
+    lines[ask->n_lines + 1] = (net_text){auth, strlen(auth)};
+    net_ask with = *ask;
+    with.lines = lines;
+    with.n_lines = ask->n_lines + 2;
+    net_request *r = build(&with, origin, port, why);
+    free(lines);
+    return r;
+}
+
+net_request *
+net_request_new(const net_ask *ask, net_origin *origin, net_port *port, char why[200])
+{
+    if (!ask_ok(ask, why))
+        return NULL;
+    return origin->signer.access == NULL ? build(ask, origin, port, why)
+                                         : build_signed(ask, origin, port, why);
 }
 
 void

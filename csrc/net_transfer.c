@@ -27,7 +27,6 @@ set_once(net_transfer *t)
     (void)curl_easy_setopt(e, CURLOPT_TCP_KEEPINTVL, 10L);
     (void)curl_easy_setopt(e, CURLOPT_DNS_CACHE_TIMEOUT, 300L);
     (void)curl_easy_setopt(e, CURLOPT_MAXAGE_CONN, 90L);
-    (void)curl_easy_setopt(e, CURLOPT_EXPECT_100_TIMEOUT_MS, 1L);
     (void)curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     (void)curl_easy_setopt(e, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
     /* Even without a proxy this must be said, or libcurl asks the environment. */
@@ -44,10 +43,6 @@ set_once(net_transfer *t)
     (void)curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
 #endif
     (void)curl_easy_setopt(e, CURLOPT_PIPEWAIT, o->http2 ? 1L : 0L);
-    if (o->sigv4 != NULL) {
-        (void)curl_easy_setopt(e, CURLOPT_AWS_SIGV4, o->sigv4);
-        (void)curl_easy_setopt(e, CURLOPT_USERPWD, o->sigv4_user);
-    }
 }
 
 static const char *

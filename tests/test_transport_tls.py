@@ -15,6 +15,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from faults import FaultServer, chunk, head, reply
@@ -236,11 +237,12 @@ def signature(headers: dict[str, str], target: str, body: bytes, secret: str) ->
     parts = dict(part.strip().split("=", 1) for part in rest.split(","))
     _, date, region, service, _ = parts["Credential"].split("/")
     names = parts["SignedHeaders"].split(";")
+    path, _, query = target.partition("?")
     canonical = "\n".join(
         [
             "POST",
-            target,
-            "",
+            quote(path, safe="/-_.~"),
+            "&".join(sorted(query.split("&"))),
             *(f"{name}:{headers[name].strip()}" for name in names),
             "",
             parts["SignedHeaders"],
@@ -264,26 +266,37 @@ def signature(headers: dict[str, str], target: str, body: bytes, secret: str) ->
 
 
 @pytest.mark.parametrize("token", ["", ":token/with+signs=="])
+@pytest.mark.parametrize(
+    "target",
+    ["/", "/model/a.b-v1%3A0/converse", "/model/a:0/x", "/x?b=2&a=1", "/x?b&a=%2F"],
+)
 def test_aws_signatures_are_those_aws_computes(
-    transport: Transport, token: str
+    transport: Transport, token: str, target: str
 ) -> None:
     with FaultServer() as server:
         server.on("*", lambda peer: peer.send(reply(b"signed")))
         origin = Origin(
             server.url,
+            headers=["X-Amz-Fixed: f"],
             sigv4="aws:amz:us-east-1:bedrock",
             sigv4_key="AKID:s3cret" + token,
         )
-        line = ["Content-Type: application/json"]
-        transport.send_blocking(origin, "POST", "/model/x/y", line, b"{}", LIMITS)
+        lines = ["Content-Type: application/json", "X-Amz-Call:  c "]
+        body = b"x" * 200
+        r = transport.send_blocking(origin, "POST", target, lines, body, LIMITS)
+        assert r.error is None, r.detail
         request = server.requests[0]
-    authorization = request.headers["authorization"]
-    assert f"Signature={signature(request.headers, '/model/x/y', b'{}', 's3cret')}" in (
-        authorization
+    headers = request.headers
+    query = target.replace("?b&", "?b=&")
+    assert headers["authorization"].endswith(
+        "Signature=" + signature(headers, query, body, "s3cret")
     )
-    if token:
-        assert request.headers["x-amz-security-token"] == token[1:]
-        assert "x-amz-security-token" in authorization
+    names = "host;x-amz-call;x-amz-date;x-amz-fixed" + ";x-amz-security-token" * bool(
+        token
+    )
+    assert f"SignedHeaders={names}," in headers["authorization"]
+    assert headers.get("x-amz-security-token", "") == token[1:]
+    assert request.target == target
     assert "s3cret" not in request.raw.decode()
 
 
