@@ -341,8 +341,10 @@ async def test_cancelling_a_call_frees_what_it_held(llm_provider):
 
 @pytest.mark.parametrize(
     "strategy",
-    ["round_robin", "weighted", "least_busy", "latency", "cost", "p2c"]
-    + ["composite", "predictive"],
+    [
+        *("round_robin", "weighted", "least_busy", "latency"),
+        *("cost", "p2c", "composite", "predictive"),
+    ],
 )
 async def test_equal_backends_share_a_burst_under_every_strategy(
     llm_provider, strategy
