@@ -40,7 +40,7 @@ _FLEET = (
     ("anthropic-a", "anthropic", "claude-sonnet-4-5", "frontier", 90, (3, 15)),
     ("anthropic-b", "anthropic", "claude-sonnet-4-5", "frontier", 60, (3, 15)),
     ("google", "google", "gemini-2.5-pro", "frontier", 120, (1.25, 10)),
-    ("local", "vllm", "llama-3.1-8b", "economy", 150, (0.05, 0.05)),
+    ("local", "openai_compatible", "llama-3.1-8b", "economy", 150, (0.05, 0.05)),
 )
 
 
