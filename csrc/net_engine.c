@@ -258,9 +258,8 @@ net_engine_submit(net_request *r)
     (void)pthread_mutex_lock(&engine.lock);
     if (engine.state == STOPPING)
         status = LB_EFULL;
-    else if (engine.state == IDLE && !start())
-        status = LB_ENOMEM;
-    else if (!queue_op((op){.kind = SUBMIT, .request = r}))
+    else if ((engine.state == IDLE && !start()) ||
+             !queue_op((op){.kind = SUBMIT, .request = r}))
         status = LB_ENOMEM;
     else
         atomic_fetch_add_explicit(&engine.submitted, 1, memory_order_relaxed);

@@ -1,6 +1,7 @@
 #include "net_frames.h"
 
 #include <pthread.h>
+#include <stdio.h>
 
 static void
 give_line(const char *p, size_t n, net_on_event *on, void *ctx)
@@ -164,7 +165,7 @@ one_frame(const char *p, size_t total, net_on_event *on, void *ctx)
     uint32_t headers = be32(p + 4);
     if (net_crc32(p, total - 4) != be32(p + total - 4))
         return NET_PROTOCOL;
-    frame_head h = {0};
+    frame_head h = {.exception.p = "", .error.p = ""};
     if (!read_headers(p + PRELUDE, headers, &h))
         return NET_PROTOCOL;
     const char *payload = p + PRELUDE + headers;
@@ -178,13 +179,10 @@ one_frame(const char *p, size_t total, net_on_event *on, void *ctx)
     }
     text why = kind[1] == 'x' ? h.exception : h.error;
     char name[128];
-    size_t at = strlen(kind);
-    memcpy(name, kind, at);
-    if (why.n > sizeof name - at)
+    int n = snprintf(name, sizeof name, "%s%.*s", kind, (int)why.n, why.p);
+    if (n < 0 || (size_t)n >= sizeof name)
         return NET_PROTOCOL;
-    if (why.n > 0)
-        memcpy(name + at, why.p, why.n);
-    on(ctx, name, at + why.n, payload, len);
+    on(ctx, name, (size_t)n, payload, len);
     return NET_OK;
 }
 

@@ -18,9 +18,7 @@ dup_text(char **to, const char *from)
 {
     if (from == NULL)
         return true;
-    *to = malloc(strlen(from) + 1);
-    if (*to != NULL)
-        strcpy(*to, from);
+    *to = strdup(from);
     return *to != NULL;
 }
 
@@ -106,12 +104,11 @@ read_sigv4(net_origin *o, const net_settings *s, char why[200])
     if (bad != NULL || o->signer.token == NULL)
         return bad;
     net_buf line = {0};
-    if (!net_buf_add(&line, name, sizeof name - 1) ||
-        !net_buf_add(&line, o->signer.token, strlen(o->signer.token)))
-        bad = "out of memory";
-    else if (!net_request_line_ok(line.data, line.len, why))
+    bool ok = net_buf_add(&line, name, sizeof name - 1) &&
+              net_buf_add(&line, o->signer.token, strlen(o->signer.token));
+    if (ok && !net_request_line_ok(line.data, line.len, why))
         bad = why;
-    else if (!add_line(o, line.data, line.len))
+    else if (!ok || !add_line(o, line.data, line.len))
         bad = "out of memory";
     net_buf_free(&line);
     return bad;

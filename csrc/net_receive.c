@@ -190,7 +190,7 @@ on_body(char *p, size_t one, size_t n, void *ctx)
 }
 
 /* The connection is ready and the request about to be written. */
-static int
+static int /* NOLINTNEXTLINE(readability-non-const-parameter): libcurl's type */
 on_connected(void *ctx, char *ip, char *local_ip, int port, int local_port)
 {
     (void)ip;

@@ -123,9 +123,9 @@ void
 net_sha256_hex(const uint8_t raw[NET_SHA256], char out[2 * NET_SHA256 + 1])
 {
     static const char digit[] = "0123456789abcdef";
-    for (int i = 0; i < NET_SHA256; i++) {
+    for (size_t i = 0; i < NET_SHA256; i++) {
         out[2 * i] = digit[raw[i] >> 4];
         out[2 * i + 1] = digit[raw[i] & 15];
     }
-    out[2 * NET_SHA256] = '\0';
+    out[(size_t)2 * NET_SHA256] = '\0';
 }

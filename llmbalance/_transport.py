@@ -320,9 +320,10 @@ class Transport:
             if not loop.is_closed():
                 loop.remove_reader(port.fileno())
             port.close()
-        if (port := getattr(self._thread, "port", None)) is not None:
+        mine: Port | None = getattr(self._thread, "port", None)
+        if mine is not None:
             del self._thread.port
-            port.close()
+            mine.close()
 
 
 def environment_settings(url: str, environ: Mapping[str, str]) -> dict[str, str]:
