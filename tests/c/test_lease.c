@@ -1,0 +1,481 @@
+/* Choosing and reserving on whole pools; what was reserved must all come back. */
+#include "check.h"
+#include "pool_kit.h"
+
+#include <math.h>
+#include <string.h>
+
+static lb_pool *p;
+static uint32_t group;
+static lb_ask ask;
+static lb_lease lease;
+
+static void
+fresh(uint32_t n, enum lb_strategy strategy)
+{
+    lb_pool_free(p);
+    p = kit_pool(n);
+    group = (uint32_t)kit_group(p, strategy);
+    ask = kit_ask((int)group, 1000);
+    lease = (lb_lease){.live = false};
+}
+
+static int
+pick(lb_ns now)
+{
+    return lb_lease_pick(p, &ask, &lease, now);
+}
+
+static void
+settle_as(enum lb_outcome outcome, lb_ns now)
+{
+    lb_result r = kit_ended(outcome);
+    (void)lb_lease_settle(p, &lease, &r, now);
+}
+
+static int
+limit(uint32_t backend, enum lb_unit unit, enum lb_charge charge, int64_t amount)
+{
+    return lb_pool_add_limit(p, backend, unit, charge, amount, MIN, 0);
+}
+
+/* Units spent of limit `i`; the time stands still, so nothing comes back. */
+static int64_t
+spent(int i)
+{
+    const lb_limit *l = lb_pool_limit(p, (uint32_t)i);
+    return l->rate.burst - lb_rate_free(&l->rate, 0);
+}
+
+static void
+nothing_is_left_reserved(void)
+{
+    CHECK_EQ(p->calls, 0);
+    for (uint32_t i = 0; i < p->used.backends; i++) {
+        CHECK_EQ(lb_pool_backend(p, i)->latency.calls, 0);
+        CHECK_EQ(lb_pool_backend(p, i)->latency.tokens, 0);
+    }
+    for (uint32_t i = 0; i < p->used.budgets; i++)
+        CHECK_EQ(lb_pool_budget(p, i)->reserved, 0);
+}
+
+/* ---- choosing ------------------------------------------------------------ */
+
+static void
+a_pick_reserves_everything_and_a_settle_gives_it_back(void)
+{
+    fresh(1, LB_COST);
+    CHECK_EQ(limit(0, LB_PER_REQUEST, LB_CHARGE_ACTUAL, 100), 0);
+    CHECK_EQ(limit(0, LB_PER_TOKEN, LB_CHARGE_ACTUAL, 100000), 1);
+    CHECK_EQ(lb_pool_add_budget(p, LB_TOTAL, true, 1000000000, 0, 0, 0), 0);
+    CHECK_EQ(lb_pool_charge_all(p, 0), LB_OK);
+    ask.max_tokens = 500;
+    CHECK_EQ(pick(0), 0);
+    CHECK(lease.live);
+    CHECK_EQ(lease.load.input, 1000);
+    CHECK_EQ(lease.load.output, 500);
+    CHECK_EQ(spent(0), 1);
+    CHECK_EQ(spent(1), 1500);
+    CHECK_EQ(lb_pool_budget(p, 0)->reserved, 1266 * 2500 + 500 * 10000);
+    CHECK_EQ(lb_pool_backend(p, 0)->latency.calls, 1);
+    CHECK_EQ(lb_pool_backend(p, 0)->latency.tokens, 256);
+    CHECK_EQ(p->calls, 1);
+    lb_result r = kit_done(900, 120, 0.4, 3);
+    CHECK_EQ(lb_lease_settle(p, &lease, &r, 0), 900 * 2500 + 120 * 10000);
+    CHECK_EQ(lb_lease_settle(p, &lease, &r, 0), 0); /* once is once */
+    CHECK_EQ(spent(1), 1020);
+    CHECK_EQ(lb_pool_budget(p, 0)->spent, 900 * 2500 + 120 * 10000);
+    const lb_tally *t = &lb_pool_record(p, 0)->tally;
+    CHECK_EQ(t->calls, 1);
+    CHECK_EQ(t->outcome[LB_DONE], 1);
+    CHECK_EQ(t->tokens[LB_OUTPUT], 120);
+    CHECK_EQ(t->cost, 900 * 2500 + 120 * 10000);
+    CHECK_EQ(t->micros, 3000000);
+    nothing_is_left_reserved();
+}
+
+static void
+the_record_says_who_competed_and_why_others_did_not(void)
+{
+    fresh(5, LB_COST);
+    lb_pool_backend(p, 0)->terms.weight = 0;
+    lb_breaker_order(&lb_pool_backend(p, 1)->breaker, LB_FORCED_OPEN, 0);
+    lb_pool_record(p, 2)->price = kit_price(1, 1);
+    CHECK_EQ(pick(0), 2);
+    const lb_decision *d = &lease.decision;
+    CHECK_EQ(d->members, 5);
+    CHECK_EQ(d->looked, 5);
+    CHECK_EQ(d->listed, 5);
+    CHECK_EQ(d->strategy, LB_COST);
+    CHECK_EQ(d->refused[LB_NO_WEIGHT], 1);
+    CHECK_EQ(d->refused[LB_NO_BREAKER], 1);
+    CHECK_EQ(d->refused[LB_ELIGIBLE], 3);
+    CHECK_EQ(d->line[0].reason, LB_NO_WEIGHT);
+    CHECK(d->line[0].cost == -1); /* not looked at */
+    CHECK(fabsf(d->line[2].cost - 0.001256F) < 1e-7F);
+    CHECK_EQ(d->wait, 0);
+    settle_as(LB_DONE, 0);
+    nothing_is_left_reserved();
+}
+
+static void
+when_nothing_fits_the_shortest_wait_is_told(void)
+{
+    fresh(3, LB_COST);
+    for (uint32_t i = 0; i < 3; i++) {
+        int l = limit(i, LB_PER_REQUEST, LB_CHARGE_ACTUAL, 60 / (i + 1));
+        lb_limit_charge(lb_pool_limit(p, (uint32_t)l), 60 / (i + 1), 0);
+    }
+    CHECK_EQ(pick(0), LB_NOTHING);
+    CHECK(!lease.live);
+    CHECK_EQ(lease.decision.wait, SEC);
+    CHECK_EQ(lease.decision.refused[LB_NO_RATE], 3);
+    settle_as(LB_DONE, 0); /* nothing to settle */
+    CHECK_EQ(pick(SEC), 0);
+    settle_as(LB_DONE, SEC);
+    ask.tags = 1;
+    CHECK_EQ(pick(SEC), LB_NOTHING);
+    CHECK_EQ(lease.decision.wait, LB_FOREVER);
+    nothing_is_left_reserved();
+}
+
+static void
+lower_orders_are_used_up_first(void)
+{
+    fresh(4, LB_ROUND_ROBIN);
+    for (uint32_t i = 0; i < 4; i++) {
+        lb_terms terms = lb_pool_backend(p, i)->terms;
+        terms.order = i < 2 ? 7 : 3;
+        terms.max_calls = 1;
+        CHECK_EQ(lb_pool_set_terms(p, i, &terms), LB_OK);
+    }
+    CHECK_EQ(pick(0), 2);
+    CHECK_EQ(lease.decision.refused[LB_NO_ORDER], 2);
+    lb_lease held[4] = {lease};
+    CHECK_EQ(pick(0), 3);
+    held[1] = lease;
+    CHECK_EQ(pick(0), 0);
+    held[2] = lease;
+    CHECK_EQ(pick(0), 1);
+    held[3] = lease;
+    CHECK_EQ(pick(0), LB_NOTHING);
+    CHECK_EQ(lease.decision.wait, 1);
+    for (int i = 0; i < 4; i++) {
+        lease = held[i];
+        settle_as(LB_DONE, 0);
+    }
+    nothing_is_left_reserved();
+}
+
+static void
+the_call_may_ask_for_another_rule_and_value(void)
+{
+    fresh(2, LB_COST);
+    lb_pool_record(p, 1)->price = kit_price(1, 1);
+    lb_pool_backend(p, 1)->latency.calls = 9;
+    CHECK_EQ(pick(0), 1);
+    settle_as(LB_DONE, 0);
+    ask.strategy = LB_LEAST_BUSY;
+    CHECK_EQ(pick(0), 0);
+    CHECK_EQ(lease.decision.strategy, LB_LEAST_BUSY);
+    settle_as(LB_DONE, 0);
+    ask.strategy = LB_COMPOSITE;
+    lb_pool_backend(p, 1)->latency.tokens = 9 * 256;
+    ask.value = 1; /* a dollar a second: busy is dearer than dear */
+    CHECK_EQ(pick(0), 0);
+    settle_as(LB_DONE, 0);
+    ask.value = -1;
+    lb_pool_group(p, group)->value = 0;
+    CHECK_EQ(pick(0), 1);
+    settle_as(LB_DONE, 0);
+    lb_pool_backend(p, 1)->latency.calls = 0;
+    lb_pool_backend(p, 1)->latency.tokens = 0;
+    nothing_is_left_reserved();
+}
+
+static void
+open_all(uint32_t n, lb_ns now)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        lb_backend *b = lb_pool_backend(p, i);
+        const lb_breaker_rules *rules = &lb_pool_record(p, i)->rules;
+        for (int k = 0; k < 5; k++) {
+            uint32_t generation = lb_breaker_enter(&b->breaker, rules, now);
+            lb_breaker_leave(&b->breaker, rules, generation, LB_FAILED, 0, &p->rng,
+                             now);
+        }
+    }
+}
+
+static void
+the_last_resort_is_the_breaker_that_opens_first(void)
+{
+    fresh(4, LB_COST);
+    open_all(4, 0);
+    lb_pool_backend(p, 1)->breaker.until = 2 * SEC;
+    lb_pool_backend(p, 3)->breaker.until = 1 * SEC;
+    lb_breaker_order(&lb_pool_backend(p, 2)->breaker, LB_FORCED_OPEN, 0);
+    CHECK_EQ(pick(0), LB_NOTHING);
+    CHECK_EQ(lease.decision.wait, SEC);
+    ask.last_resort = true;
+    CHECK_EQ(pick(0), 3);
+    CHECK_EQ(lease.decision.desperate, 1);
+    settle_as(LB_FAILED, 0);
+    CHECK_EQ(limit(3, LB_PER_INPUT, LB_CHARGE_ACTUAL, 10), 0);
+    CHECK_EQ(pick(0), 1); /* breakers may be passed over, limits not */
+    settle_as(LB_CANCELLED, 0);
+    lb_pool_backend(p, 0)->breaker.until = 1 * SEC;
+    CHECK_EQ(pick(0), 0);
+    settle_as(LB_CANCELLED, 0);
+    ask.tags = 1;
+    CHECK_EQ(pick(0), LB_NOTHING);
+    CHECK_EQ(lease.decision.desperate, 0);
+    nothing_is_left_reserved();
+}
+
+static void
+a_probe_is_marked_and_closes_the_breaker(void)
+{
+    fresh(1, LB_COST);
+    open_all(1, 0);
+    lb_ns now = lb_pool_backend(p, 0)->breaker.until;
+    for (int k = 0; k < 3; k++) {
+        CHECK_EQ(pick(now), 0);
+        CHECK_EQ(lease.decision.probe, 1);
+        CHECK_EQ(lb_pool_backend(p, 0)->breaker.probing, 1);
+        settle_as(LB_DONE, now);
+        now += 5 * SEC;
+    }
+    CHECK_EQ(pick(now), 0);
+    CHECK_EQ(lease.decision.probe, 0);
+    settle_as(LB_DONE, now);
+    nothing_is_left_reserved();
+}
+
+static void
+the_chosen_one_is_always_on_the_record(void)
+{
+    fresh(40, LB_COST);
+    lb_pool_record(p, 33)->price = kit_price(1, 1);
+    CHECK_EQ(pick(0), 33);
+    CHECK_EQ(lease.decision.listed, LB_CANDIDATES);
+    CHECK_EQ(lease.decision.looked, 40);
+    CHECK_EQ(lease.decision.line[LB_CANDIDATES - 1].backend, 33);
+    settle_as(LB_DONE, 0);
+}
+
+/* ---- two choices among many ---------------------------------------------- */
+
+static void
+p2c_looks_at_two_of_many(void)
+{
+    int count[40] = {0};
+    fresh(40, LB_P2C);
+    for (int k = 0; k < 8000; k++) {
+        int i = pick(0);
+        CHECK(i >= 0);
+        count[i]++;
+        CHECK_EQ(lease.decision.looked, 2);
+        CHECK_EQ(lease.decision.listed, 2);
+        settle_as(LB_CANCELLED, 0);
+    }
+    for (int i = 0; i < 40; i++)
+        CHECK(count[i] > 130 && count[i] < 280);
+}
+
+static void
+p2c_looks_at_all_of_few(void)
+{
+    fresh(16, LB_P2C);
+    CHECK(pick(0) >= 0);
+    CHECK_EQ(lease.decision.looked, 16);
+    settle_as(LB_CANCELLED, 0);
+}
+
+static void
+p2c_of_many_bounds_the_worst_and_follows_weights(void)
+{
+    int worst = 0, heavy = 0;
+    fresh(20, LB_P2C);
+    lb_latency_learn(&lb_pool_backend(p, 7)->latency, &lb_pool_group(p, group)->prior,
+                     1000, 256, 0.01, 0.05, 0); /* a hundred times faster */
+    lb_pool_backend(p, 3)->terms.weight = 9;
+    for (int k = 0; k < 8000; k++) {
+        int i = pick(0);
+        worst += i == 7;
+        heavy += i == 3;
+        settle_as(LB_CANCELLED, 0);
+    }
+    CHECK(fabs(worst / 8000.0 - 0.1) < 0.012);
+    CHECK(heavy > 600); /* 0.9 of its pairs, a tenth of all, but for the worst */
+    nothing_is_left_reserved();
+}
+
+static void
+p2c_takes_a_single_find_and_looks_at_all_when_there_is_none(void)
+{
+    fresh(60, LB_P2C);
+    for (uint32_t i = 0; i < 60; i++)
+        lb_pool_backend(p, i)->terms.max_calls = i == 41 ? 5 : 1;
+    for (uint32_t i = 0; i < 60; i++)
+        lb_pool_backend(p, i)->latency.calls = 1;
+    int sampled = 0, scanned = 0;
+    for (int k = 0; k < 200; k++) {
+        CHECK_EQ(pick(0), 41);
+        sampled += lease.decision.looked <= 16;
+        scanned += lease.decision.looked == 60;
+        settle_as(LB_CANCELLED, 0);
+    }
+    CHECK(sampled > 20 && scanned > 20 && sampled + scanned == 200);
+    for (uint32_t i = 0; i < 60; i++)
+        lb_pool_backend(p, i)->latency.calls = 0;
+}
+
+static void
+p2c_looks_at_all_when_orders_differ(void)
+{
+    fresh(20, LB_P2C);
+    lb_terms terms = lb_pool_backend(p, 11)->terms;
+    for (uint32_t i = 0; i < 20; i++) {
+        terms.order = i != 11;
+        CHECK_EQ(lb_pool_set_terms(p, i, &terms), LB_OK);
+    }
+    for (int k = 0; k < 20; k++) {
+        CHECK_EQ(pick(0), 11);
+        CHECK_EQ(lease.decision.looked, 20);
+        settle_as(LB_CANCELLED, 0);
+    }
+}
+
+static void
+a_session_draws_the_same_two_of_many(void)
+{
+    int different = 0;
+    fresh(40, LB_P2C);
+    for (uint64_t session = 1; session <= 40; session++) {
+        ask.session = session * UINT64_C(0x9e3779b97f4a7c15);
+        int home = pick(0);
+        settle_as(LB_CANCELLED, 0);
+        for (int k = 0; k < 5; k++) {
+            CHECK_EQ(pick(0), home);
+            settle_as(LB_CANCELLED, 0);
+        }
+        different += home != pick(0) || home != 0;
+        settle_as(LB_CANCELLED, 0);
+    }
+    CHECK(different > 30);
+}
+
+/* ---- sessions ------------------------------------------------------------ */
+
+static void
+a_session_returns_to_the_cache_it_filled(void)
+{
+    fresh(4, LB_ROUND_ROBIN);
+    for (uint32_t i = 0; i < 4; i++)
+        lb_pool_backend(p, i)->terms.cache_life = 300 * SEC;
+    ask.session = 42;
+    int home = pick(0);
+    lb_result r = kit_done(1000, 100, 0, 0);
+    (void)lb_lease_settle(p, &lease, &r, 0);
+    for (int k = 1; k < 10; k++) {
+        CHECK_EQ(pick(k * SEC), home);
+        CHECK_EQ(lease.decision.line[home].bound, 1);
+        (void)lb_lease_settle(p, &lease, &r, k * SEC);
+    }
+    ask.session = 0;
+    CHECK(pick(10 * SEC) != pick(10 * SEC));
+    lb_pool_backend(p, 0)->latency.calls = 0;
+}
+
+static void
+sessions_are_not_kept_where_there_is_no_cache(void)
+{
+    fresh(2, LB_ROUND_ROBIN);
+    ask.session = 42;
+    lb_result r = kit_done(1000, 100, 0, 0);
+    CHECK_EQ(pick(0), 0);
+    (void)lb_lease_settle(p, &lease, &r, 0);
+    CHECK_EQ(pick(0), 1); /* no cache life */
+    (void)lb_lease_settle(p, &lease, &r, 0);
+    lb_pool_backend(p, 0)->terms.cache_life = SEC;
+    p->size.sessions = 0;
+    CHECK_EQ(pick(0), 0);
+    (void)lb_lease_settle(p, &lease, &r, 0);
+    CHECK_EQ(pick(0), 1); /* no table */
+    (void)lb_lease_settle(p, &lease, &r, 0);
+    p->size.sessions = 64;
+    CHECK(lb_pool_sessions(p)[42 % 64].hash == 0);
+}
+
+static void
+one_session_spills_over_its_bounded_share(void)
+{
+    lb_lease held[64];
+    int count[4] = {0};
+    fresh(4, LB_COMPOSITE);
+    ask.session = 42;
+    for (int k = 0; k < 64; k++) {
+        int i = pick(0);
+        CHECK(i >= 0);
+        count[i]++;
+        held[k] = lease;
+    }
+    for (int i = 0; i < 4; i++)
+        CHECK(count[i] <= 21); /* ceil(1.25 * 64 / 4) and one before it counts */
+    for (int k = 0; k < 64; k++) {
+        lease = held[k];
+        settle_as(LB_DONE, SEC);
+    }
+    nothing_is_left_reserved();
+}
+
+/* ---- explaining ---------------------------------------------------------- */
+
+static void
+explaining_changes_nothing(void)
+{
+    fresh(3, LB_WEIGHTED);
+    lb_quote quotes[8];
+    open_all(1, 0);
+    lb_terms terms = lb_pool_backend(p, 2)->terms;
+    terms.order = 9;
+    CHECK_EQ(lb_pool_set_terms(p, 2, &terms), LB_OK);
+    (void)pick(0);
+    settle_as(LB_DONE, 0);
+    lb_ns now = lb_pool_backend(p, 0)->breaker.until + SEC;
+    static char before[1 << 18];
+    CHECK(p->quotes < sizeof before);
+    memcpy(before, p, p->quotes); /* all but the scratch */
+    CHECK_EQ(lb_lease_explain(p, &ask, quotes, 8, now), 3);
+    CHECK_EQ(lb_lease_explain(p, &ask, quotes, 2, now), 2);
+    CHECK_EQ(lb_lease_explain(p, &ask, quotes, 8, now), 3);
+    CHECK(memcmp(before, p, p->quotes) == 0);
+    CHECK_EQ(quotes[0].reason, LB_ELIGIBLE); /* it would be a probe */
+    CHECK_EQ(quotes[2].reason, LB_NO_ORDER);
+}
+
+int
+main(void)
+{
+    CHECK_RUN(a_pick_reserves_everything_and_a_settle_gives_it_back);
+    CHECK_RUN(the_record_says_who_competed_and_why_others_did_not);
+    CHECK_RUN(when_nothing_fits_the_shortest_wait_is_told);
+    CHECK_RUN(lower_orders_are_used_up_first);
+    CHECK_RUN(the_call_may_ask_for_another_rule_and_value);
+    CHECK_RUN(the_last_resort_is_the_breaker_that_opens_first);
+    CHECK_RUN(a_probe_is_marked_and_closes_the_breaker);
+    CHECK_RUN(the_chosen_one_is_always_on_the_record);
+    CHECK_RUN(p2c_looks_at_two_of_many);
+    CHECK_RUN(p2c_looks_at_all_of_few);
+    CHECK_RUN(p2c_of_many_bounds_the_worst_and_follows_weights);
+    CHECK_RUN(p2c_takes_a_single_find_and_looks_at_all_when_there_is_none);
+    CHECK_RUN(p2c_looks_at_all_when_orders_differ);
+    CHECK_RUN(a_session_draws_the_same_two_of_many);
+    CHECK_RUN(a_session_returns_to_the_cache_it_filled);
+    CHECK_RUN(sessions_are_not_kept_where_there_is_no_cache);
+    CHECK_RUN(one_session_spills_over_its_bounded_share);
+    CHECK_RUN(explaining_changes_nothing);
+    lb_pool_free(p);
+    return CHECK_DONE();
+}
