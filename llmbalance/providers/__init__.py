@@ -18,8 +18,19 @@ from ._failures import KINDS, TRANSPORT_KINDS, exception_of
 # name -> (module, class)
 _WHERE: Mapping[str, tuple[str, str]] = {
     "openai": ("openai", "OpenAI"),
+    "azure": ("azure", "Azure"),
     "anthropic": ("anthropic", "Anthropic"),
     "google": ("google", "Google"),
+    "vertex": ("vertex", "Vertex"),
+    "bedrock": ("bedrock", "Bedrock"),
+    "groq": ("hosts", "Groq"),
+    "mistral": ("hosts", "Mistral"),
+    "deepseek": ("hosts", "DeepSeek"),
+    "together": ("hosts", "Together"),
+    "openrouter": ("hosts", "OpenRouter"),
+    "xai": ("hosts", "XAI"),
+    "ollama": ("ollama", "Ollama"),
+    "vllm": ("hosts", "VLLM"),
     "openai_compatible": ("openai_compatible", "OpenAICompatible"),
 }
 

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from io import StringIO
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 from urllib.parse import urlsplit
 
 import msgspec
@@ -66,6 +66,22 @@ class Dialect:
     default_base_url: ClassVar[str] = ""
     needs_key: ClassVar[bool] = True
     supports: ClassVar[Mapping[str, str]] = {}  # feature -> native, translated, refused
+
+    def __new__(cls, **settings: Any) -> Self:
+        """Make the class that fits model and options: see ``variant``."""
+        chosen = cls.variant(
+            str(settings.get("model", "")), settings.get("options") or {}
+        )
+        made: Any = super().__new__(chosen)
+        if not issubclass(chosen, cls):  # then Python does not call __init__ itself
+            made.__init__(**settings)
+        result: Self = made
+        return result
+
+    @classmethod
+    def variant(cls, model: str, options: Mapping[str, Any]) -> type[Dialect]:
+        """The class that really speaks: some providers speak two dialects."""
+        return cls
 
     def __init__(
         self,
@@ -123,6 +139,13 @@ class Dialect:
             lines += self.auth(self.api_key)
         extra: Mapping[str, str] = self.options.get("headers") or {}
         return lines + [f"{name}: {value}" for name, value in extra.items()]
+
+    def sigv4(self) -> tuple[str, str] | None:
+        """What the transport signs requests with, AWS only: (service, credentials).
+
+        In libcurl's form: ("aws:amz:region:service", "key:secret[:session token]").
+        """
+        return None
 
     def request_headers(self) -> list[str]:
         """Header lines to add to every request: the key, when a function supplies it.

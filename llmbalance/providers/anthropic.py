@@ -170,8 +170,8 @@ class Anthropic(Dialect):
     """api.anthropic.com. Option ``betas``: names for the anthropic-beta header."""
 
     name = "anthropic"
-    key_env = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
-    base_env = ("ANTHROPIC_BASE_URL",)
+    key_env: ClassVar[tuple[str, ...]] = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
+    base_env: ClassVar[tuple[str, ...]] = ("ANTHROPIC_BASE_URL",)
     default_base_url = "https://api.anthropic.com"
     supports: ClassVar[Mapping[str, str]] = {
         "stream": NATIVE,

@@ -172,8 +172,8 @@ class Google(Dialect):
     """
 
     name = "google"
-    key_env = ("GOOGLE_API_KEY", "GEMINI_API_KEY")
-    base_env = ("GOOGLE_GEMINI_BASE_URL",)
+    key_env: ClassVar[tuple[str, ...]] = ("GOOGLE_API_KEY", "GEMINI_API_KEY")
+    base_env: ClassVar[tuple[str, ...]] = ("GOOGLE_GEMINI_BASE_URL",)
     default_base_url = "https://generativelanguage.googleapis.com"
     supports: ClassVar[Mapping[str, str]] = {
         "stream": NATIVE,

@@ -24,8 +24,8 @@ class OpenAI(OpenAICompatible):
     """api.openai.com; the organisation and project go in as options."""
 
     name = "openai"
-    key_env = ("OPENAI_API_KEY",)
-    base_env = ("OPENAI_BASE_URL",)
+    key_env: ClassVar[tuple[str, ...]] = ("OPENAI_API_KEY",)
+    base_env: ClassVar[tuple[str, ...]] = ("OPENAI_BASE_URL",)
     default_base_url = "https://api.openai.com/v1"
     needs_key = True
     developer_role = True

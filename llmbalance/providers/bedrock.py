@@ -1,0 +1,506 @@
+"""Amazon Bedrock's Converse API; option ``api`` = "invoke" sends Claude its own words.
+
+    OpenAI                               Converse
+    content parts                   ->   {"text"}, {"image"}, {"document"} blocks
+    tool_calls / tool messages      ->   toolUse / toolResult blocks
+    cache_control                   ->   a cachePoint block after the marked one
+    reasoning blocks                ->   reasoningContent, with its signature
+
+The key is a Bedrock API key (bearer). Without one, requests are signed by the transport
+with AWS credentials: options ``access_key``, ``secret_key``, ``session_token`` or the
+AWS environment variables. Option ``region`` (or AWS_REGION) names the region. Streams
+are binary frames; the transport hands on each frame's event name and payload.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import time
+from collections.abc import Mapping
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Struct
+
+from .._errors import ConfigError, ProtocolError
+from .._types import (
+    AWS_FRAMES,
+    UNARY,
+    Call,
+    ChatChunk,
+    ChatReply,
+    Choice,
+    Delta,
+    Function,
+    FunctionDelta,
+    Message,
+    Request,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
+from ._anthropic_request import JSON_TOOL
+from ._base import NATIVE, REFUSED, TRANSLATED, Dialect, StreamReader, unreadable
+from ._bedrock_request import write_body
+from ._failures import request_id
+from .anthropic import Anthropic, AnthropicStream
+
+MARKS = (b'"contentBlockIndex"', b'"stopReason"', b'"bytes"')
+FINISH_REASONS: Mapping[str, str] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "content_filtered": "content_filter",
+    "guardrail_intervened": "content_filter",
+}
+_CLAUDE_VERSION = "bedrock-2023-05-31"
+_encode = msgspec.json.Encoder().encode
+
+
+class _ToolUse(Struct, rename="camel"):
+    name: str = ""
+    tool_use_id: str = ""
+    input: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class _Thought(Struct):
+    text: str = ""
+    signature: str | None = None
+
+
+class _Reasoning(Struct, rename="camel"):
+    reasoning_text: _Thought | None = None
+    redacted_content: str | None = None
+    text: str | None = None
+    signature: str | None = None
+
+
+class _Block(Struct, rename="camel"):
+    text: str | None = None
+    tool_use: _ToolUse | None = None
+    reasoning_content: _Reasoning | None = None
+
+
+class _Content(Struct):
+    content: list[_Block] = []
+
+
+class _Output(Struct):
+    message: _Content | None = None
+
+
+class _CacheDetail(Struct, rename="camel"):
+    ttl: str = ""
+    input_tokens: int = 0
+
+
+class _Usage(Struct, rename="camel"):
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_input_tokens: int = 0
+    cache_write_input_tokens: int = 0
+    cache_details: list[_CacheDetail] | None = None
+
+    def usage(self) -> Usage:
+        """The common form: the prompt includes what was read from and put in cache."""
+        read, write = self.cache_read_input_tokens, self.cache_write_input_tokens
+        prompt = self.input_tokens + read + write
+        hour = sum(d.input_tokens for d in self.cache_details or () if d.ttl == "1h")
+        return Usage(
+            prompt_tokens=prompt,
+            completion_tokens=self.output_tokens,
+            total_tokens=prompt + self.output_tokens,
+            cached_tokens=read,
+            cache_write_tokens=write,
+            cache_write_1h_tokens=hour,
+        )
+
+
+class _Tier(Struct):
+    type: str | None = None
+
+
+class _Reply(Struct, rename="camel"):
+    output: _Output | None = None
+    stop_reason: str | None = None
+    usage: _Usage | None = None
+    service_tier: _Tier | None = None
+
+
+class _Start(Struct, rename="camel"):
+    tool_use: _ToolUse | None = None
+
+
+class _InputPiece(Struct):
+    input: str = ""
+
+
+class _Delta(Struct, rename="camel"):
+    text: str | None = None
+    tool_use: _InputPiece | None = None
+    reasoning_content: _Reasoning | None = None
+
+
+class _Event(Struct, rename="camel"):
+    content_block_index: int = 0
+    start: _Start | None = None
+    delta: _Delta | None = None
+    stop_reason: str | None = None
+    usage: _Usage | None = None
+    service_tier: _Tier | None = None
+    message: str | None = None  # of an exception
+
+
+class _Chunk(Struct):
+    bytes: str = ""
+
+
+_decode_reply = msgspec.json.Decoder(_Reply).decode
+_decode_event = msgspec.json.Decoder(_Event).decode
+_decode_chunk = msgspec.json.Decoder(_Chunk).decode
+
+
+class _Aws:
+    """Where and as whom a Bedrock dialect speaks."""
+
+    options: Mapping[str, Any]
+    api_key: Any
+
+    @property
+    def region(self) -> str:
+        """The region; ConfigError when none is set."""
+        named = self.options.get("region") or os.environ.get("AWS_REGION")
+        named = named or os.environ.get("AWS_DEFAULT_REGION")
+        if not named:
+            raise ConfigError("region", None, "set options region or AWS_REGION")
+        return str(named)
+
+    def region_url(self) -> str:
+        """The address of the region's runtime."""
+        return f"https://bedrock-runtime.{self.region}.amazonaws.com"
+
+    def sigv4(self) -> tuple[str, str] | None:
+        """Credentials to sign with, when there is no API key."""
+        if self.api_key:
+            return None
+        found = [
+            self.options.get(option) or os.environ.get(variable)
+            for option, variable in (
+                ("access_key", "AWS_ACCESS_KEY_ID"),
+                ("secret_key", "AWS_SECRET_ACCESS_KEY"),
+                ("session_token", "AWS_SESSION_TOKEN"),
+            )
+        ]
+        if not found[0] or not found[1]:
+            raise ConfigError(
+                "api_key",
+                None,
+                "set AWS_BEARER_TOKEN_BEDROCK, or AWS_ACCESS_KEY_ID and "
+                "AWS_SECRET_ACCESS_KEY",
+            )
+        credentials = ":".join(str(part) for part in found if part)
+        return f"aws:amz:{self.region}:bedrock", credentials
+
+
+class Bedrock(_Aws, Dialect):
+    """Any model of Bedrock through Converse."""
+
+    name = "bedrock"
+    key_env = ("AWS_BEARER_TOKEN_BEDROCK",)
+    base_env = ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME",)
+    needs_key = False
+    supports: ClassVar[Mapping[str, str]] = {
+        "stream": NATIVE,
+        "tools": TRANSLATED,
+        "tool_choice": TRANSLATED,
+        "parallel_tool_calls": REFUSED,
+        "image_url": REFUSED,
+        "image_data": TRANSLATED,
+        "input_audio": REFUSED,
+        "file": TRANSLATED,
+        "json_object": TRANSLATED,
+        "json_schema": TRANSLATED,
+        "n": REFUSED,
+        "stop": TRANSLATED,
+        "seed": REFUSED,
+        "logprobs": REFUSED,
+        "reasoning_effort": TRANSLATED,
+        "cache_control": TRANSLATED,
+        "service_tier": TRANSLATED,
+        "rate_limit_headers": REFUSED,
+        "embeddings": REFUSED,
+        "health": REFUSED,
+    }
+
+    @classmethod
+    def variant(cls, model: str, options: Mapping[str, Any]) -> type[Dialect]:
+        """Claude by InvokeModel when option ``api`` asks for it."""
+        api = options.get("api", "converse")
+        if api not in ("converse", "invoke"):
+            raise ConfigError("api", api, 'use "converse" or "invoke"')
+        if api == "converse":
+            return cls
+        if "claude" not in model:
+            raise ConfigError("api", api, "only Claude models are spoken to so")
+        return BedrockClaude
+
+    def base_url(self) -> str:
+        """The environment's address, else the region's."""
+        return super().base_url() or self.region_url()
+
+    def chat(self, call: Call) -> Request:
+        """Write a converse or converse-stream request."""
+        warnings: list[str] = []
+        body = write_body(self, call, warnings)
+        method = "converse-stream" if call.stream else "converse"
+        return Request(
+            target=f"{self.path}/model/{quote(self.model, safe='')}/{method}",
+            body=_encode(body),
+            stream=AWS_FRAMES if call.stream else UNARY,
+            marks=MARKS if call.stream else (),
+            warnings=warnings,
+        )
+
+    def chat_reply(
+        self, status: int, headers: Mapping[str, str], body: bytes
+    ) -> ChatReply:
+        """Read a complete answer."""
+        try:
+            wire = _decode_reply(body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise unreadable(body, error) from None
+        if wire.output is None or wire.output.message is None or not wire.stop_reason:
+            raise ProtocolError("the answer has no message", offset=len(body))
+        message = _message(wire.output.message.content)
+        reason = self.finish(wire.stop_reason)
+        if reason == "tool_calls" and not message.tool_calls:
+            reason = "stop"  # the forced JSON tool
+        return ChatReply(
+            choices=[Choice(message, 0, reason)],
+            id=request_id(headers) or "",
+            created=int(time.time()),
+            model=self.model,
+            usage=wire.usage.usage() if wire.usage is not None else None,
+            service_tier=wire.service_tier.type if wire.service_tier else None,
+            provider_request_id=request_id(headers),
+            raw_body=body,
+        )
+
+    def finish(self, said: str) -> str:
+        """OpenAI's finish reason; raises where the model's output is malformed."""
+        reason = FINISH_REASONS.get(said)
+        if reason is None:
+            message = f"the answer ended with {said}"
+            error = {"message": message, "code": said, "type": "tool_use_failed"}
+            raise self.error_inside({}, {"error": error})
+        return reason
+
+    def stream(self) -> StreamReader:
+        """A reader of Converse's events."""
+        return BedrockStream(self)
+
+
+def _message(blocks: list[_Block]) -> Message:
+    text: list[str] = []
+    thoughts: list[str] = []
+    kept: list[dict[str, Any]] = []
+    calls: list[ToolCall] = []
+    for block in blocks:
+        if block.text is not None:
+            text.append(block.text)
+        elif block.tool_use is not None:
+            arguments = bytes(block.tool_use.input).decode()
+            if block.tool_use.name == JSON_TOOL:
+                text.append(arguments)
+            else:
+                function = Function(block.tool_use.name, arguments)
+                calls.append(ToolCall(block.tool_use.tool_use_id, function))
+        elif block.reasoning_content is not None:
+            one = _thinking(block.reasoning_content)
+            kept.append(one)
+            thoughts.append(one.get("thinking", ""))
+    message = Message("".join(text) if text or not calls else None)
+    message.tool_calls = calls or None
+    message.thinking_blocks = kept or None
+    message.reasoning_content = "".join(thoughts) or None
+    return message
+
+
+def _thinking(reasoning: _Reasoning) -> dict[str, Any]:
+    if reasoning.redacted_content is not None:
+        return {"type": "redacted_thinking", "data": reasoning.redacted_content}
+    thought = reasoning.reasoning_text or _Thought()
+    return {
+        "type": "thinking",
+        "thinking": thought.text,
+        "signature": thought.signature or "",
+    }
+
+
+class BedrockStream(StreamReader):
+    """Reads Converse's events by their names."""
+
+    dialect: Bedrock
+
+    def __init__(self, dialect: Bedrock) -> None:
+        super().__init__(dialect)
+        self._tools: dict[int, int] = {}  # block -> number of its tool call
+        self._json_blocks: set[int] = set()
+        self._untouched: set[int] = set()
+        self._thoughts: dict[int, list[str]] = {}
+
+    def feed(self, event: str, data: bytes) -> list[ChatChunk]:
+        """Read one frame; names of exceptions start with "exception:"."""
+        if event.startswith(("exception:", "error:")):
+            raise self._exception(event, data)
+        try:
+            wire = _decode_event(data)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise unreadable(data, error) from None
+        index = wire.content_block_index
+        if event == "contentBlockDelta" and wire.delta is not None:
+            return self._delta(index, wire.delta)
+        if event == "contentBlockStart" and wire.start is not None:
+            return self._start(index, wire.start.tool_use)
+        if event == "contentBlockStop" and index in self._untouched:
+            self._untouched.discard(index)
+            return self._arguments(index, "{}")
+        if event == "messageStart":
+            self.model = self.dialect.model
+            self.created = int(time.time())
+        elif event == "messageStop":
+            reason = self.dialect.finish(wire.stop_reason or "")
+            if reason == "tool_calls" and not self._tools:
+                reason = "stop"
+            self.reasons[0] = reason
+        elif event == "metadata":
+            if wire.usage is not None:
+                self.usage = wire.usage.usage()
+            self.service_tier = wire.service_tier.type if wire.service_tier else None
+            self.done = True
+        return []
+
+    def _exception(self, event: str, data: bytes) -> Exception:
+        headers = {"x-amzn-errortype": event.partition(":")[2]}
+        return self.dialect.error_inside(headers, data)
+
+    def _start(self, index: int, tool: _ToolUse | None) -> list[ChatChunk]:
+        if tool is None:
+            return []
+        if tool.name == JSON_TOOL:
+            self._json_blocks.add(index)
+            return []
+        number = self._tools[index] = len(self._tools)
+        self._untouched.add(index)
+        function = FunctionDelta(tool.name, "")
+        call = ToolCallDelta(number, tool.tool_use_id, function, "function")
+        return self.add(Delta(tool_calls=[call]))
+
+    def _delta(self, index: int, delta: _Delta) -> list[ChatChunk]:
+        if delta.text:
+            return self.add(Delta(delta.text))
+        if delta.tool_use is not None and delta.tool_use.input:
+            if index in self._json_blocks:
+                return self.add(Delta(delta.tool_use.input))
+            self._untouched.discard(index)
+            return self._arguments(index, delta.tool_use.input)
+        reasoning = delta.reasoning_content
+        if reasoning is None:
+            return []
+        if reasoning.text:
+            self._thoughts.setdefault(index, []).append(reasoning.text)
+            return self.add(Delta(reasoning_content=reasoning.text))
+        if reasoning.signature is not None:
+            thought = _Thought("".join(self._thoughts.pop(index, ())))
+            thought.signature = reasoning.signature
+            block = _thinking(_Reasoning(thought))
+            return self.add(Delta(thinking_blocks=[block]))
+        if reasoning.redacted_content is not None:
+            return self.add(Delta(thinking_blocks=[_thinking(reasoning)]))
+        return []
+
+    def _arguments(self, index: int, piece: str) -> list[ChatChunk]:
+        function = FunctionDelta(None, piece)
+        call = ToolCallDelta(self._tools.get(index, 0), None, function)
+        return self.add(Delta(tool_calls=[call]))
+
+
+class BedrockClaude(_Aws, Anthropic):
+    """Claude by InvokeModel: Anthropic's own request, Bedrock's frames."""
+
+    name = "bedrock"
+    key_env = ("AWS_BEARER_TOKEN_BEDROCK",)
+    base_env = ("ANTHROPIC_BEDROCK_BASE_URL", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME")
+    default_base_url = ""
+    needs_key = False
+    supports: ClassVar[Mapping[str, str]] = {
+        **Anthropic.supports,
+        "image_url": REFUSED,
+        "service_tier": REFUSED,
+        "rate_limit_headers": REFUSED,
+        "health": REFUSED,
+        "count_tokens": REFUSED,
+    }
+
+    def base_url(self) -> str:
+        """The environment's address, else the region's."""
+        return super().base_url() or self.region_url()
+
+    def auth(self, key: str) -> list[str]:
+        """A Bedrock API key."""
+        return [f"Authorization: Bearer {key}"]
+
+    def headers(self) -> list[str]:
+        """The common lines; version and betas go into the body."""
+        lines = super().headers()
+        return [line for line in lines if not line.startswith("anthropic-")]
+
+    def chat(self, call: Call) -> Request:
+        """Write an invoke request; model and stream stand in the address."""
+        warnings: list[str] = []
+        body = {"anthropic_version": _CLAUDE_VERSION, **self.body(call, warnings)}
+        if body.pop("service_tier", None) is not None:
+            self.leave_out("service_tier", "Bedrock has no such parameter", warnings)
+        betas = self.options.get("betas")
+        if betas:
+            names = betas.split(",") if isinstance(betas, str) else list(betas)
+            body["anthropic_beta"] = names
+        method = "invoke-with-response-stream" if call.stream else "invoke"
+        return Request(
+            target=f"{self.path}/model/{quote(self.model, safe='')}/{method}",
+            body=_encode(body),
+            stream=AWS_FRAMES if call.stream else UNARY,
+            marks=MARKS if call.stream else (),
+            warnings=warnings,
+        )
+
+    def count_tokens(self, call: Call) -> Request:
+        """Bedrock counts under another path and shape, which is not offered."""
+        raise ConfigError("api", "invoke", "count tokens with the anthropic provider")
+
+    def health(self) -> Request | None:
+        """Bedrock's runtime offers no free endpoint."""
+        return None
+
+    def stream(self) -> StreamReader:
+        """A reader of Anthropic's events in Bedrock's frames."""
+        return BedrockClaudeStream(self)
+
+
+class BedrockClaudeStream(AnthropicStream):
+    """Takes Anthropic's events out of ``{"bytes": base64}``."""
+
+    def feed(self, event: str, data: bytes) -> list[ChatChunk]:
+        """Read one frame."""
+        if event.startswith(("exception:", "error:")):
+            headers = {"x-amzn-errortype": event.partition(":")[2]}
+            raise self.dialect.error_inside(headers, data)
+        try:
+            inner = base64.b64decode(_decode_chunk(data).bytes)
+        except (msgspec.DecodeError, ValueError) as error:
+            raise unreadable(data, error) from None
+        return super().feed("", inner) if inner else []
