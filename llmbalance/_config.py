@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from ._core import CHARGES, STRATEGIES
 from ._errors import ConfigError
@@ -302,15 +302,15 @@ class Backend(_Model, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         shown = [repr(self.model)]
-        for name in self.__struct_fields__[1:]:
-            value = getattr(self, name)
-            if name == "api_key" and value is not None:
+        for field in structs.fields(self)[1:]:
+            value = getattr(self, field.name)
+            if field.name == "api_key" and value is not None:
                 named = isinstance(value, str) and value.startswith("env:")
                 shown.append(f"api_key={value!r}" if named else "api_key=(hidden)")
-            elif name == "options" and value:
+            elif field.name == "options" and value:
                 shown.append(f"options=({', '.join(value)})")
-            elif value not in (None, (), [], "", {}):
-                shown.append(f"{name}={value!r}")
+            elif value and value != field.default:
+                shown.append(f"{field.name}={value!r}")
         return f"Backend({', '.join(shown)})"
 
 

@@ -30,7 +30,7 @@ from ._core import CHARGES, UNITS, Origin, Pool, PriceRow
 from ._errors import ConfigError, UnknownModelError
 from ._hash import stable_hash
 from ._price import Price
-from ._prices import ModelInfo, PriceTable
+from ._prices import PriceTable
 from ._tokens import family_of
 from ._transport import environment_settings
 from .providers import PROVIDERS, dialect
@@ -52,18 +52,16 @@ class Target:
         "backend",
         "dialect",
         "index",
-        "info",
         "name",
         "origin",
         "rows",
         "timeouts",
     )
 
-    def __init__(self, backend: Backend, index: int, info: ModelInfo | None) -> None:
+    def __init__(self, backend: Backend, index: int) -> None:
         self.backend = backend
         self.index = index
         self.name = backend.label
-        self.info = info
         self.dialect = make_dialect(backend)
         self.timeouts = backend.timeouts
         self.rows: dict[str, PriceRow] = {}  # price rows of other service tiers
@@ -99,14 +97,17 @@ def _origin(dialect: Dialect, backend: Backend) -> Origin:
     )
     if backend.proxy is not None:
         settings["proxy"] = backend.proxy
-    return Origin(
-        dialect.origin_url,
-        headers=dialect.headers(),
-        http_version=backend.http_version,
-        verify=backend.verify,
-        unix_socket=backend.unix_socket,
-        **settings,
-    )
+    try:
+        return Origin(
+            dialect.origin_url,
+            headers=dialect.headers(),
+            http_version=backend.http_version,
+            verify=backend.verify,
+            unix_socket=backend.unix_socket,
+            **settings,
+        )
+    except ValueError as error:
+        raise ConfigError("backend", backend.label, str(error)) from None
 
 
 class _Meter:
@@ -152,8 +153,15 @@ class Fleet:
         self.groups = {name: i for i, name in enumerate(members)}
         self.group_names = list(members)
         self.pool = self._make_pool(members, sessions, seed)
-        self._rows = self._price_rows(unknown_price)
-        self.targets = [self._add(b, i) for i, b in enumerate(self.backends)]
+        self._infos = [
+            self.prices.lookup(b.provider, b.model.partition("/")[2])
+            for b in self.backends
+        ]
+        self.targets = [Target(b, i) for i, b in enumerate(self.backends)]
+        for target, row in zip(
+            self.targets, self._price_rows(unknown_price), strict=True
+        ):
+            self._add(target, row)
         self._add_limits()
         for indices in members.values():
             self.pool.add_group(
@@ -246,10 +254,6 @@ class Fleet:
     def _price_rows(self, unknown: str | Price) -> list[PriceRow]:
         """Return a row for every backend; what is unknown follows the setting."""
         now = time.time()
-        self._infos = [
-            self.prices.lookup(b.provider, b.model.partition("/")[2])
-            for b in self.backends
-        ]
         rows = [self._row(i, now) for i in range(len(self.backends))]
         missing = [
             b.label for b, row in zip(self.backends, rows, strict=True) if not row
@@ -293,9 +297,8 @@ class Fleet:
                 target.rows[tier] = row
         return row
 
-    def _add(self, backend: Backend, index: int) -> Target:
-        info = self._infos[index]
-        target = Target(backend, index, info)
+    def _add(self, target: Target, row: PriceRow) -> None:
+        backend, info = target.backend, self._infos[target.index]
         abilities = backend.can
         if abilities is None and info is not None and info.source != "set":
             no = {"tools": not info.tools, "vision": not info.vision}
@@ -307,7 +310,7 @@ class Fleet:
             life = _CACHE_LIFE.get(backend.provider, 0.0)
         limits = backend.limits
         self.pool.add_backend(
-            self._rows[index],
+            row,
             id=stable_hash(backend.label),
             tags=sum(self.tags[tag] for tag in set(backend.tags)),
             can=sum(1 << ABILITIES.index(a) for a in set(abilities)),
@@ -321,7 +324,6 @@ class Fleet:
             cache_life=life,
             breaker=(backend.breaker or self.breaker).rules(),
         )
-        return target
 
     def _add_limits(self) -> None:
         shared: dict[str, list[int]] = {}
