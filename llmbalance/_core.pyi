@@ -1,19 +1,29 @@
-"""The compiled core: the pool, the price rows, the estimator and the engine.
+"""What the C core offers to Python; the docstrings are in the module itself.
 
-Times are seconds, monotonic where they are moments; money is whole nano-USD.
+Backends, groups, limits and budgets are indices; so are the members of STRATEGIES,
+REASONS, OUTCOMES, KINDS, UNITS and CHARGES. Money is nano-USD, times are seconds on
+time.monotonic()'s clock. tests/test_stub.py holds this file to the module.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any, final
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-CHARGES: tuple[str, ...]
-KINDS: tuple[str, ...]
-OUTCOMES: tuple[str, ...]
-REASONS: tuple[str, ...]
+# A text, several texts, or messages in OpenAI's shape.
+_Prompt = str | Sequence[str] | Sequence[Mapping[str, Any]]
+_Tools = Sequence[Mapping[str, Any]]
+# in_a_row, min_calls, failure_rate, slow_rate, probe_share, probes_to_close, then the
+# seconds window, cooldown, cooldown_max, ramp.
+_Rules = tuple[float, ...]
+# unit, limit, remaining, reset seconds, window seconds; -1 for what is not said.
+_Told = tuple[int, int, int, float, float]
+
 STRATEGIES: tuple[str, ...]
+REASONS: tuple[str, ...]
+OUTCOMES: tuple[str, ...]
+KINDS: tuple[str, ...]
 UNITS: tuple[str, ...]
+CHARGES: tuple[str, ...]
 
-@final
 class Pool:
     def __init__(
         self,
@@ -40,7 +50,7 @@ class Pool:
         quality: int = 0,
         family: int = 0,
         cache_life: float = 0.0,
-        breaker: tuple[float, ...] | None = None,
+        breaker: _Rules | None = None,
     ) -> int: ...
     def set_terms(
         self,
@@ -58,7 +68,7 @@ class Pool:
         quality: int = 0,
         family: int = 0,
         cache_life: float = 0.0,
-        breaker: tuple[float, ...] | None = None,
+        breaker: _Rules | None = None,
     ) -> None: ...
     def set_weight(self, backend: int, weight: float) -> None: ...
     def set_price(self, backend: int, price: PriceRow) -> None: ...
@@ -102,9 +112,9 @@ class Pool:
     def pick(
         self,
         group: int,
-        prompt: Any,
+        prompt: _Prompt,
         max_tokens: int | None = None,
-        tools: Any = None,
+        tools: _Tools | None = None,
         needs: int | None = None,
         tags: int | None = None,
         session: int | None = None,
@@ -122,9 +132,9 @@ class Pool:
     def explain(
         self,
         group: int,
-        prompt: Any,
+        prompt: _Prompt,
         max_tokens: int | None = None,
-        tools: Any = None,
+        tools: _Tools | None = None,
         needs: int | None = None,
         tags: int | None = None,
         session: int | None = None,
@@ -145,7 +155,6 @@ class Pool:
     def output(self, group: int) -> list[tuple[float, float]]: ...
     def usage(self) -> dict[str, int]: ...
 
-@final
 class Lease:
     backend: int
     live: bool
@@ -156,11 +165,12 @@ class Lease:
     cost: int
     hold: int
     seconds: float
-    wait: float
     rivals: int
+    wait: float
     probe: bool
     desperate: bool
-    decision: dict[str, Any]
+    @property
+    def decision(self) -> dict[str, Any]: ...
     def settle(
         self,
         outcome: int,
@@ -171,7 +181,7 @@ class Lease:
         metered: bool = False,
         cost: int | None = None,
         retry_after: float | None = None,
-        told: list[tuple[int, int, int, float, float]] | None = None,
+        told: list[_Told] | None = None,
         now: float | None = None,
     ) -> int: ...
     def again(
@@ -182,14 +192,11 @@ class Lease:
     ) -> Lease: ...
     def progress(self, output_tokens: int) -> None: ...
 
-@final
 class PriceRow:
-    """What one model costs: integer pico-USD (1e-12 USD) apiece by kind."""
-
     def __init__(
         self,
         rates: Mapping[str, int | None],
-        tiers: Iterable[tuple[int, Mapping[str, int | None]]] = (),
+        tiers: Sequence[tuple[int, Mapping[str, int | None]]] = (),
         *,
         inclusive: bool = False,
         marginal: bool = False,
@@ -268,13 +275,12 @@ class PriceRow:
     @staticmethod
     def parse(text: str, shift: int) -> int: ...
 
-@final
 class Origin:
     def __init__(
         self,
         url: str,
         *,
-        headers: list[str] = [],
+        headers: Sequence[str] = [],
         http_version: str = "auto",
         verify: bool | str = True,
         ca: str | None = None,
@@ -289,7 +295,6 @@ class Origin:
         max_header: int = 262144,
     ) -> None: ...
 
-@final
 class Port:
     def __init__(self) -> None: ...
     def fileno(self) -> int: ...
@@ -299,11 +304,11 @@ class Port:
         origin: Origin,
         method: str,
         target: str,
-        headers: list[str] | None,
+        headers: Sequence[str] | None,
         body: bytes | None,
         timeouts: tuple[float, float, float, float, float],
         stream: int = 0,
-        marks: tuple[bytes, ...] = (),
+        marks: Sequence[bytes] = (),
     ) -> int: ...
     def cancel(self, id: int, /) -> None: ...
     def pause(self, id: int, /) -> None: ...
@@ -312,7 +317,6 @@ class Port:
     def wait(self, timeout: float | None = None) -> bool: ...
     def close(self) -> None: ...
 
-@final
 class Response:
     status: int
     headers: dict[str, str]
@@ -332,7 +336,9 @@ class Response:
     started: float
     ended: float
 
-def measure(messages: Any, tools: Any = None, family: int = 0) -> int: ...
-def measure_full(messages: Any, tools: Any = None, family: int = 0) -> int: ...
+def measure(messages: _Prompt, tools: _Tools | None = None, family: int = 0) -> int: ...
+def measure_full(
+    messages: _Prompt, tools: _Tools | None = None, family: int = 0
+) -> int: ...
 def engine_stats() -> dict[str, int]: ...
 def engine_stop(timeout: float, /) -> bool: ...
