@@ -88,6 +88,7 @@ def _turns(
             blocks = _assistant(at, message)
         elif role == "tool":
             role, blocks = "user", [_result(at, message)]
+            _cache_point(blocks, message)
         else:
             blocks = _content(at, message)
         if turns and turns[-1]["role"] == role:
@@ -181,7 +182,8 @@ def _assistant(at: int, message: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _result(at: int, message: Mapping[str, Any]) -> dict[str, Any]:
-    content = _content(at, message) or [{"text": "(empty)"}]
+    content = _content(at, {"content": message.get("content")})
+    content = content or [{"text": "(empty)"}]  # an empty list is refused
     result: dict[str, Any] = {
         "toolUseId": str(message.get("tool_call_id") or "call"),
         "content": content,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from .._errors import ConfigError
+from ._base import Dialect
 from ._models import effort_frees_sampling, openai_model
 from .openai_compatible import OpenAICompatible, rename_max_tokens
 
@@ -21,7 +23,7 @@ _NEUTRAL = {"temperature": 1, "top_p": 1, "presence_penalty": 0, "frequency_pena
 
 
 class OpenAI(OpenAICompatible):
-    """api.openai.com; the organisation and project go in as options."""
+    """api.openai.com; options organization, project and api ("chat", "responses")."""
 
     name = "openai"
     key_env: ClassVar[tuple[str, ...]] = ("OPENAI_API_KEY",)
@@ -36,6 +38,22 @@ class OpenAI(OpenAICompatible):
         "cache_control": "OpenAI caches by itself; see prompt_cache_key",
         "thinking": "OpenAI has reasoning_effort instead",
     }
+
+    @classmethod
+    def variant(cls, model: str, options: Mapping[str, Any]) -> type[Dialect]:
+        """The Responses API when option ``api`` asks for it."""
+        api = options.get("api", "chat")
+        if api == "chat":
+            return cls
+        if api != "responses":
+            raise ConfigError("api", api, 'use "chat" or "responses"')
+        from . import responses  # only now: it is built on this class
+
+        return (
+            responses.AzureResponses
+            if cls.name == "azure"
+            else (responses.OpenAIResponses)
+        )
 
     def headers(self) -> list[str]:
         """The common lines, with organisation and project when they are set."""
@@ -88,7 +106,7 @@ def adapt_to_model(
     if not model.stops and "stop" in body:
         dialect.leave_out("stop", why, warnings)
         del body["stop"]
-    if not model.system:
+    if not model.system and "messages" in body:
         body["messages"] = [
             {**message, "role": "user"}
             if message["role"] in ("system", "developer")

@@ -122,6 +122,7 @@ class WireUsage(Struct):
     prompt_cache_hit_tokens: int | None = None  # DeepSeek
     cached_tokens: int | None = None  # Together and others, outside the details
     cost: float | dict[str, Any] | None = None  # OpenRouter, USD; Perplexity nests it
+    cost_in_usd_ticks: int | None = None  # xAI, in 1e-10 USD
 
     def usage(self) -> Usage:
         """The same in the common form."""
@@ -132,6 +133,8 @@ class WireUsage(Struct):
         cost = self.cost
         if isinstance(cost, dict):
             cost = cost.get("total_cost")
+        if self.cost_in_usd_ticks is not None:
+            cost = self.cost_in_usd_ticks / 1e10
         return Usage(
             prompt,
             completion,
@@ -201,8 +204,8 @@ class OpenAICompatible(Dialect):
     """
 
     name = "openai_compatible"
-    key_env = ("OPENAI_COMPATIBLE_API_KEY",)
-    base_env = ("OPENAI_COMPATIBLE_BASE_URL",)
+    key_env: ClassVar[tuple[str, ...]] = ("OPENAI_COMPATIBLE_API_KEY",)
+    base_env: ClassVar[tuple[str, ...]] = ("OPENAI_COMPATIBLE_BASE_URL",)
     needs_key = False
     supports = FEATURES
 
