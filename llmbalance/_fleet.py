@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ._config import (
     ABILITIES,
@@ -405,6 +404,8 @@ def window(budget: Budget, wall: float) -> tuple[float, float]:
     period = seconds_of("per", budget.per)
     if budget.rolling or budget.per not in ("hour", "day", "week", "month"):
         return period, period - wall % period
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # 2 ms, rarely needed
+
     try:
         zone = ZoneInfo(budget.timezone)
     except (ZoneInfoNotFoundError, ValueError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -50,6 +49,8 @@ class Report(dict[str, Any]):
         )
 
     def _repr_html_(self) -> str:
+        from html import escape
+
         def line(tag: str, cells: Iterable[str]) -> str:
             return (
                 "<tr>" + "".join(f"<{tag}>{escape(c)}</{tag}>" for c in cells) + "</tr>"

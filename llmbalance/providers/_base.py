@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from email.utils import parsedate_to_datetime
 from io import StringIO
 from typing import Any, ClassVar, Self
 from urllib.parse import urlsplit
@@ -313,6 +312,8 @@ def wall_time(headers: Mapping[str, str]) -> float:
     date = headers.get("date")
     if date:
         try:
+            from email.utils import parsedate_to_datetime  # 3 ms, rarely needed
+
             return parsedate_to_datetime(date).timestamp()
         except ValueError:
             pass

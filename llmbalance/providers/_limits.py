@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from .._types import LimitKind, LimitReading
@@ -132,6 +131,8 @@ def retry_after(
     if seconds is not None or not text:
         return seconds
     try:
+        from email.utils import parsedate_to_datetime  # 3 ms, rarely needed
+
         then = parsedate_to_datetime(text)
     except ValueError:
         return None
