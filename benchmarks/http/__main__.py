@@ -1,6 +1,6 @@
 """What one HTTP call costs: CPU, latency, calls in flight, streamed events.
 
-    python -m benchmarks.http [--json FILE] [--seconds S] [SUBJECT ...]
+    python benchmarks/http [--json FILE] [--seconds S] [SUBJECT ...]
 
 Subjects: curl (a bare C loop on libcurl, the yardstick), transport, and httpx and
 aiohttp where they are installed.  Each case runs every subject in a process of its
@@ -18,47 +18,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
-HERE = Path(__file__).parent
+from serve import BODY, STREAM, TARGET, Server, compile_helpers
+
 SUBJECTS = ("curl", "transport", "aiohttp", "httpx")
-BODY = json.dumps(
-    {"model": "bench", "messages": [{"role": "user", "content": "x" * 530}]}
-).encode()
-STREAM = BODY[:-1] + b', "stream": true}'
 JSON_LINE = {"Content-Type": "application/json"}
-TARGET = "/v1/chat/completions"
 
 Send = Callable[[], Awaitable[None]]
 Stream = Callable[[], AsyncIterator[int]]  # yields how many events have come
-
-
-def compile_helpers(folder: Path) -> None:
-    cc = os.environ.get("CC", "cc")
-    for name, libs in (("server", []), ("curl_loop", ["-lcurl"])):
-        source = str(HERE / f"{name}.c")
-        subprocess.run([cc, "-O2", "-o", folder / name, source, *libs], check=True)
-
-
-class Server:
-    """The C server as a child process; ends with this one's hold on its stdin."""
-
-    def __init__(self, folder: Path, delay_ms: int, events: int, gap_ms: int) -> None:
-        command = [str(folder / "server"), *map(str, (delay_ms, events, gap_ms))]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        assert self.process.stdout is not None
-        self.url = f"http://127.0.0.1:{self.process.stdout.readline().strip()}"
-
-    def __enter__(self) -> Server:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait(5)
 
 
 def transport_client(url: str) -> tuple[Send, Stream]:
@@ -210,7 +179,14 @@ CASES: dict[str, tuple[tuple[int, int, int], Case]] = {
 }
 # Measured once: its pool walks all connections for each request, 20 ms of CPU here.
 TOO_MUCH_FOR_HTTPX = ("closed c=256", "open 2000/s, 1000 in flight")
-UNITS = {"cpu": "us", "p50": "us", "p99": "us", "rate": "1/s", "events": "1"}
+UNITS = {
+    "cpu": "us",
+    "p50": "us",
+    "p99": "us",
+    "rate": "1/s",
+    "events": "",
+    "event": "ns",
+}
 
 
 def run_here(subject: str, case: str, url: str, seconds: float) -> None:
@@ -228,6 +204,25 @@ def run_curl(folder: Path, case: str, url: str, seconds: float) -> dict[str, flo
     words = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     count, cpu, p50, p99 = (float(word) for word in words.split())
     return {"cpu": cpu, "rate": count / seconds, "p50": p50, "p99": p99}
+
+
+def parser_rows(folder: Path) -> Iterator[tuple[str, str, dict[str, float]]]:
+    for piece in (0, 1400, 100):
+        command = [str(folder / "sse"), str(piece)]
+        ns = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        case = f"events in pieces of {piece} bytes" if piece else "events, one piece"
+        yield case, "parser", {"event": float(ns)}
+
+
+def all_rows(
+    folder: Path, subjects: list[str], seconds: float
+) -> Iterator[tuple[str, str, dict[str, float]]]:
+    yield from parser_rows(folder)
+    for case in CASES:
+        for subject in subjects:
+            result = run_case(folder, subject, case, seconds)
+            if result is not None:
+                yield case, subject, result
 
 
 def run_case(
@@ -277,24 +272,20 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         compile_helpers(Path(folder))
-        for case in CASES:
-            for subject in subjects:
-                result = run_case(Path(folder), subject, case, options.seconds)
-                if result is None:
-                    continue
-                shown = "  ".join(f"{k} {v:,.1f}" for k, v in result.items())
-                print(f"{case:28} {subject:10} {shown}", flush=True)
-                rows += [
-                    {
-                        "bench": "http",
-                        "case": case,
-                        "subject": subject,
-                        "metric": metric,
-                        "value": value,
-                        "unit": UNITS[metric],
-                    }
-                    for metric, value in result.items()
-                ]
+        for case, subject, result in all_rows(Path(folder), subjects, options.seconds):
+            shown = "  ".join(f"{k} {v:,.1f} {UNITS[k]}" for k, v in result.items())
+            print(f"{case:32} {subject:10} {shown}", flush=True)
+            rows += [
+                {
+                    "bench": "http",
+                    "case": case,
+                    "subject": subject,
+                    "metric": metric,
+                    "value": value,
+                    "unit": UNITS[metric],
+                }
+                for metric, value in result.items()
+            ]
     if options.json:
         Path(options.json).write_text(json.dumps(rows, indent=1) + "\n")
 
