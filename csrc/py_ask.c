@@ -3,6 +3,23 @@
 
 #include "py_tokens.h"
 
+/* A number from 0 to `most`. */
+static int
+read_count(PyObject *o, const char *what, int64_t most, int64_t *out)
+{
+    int overflow;
+    long long n = PyLong_AsLongLongAndOverflow(o, &overflow);
+    if (n == -1 && PyErr_Occurred())
+        return -1;
+    if (overflow != 0 || n < 0 || n > most) {
+        PyErr_Format(PyExc_ValueError, "%s must be 0 to %lld, not %R", what,
+                     (long long)most, o);
+        return -1;
+    }
+    *out = n;
+    return 0;
+}
+
 static int
 read_indices(PyObject *o, const char *what, uint32_t below, uint16_t *out, uint8_t *n,
              int max)
@@ -46,9 +63,12 @@ enum ask_option {
 static int
 read_option(const pool_object *owner, enum ask_option which, PyObject *o, lb_ask *ask)
 {
+    int64_t count = 0;
     switch (which) {
     case NEEDS:
-        ask->needs |= (uint32_t)PyLong_AsUnsignedLong(o);
+        if (read_count(o, "needs", UINT32_MAX, &count) < 0)
+            return -1;
+        ask->needs |= (uint32_t)count;
         break;
     case TAGS:
         ask->tags = PyLong_AsUnsignedLongLong(o);
@@ -57,8 +77,7 @@ read_option(const pool_object *owner, enum ask_option which, PyObject *o, lb_ask
         ask->session = PyLong_AsUnsignedLongLong(o);
         break;
     case MAX_COST:
-        ask->max_cost = PyLong_AsLongLong(o);
-        break;
+        return read_count(o, "max_cost", INT64_MAX, &ask->max_cost);
     case MAX_LATENCY:
         return py_seconds(o, LB_FOREVER, &ask->max_latency);
     case VALUE:
@@ -75,7 +94,9 @@ read_option(const pool_object *owner, enum ask_option which, PyObject *o, lb_ask
         break;
     }
     case QUALITY:
-        ask->quality = (uint8_t)PyLong_AsUnsignedLong(o);
+        if (read_count(o, "quality", UINT8_MAX, &count) < 0)
+            return -1;
+        ask->quality = (uint8_t)count;
         break;
     case PRIORITY:
         ask->priority = PyObject_IsTrue(o) == 1;
@@ -126,11 +147,9 @@ read_ask(const pool_object *self, PyObject *const *a, lb_ask *ask)
     ask->messages = (int32_t)prompt.messages;
     if (prompt.images > 0)
         ask->needs |= LB_CAN_VISION;
-    if (a[MAX_TOKENS_ARG] != NULL && a[MAX_TOKENS_ARG] != Py_None) {
-        ask->max_tokens = PyLong_AsLongLong(a[MAX_TOKENS_ARG]);
-        if (ask->max_tokens == -1 && PyErr_Occurred())
-            return -1;
-    }
+    if (a[MAX_TOKENS_ARG] != NULL && a[MAX_TOKENS_ARG] != Py_None &&
+        read_count(a[MAX_TOKENS_ARG], "max_tokens", INT64_MAX, &ask->max_tokens) < 0)
+        return -1;
     return read_options(self, a + OPTION_ARGS, ask);
 }
 

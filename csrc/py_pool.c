@@ -1,33 +1,33 @@
-/* py_pool.c - llmbalance._core.Pool: the type and its set-up.  Its choices are in
- * py_ask.c, what it shows of itself in py_view.c. */
+/* py_pool.c - llmbalance._core.Pool: the type and its set-up.  What changes it later
+ * is in py_change.c, its choices in py_ask.c, what it shows of itself in py_view.c. */
 #include "py_pool.h"
+
+#include <string.h>
 
 #include "py_price.h"
 
-static int
-pool_tp_init(PyObject *op, PyObject *args, PyObject *kwargs)
+static PyObject *
+pool_tp_new(PyTypeObject *tp, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"backends", "limits",   "budgets", "groups",
                             "members",  "sessions", "seed",    NULL};
-    pool_object *self = (pool_object *)op;
     lb_pool_size size = {.limits = 0};
     unsigned long long seed = 0;
     if (!PyArg_ParseTupleAndKeywords(
             args, kwargs, "IIIII|IK:Pool", names, &size.backends, &size.limits,
             &size.budgets, &size.groups, &size.members, &size.sessions, &seed))
-        return -1;
-    if (self->pool != NULL) {
-        PyErr_SetString(PyExc_TypeError, "a Pool is made once");
-        return -1;
-    }
-    self->state = PyType_GetModuleState(Py_TYPE(op));
+        return NULL;
+    pool_object *self = (pool_object *)PyType_GenericAlloc(tp, 0);
+    if (self == NULL)
+        return NULL;
+    self->state = PyType_GetModuleState(tp);
     self->pool = lb_pool_new(&size, seed);
     if (self->pool != NULL)
-        return 0;
-    (void)py_raise(LB_EINVAL, "Pool: 1 to 65535 backends, at most 65535 limits, "
-                              "budgets and groups, sessions a power of two or 0, "
-                              "and memory for them");
-    return -1;
+        return (PyObject *)self;
+    Py_DECREF((PyObject *)self);
+    return py_raise(LB_EINVAL, "Pool: 1 to 65535 backends, at most 65535 limits, "
+                               "budgets and groups, sessions a power of two or 0, "
+                               "and memory for them");
 }
 
 static void
@@ -38,22 +38,28 @@ pool_tp_dealloc(PyObject *op)
     while (self->nspare > 0)
         PyObject_Free(self->spare[--self->nspare]);
     lb_pool_free(self->pool);
-    freefunc tp_free = (freefunc)PyType_GetSlot(tp, Py_tp_free);
-    tp_free(op);
+    PyObject_Free(self);
     Py_DECREF(tp);
 }
 
-/* An index or status of the core as a Python int or exception. */
-static PyObject *
-index_or_raise(int i, const char *what)
+PyObject *
+py_index(int i, const char *what)
 {
     return i >= 0 ? PyLong_FromLong(i) : py_raise((enum lb_status)i, what);
 }
 
-static PyObject *
-none_or_raise(enum lb_status st, const char *what)
+PyObject *
+py_status(enum lb_status st, const char *what)
 {
     return st == LB_OK ? Py_NewRef(Py_None) : py_raise(st, what);
+}
+
+/* Seconds of the configuration as ns; what no clock reaches becomes -1, which the
+ * core refuses. */
+static lb_ns
+duration(double seconds)
+{
+    return seconds >= 0 && seconds < 9e9 ? (lb_ns)(seconds * 1e9) : -1;
 }
 
 static int
@@ -63,15 +69,19 @@ read_rules(PyObject *o, lb_breaker_rules *rules)
     if (o == NULL || o == Py_None)
         return 0;
     double window, cooldown, cooldown_max, ramp;
-    if (!PyArg_ParseTuple(o, "iifffidddd", &rules->in_a_row, &rules->min_calls,
+    if (!PyTuple_Check(o)) {
+        PyErr_SetString(PyExc_TypeError, "breaker must be a tuple of its ten rules");
+        return -1;
+    }
+    if (!PyArg_ParseTuple(o, "iifffidddd:breaker", &rules->in_a_row, &rules->min_calls,
                           &rules->failure_rate, &rules->slow_rate, &rules->probe_share,
                           &rules->probes_to_close, &window, &cooldown, &cooldown_max,
                           &ramp))
         return -1;
-    rules->window = (lb_ns)(window * 1e9);
-    rules->cooldown = (lb_ns)(cooldown * 1e9);
-    rules->cooldown_max = (lb_ns)(cooldown_max * 1e9);
-    rules->ramp = (lb_ns)(ramp * 1e9);
+    rules->window = duration(window);
+    rules->cooldown = duration(cooldown);
+    rules->cooldown_max = duration(cooldown_max);
+    rules->ramp = duration(ramp);
     return 0;
 }
 
@@ -79,10 +89,9 @@ static char *const term_names[] = {
     "price",  "id",    "tags",    "can",    "context",    "max_output", "max_calls",
     "weight", "order", "quality", "family", "cache_life", "breaker",    NULL};
 
-/* The keyword arguments of add_backend: terms, a price row and breaker rules. */
-static int
-read_terms(pool_object *self, PyObject *args, PyObject *kwargs, lb_terms *t,
-           const lb_price **price, lb_breaker_rules *rules)
+int
+py_read_terms(pool_object *self, PyObject *args, PyObject *kwargs, lb_terms *t,
+              const lb_price **price, lb_breaker_rules *rules)
 {
     PyObject *row, *breaker = NULL;
     unsigned long long id = 0, tags = 0;
@@ -95,7 +104,7 @@ read_terms(pool_object *self, PyObject *args, PyObject *kwargs, lb_terms *t,
         return -1;
     t->id = id;
     t->tags = tags;
-    t->cache_life = (lb_ns)(cache_life * 1e9);
+    t->cache_life = duration(cache_life);
     *price = py_price_of(self->state, row, "price");
     return *price == NULL ? -1 : read_rules(breaker, rules);
 }
@@ -119,95 +128,12 @@ pool_add_backend(PyObject *op, PyObject *args, PyObject *kwargs)
     lb_terms terms;
     lb_breaker_rules rules;
     const lb_price *price;
-    if (read_terms(self, args, kwargs, &terms, &price, &rules) < 0)
+    if (py_read_terms(self, args, kwargs, &terms, &price, &rules) < 0)
         return NULL;
     PY_LOCK(self);
     int i = lb_pool_add_backend(self->pool, &terms, price, &rules);
     PY_UNLOCK(self);
-    return index_or_raise(i, "add_backend: a value is out of range");
-}
-
-PyDoc_STRVAR(pool_set_terms_doc,
-             "set_terms($self, backend, price, *, id=0, tags=0, can=0, context=0,\n"
-             "          max_output=0, max_calls=0, weight=1.0, order=0, quality=0,\n"
-             "          family=0, cache_life=0.0, breaker=None)\n"
-             "--\n\n"
-             "Change everything add_backend() set, while the pool is in use.");
-
-static PyObject *
-pool_set_terms(PyObject *op, PyObject *args, PyObject *kwargs)
-{
-    pool_object *self = (pool_object *)op;
-    lb_terms terms;
-    lb_breaker_rules rules;
-    const lb_price *price;
-    PyObject *rest = PyTuple_GetSlice(args, 1, PyTuple_Size(args));
-    unsigned long i = PyTuple_Size(args) > 0
-                          ? PyLong_AsUnsignedLong(PyTuple_GetItem(args, 0))
-                          : ULONG_MAX;
-    if (rest == NULL || (PyErr_Occurred() != NULL)) {
-        Py_XDECREF(rest);
-        return NULL;
-    }
-    int bad = read_terms(self, rest, kwargs, &terms, &price, &rules);
-    Py_DECREF(rest);
-    if (bad < 0)
-        return NULL;
-    PY_LOCK(self);
-    enum lb_status st = LB_EINVAL;
-    if (i < self->pool->used.backends && lb_breaker_check(&rules) == LB_OK)
-        st = lb_pool_set_terms(self->pool, (uint32_t)i, &terms);
-    if (st == LB_OK) {
-        lb_pool_record(self->pool, (uint32_t)i)->price = *price;
-        (void)lb_pool_set_rules(self->pool, (uint32_t)i, &rules);
-    }
-    PY_UNLOCK(self);
-    return none_or_raise(st, "set_terms: a value is out of range");
-}
-
-PyDoc_STRVAR(pool_set_weight_doc,
-             "set_weight($self, backend, weight)\n--\n\n"
-             "Change a backend's share; 0 drains it: no new calls.");
-
-static PyObject *
-pool_set_weight(PyObject *op, PyObject *args)
-{
-    pool_object *self = (pool_object *)op;
-    unsigned int i;
-    float weight;
-    if (!PyArg_ParseTuple(args, "If:set_weight", &i, &weight))
-        return NULL;
-    PY_LOCK(self);
-    enum lb_status st = LB_EINVAL;
-    if (i < self->pool->used.backends) {
-        lb_terms terms = lb_pool_backend(self->pool, i)->terms;
-        terms.weight = weight;
-        st = lb_pool_set_terms(self->pool, i, &terms);
-    }
-    PY_UNLOCK(self);
-    return none_or_raise(st, "set_weight: weight must be 0 to 1e6");
-}
-
-PyDoc_STRVAR(pool_set_price_doc, "set_price($self, backend, price)\n--\n\n"
-                                 "Change a backend's PriceRow from the next call on.");
-
-static PyObject *
-pool_set_price(PyObject *op, PyObject *args)
-{
-    pool_object *self = (pool_object *)op;
-    unsigned int i;
-    PyObject *row;
-    if (!PyArg_ParseTuple(args, "IO:set_price", &i, &row))
-        return NULL;
-    const lb_price *price = py_price_of(self->state, row, "price");
-    if (price == NULL)
-        return NULL;
-    if (i >= self->pool->used.backends)
-        return py_raise(LB_EINVAL, "set_price: no such backend");
-    PY_LOCK(self);
-    lb_pool_record(self->pool, i)->price = *price;
-    PY_UNLOCK(self);
-    return Py_NewRef(Py_None);
+    return py_index(i, "add_backend: a value is out of range");
 }
 
 PyDoc_STRVAR(pool_add_limit_doc,
@@ -238,8 +164,8 @@ pool_add_limit(PyObject *op, PyObject *args, PyObject *kwargs)
                               burst);
         PY_UNLOCK(self);
     }
-    return index_or_raise(i, "add_limit: limit and window must be > 0, burst >= 0, "
-                             "at most 30 days a unit, at most 8 limits a backend");
+    return py_index(i, "add_limit: limit and window must be > 0, burst >= 0, "
+                       "at most 30 days a unit, at most 8 limits a backend");
 }
 
 PyDoc_STRVAR(pool_share_limit_doc,
@@ -256,7 +182,7 @@ pool_share_limit(PyObject *op, PyObject *args)
     PY_LOCK(self);
     enum lb_status st = lb_pool_share_limit(self->pool, backend, limit);
     PY_UNLOCK(self);
-    return none_or_raise(st, "share_limit: no such backend or limit");
+    return py_status(st, "share_limit: no such backend or limit");
 }
 
 PyDoc_STRVAR(
@@ -293,38 +219,8 @@ pool_add_budget(PyObject *op, PyObject *args, PyObject *kwargs)
                                now);
         PY_UNLOCK(self);
     }
-    return index_or_raise(i, "add_budget: cap must be >= 0, period and ends_in > 0 "
-                             "where the kind has them");
-}
-
-PyDoc_STRVAR(pool_set_window_doc,
-             "set_window($self, budget, period, ends_in, now=None)\n--\n\n"
-             "Say when a budget's fixed window ends and how long the next one is, s;\n"
-             "months and days of a calendar are not equally long.");
-
-static PyObject *
-pool_set_window(PyObject *op, PyObject *args)
-{
-    pool_object *self = (pool_object *)op;
-    unsigned int i;
-    double period, ends_in;
-    PyObject *when = NULL;
-    lb_ns now;
-    if (!PyArg_ParseTuple(args, "Idd|O:set_window", &i, &period, &ends_in, &when) ||
-        py_seconds(when, LB_FOREVER, &now) < 0)
-        return NULL;
-    if (now == LB_FOREVER)
-        now = py_now();
-    if (i >= self->pool->used.budgets || !(period > 0 && period < 9e9) ||
-        !(ends_in > 0 && ends_in < 9e9))
-        return py_raise(LB_EINVAL, "set_window: no such budget, or times not > 0");
-    PY_LOCK(self);
-    lb_budget *b = lb_pool_budget(self->pool, i);
-    lb_budget_roll(b, now);
-    b->period = (lb_ns)(period * 1e9);
-    b->ends = now + (lb_ns)(ends_in * 1e9);
-    PY_UNLOCK(self);
-    return Py_NewRef(Py_None);
+    return py_index(i, "add_budget: cap must be >= 0, period and ends_in > 0 "
+                       "where the kind has them");
 }
 
 PyDoc_STRVAR(pool_charge_doc,
@@ -339,18 +235,23 @@ pool_charge(PyObject *op, PyObject *args)
     unsigned int index, budget;
     if (!PyArg_ParseTuple(args, "sII:charge", &scope, &index, &budget))
         return NULL;
+    enum lb_status st;
     PY_LOCK(self);
-    enum lb_status st = scope[0] == 'a' ? lb_pool_charge_all(self->pool, budget)
-                        : scope[0] == 'g'
-                            ? lb_pool_charge_group(self->pool, index, budget)
-                            : lb_pool_charge_backend(self->pool, index, budget);
+    if (strcmp(scope, "all") == 0)
+        st = lb_pool_charge_all(self->pool, budget);
+    else if (strcmp(scope, "group") == 0)
+        st = lb_pool_charge_group(self->pool, index, budget);
+    else if (strcmp(scope, "backend") == 0)
+        st = lb_pool_charge_backend(self->pool, index, budget);
+    else
+        st = LB_EINVAL;
     PY_UNLOCK(self);
-    return none_or_raise(st, "charge: no such budget, group or backend");
+    return py_status(st, "charge: scope must be 'all', 'group' or 'backend', "
+                         "and the budget, group or backend be there");
 }
 
-/* A list of backend indices into a buffer of the pool's capacity; NULL: raised. */
-static uint32_t *
-read_members(const pool_object *self, PyObject *list, uint32_t *n)
+uint32_t *
+py_read_members(const pool_object *self, PyObject *list, uint32_t *n)
 {
     if (!PyList_Check(list) ||
         PyList_Size(list) > (Py_ssize_t)self->pool->size.backends) {
@@ -365,11 +266,12 @@ read_members(const pool_object *self, PyObject *list, uint32_t *n)
         return NULL;
     }
     for (uint32_t k = 0; k < *n; k++) {
-        members[k] = (uint32_t)PyLong_AsUnsignedLong(PyList_GetItem(list, k));
+        unsigned long i = PyLong_AsUnsignedLong(PyList_GetItem(list, k));
         if (PyErr_Occurred()) {
             PyMem_Free(members);
             return NULL;
         }
+        members[k] = (uint32_t)(i < UINT32_MAX ? i : UINT32_MAX);
     }
     return members;
 }
@@ -391,7 +293,7 @@ pool_add_group(PyObject *op, PyObject *args, PyObject *kwargs)
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oi|d:add_group", names, &list,
                                      &strategy, &value))
         return NULL;
-    uint32_t *members = read_members(self, list, &n);
+    uint32_t *members = py_read_members(self, list, &n);
     if (members == NULL)
         return NULL;
     PY_LOCK(self);
@@ -399,109 +301,25 @@ pool_add_group(PyObject *op, PyObject *args, PyObject *kwargs)
         lb_pool_add_group(self->pool, (enum lb_strategy)strategy, value, members, n);
     PY_UNLOCK(self);
     PyMem_Free(members);
-    return index_or_raise(i, "add_group: unknown strategy or backend");
-}
-
-PyDoc_STRVAR(pool_set_group_doc,
-             "set_group($self, group, members, strategy, value=-1.0)\n--\n\n"
-             "Change a group while the pool is in use.");
-
-static PyObject *
-pool_set_group(PyObject *op, PyObject *args, PyObject *kwargs)
-{
-    static char *names[] = {"group", "members", "strategy", "value", NULL};
-    pool_object *self = (pool_object *)op;
-    PyObject *list;
-    unsigned int group;
-    int strategy;
-    double value = -1;
-    uint32_t n;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "IOi|d:set_group", names, &group,
-                                     &list, &strategy, &value))
-        return NULL;
-    uint32_t *members = read_members(self, list, &n);
-    if (members == NULL)
-        return NULL;
-    enum lb_status st = LB_EINVAL;
-    PY_LOCK(self);
-    if (strategy >= 0 && strategy < LB_NSTRATEGIES)
-        st = lb_pool_set_members(self->pool, group, members, n);
-    if (st == LB_OK) {
-        lb_pool_group(self->pool, group)->strategy = (uint8_t)strategy;
-        lb_pool_group(self->pool, group)->value = value;
-    }
-    PY_UNLOCK(self);
-    PyMem_Free(members);
-    return none_or_raise(st, "set_group: unknown group, strategy or backend");
-}
-
-PyDoc_STRVAR(pool_order_doc,
-             "order($self, backend, order, now=None)\n--\n\n"
-             "Command a breaker: 0 decide yourself, 1 stay open, 2 stay closed.");
-
-static PyObject *
-pool_order(PyObject *op, PyObject *args)
-{
-    pool_object *self = (pool_object *)op;
-    unsigned int i;
-    int order;
-    PyObject *when = NULL;
-    lb_ns now;
-    if (!PyArg_ParseTuple(args, "Ii|O:order", &i, &order, &when) ||
-        py_seconds(when, LB_FOREVER, &now) < 0)
-        return NULL;
-    if (i >= self->pool->used.backends || order < LB_AUTO || order > LB_FORCED_CLOSED)
-        return py_raise(LB_EINVAL, "order: no such backend or order");
-    PY_LOCK(self);
-    lb_breaker_order(&lb_pool_backend(self->pool, i)->breaker,
-                     (enum lb_breaker_order)order, now == LB_FOREVER ? py_now() : now);
-    PY_UNLOCK(self);
-    return Py_NewRef(Py_None);
-}
-
-PyDoc_STRVAR(pool_set_policy_doc,
-             "set_policy($self, shift=0.8, stop=0.95, ceiling=1.0, horizon=10.0)\n"
-             "--\n\n"
-             "How limits are approached: from `shift` on a backend gets dearer, at\n"
-             "`stop` twice so; ordinary traffic may use `ceiling` of a limit;\n"
-             "`predictive` looks `horizon` seconds ahead.");
-
-static PyObject *
-pool_set_policy(PyObject *op, PyObject *args, PyObject *kwargs)
-{
-    static char *names[] = {"shift", "stop", "ceiling", "horizon", NULL};
-    double shift = 0.8, stop = 0.95, ceiling = 1, horizon = 10;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|dddd:set_policy", names, &shift,
-                                     &stop, &ceiling, &horizon))
-        return NULL;
-    if (!(shift > 0 && shift < stop && stop <= 1 && ceiling > 0 && ceiling <= 1 &&
-          horizon > 0 && horizon < 86400))
-        return py_raise(LB_EINVAL, "set_policy: 0 < shift < stop <= 1, "
-                                   "0 < ceiling <= 1, 0 < horizon < 86400 s");
-    lb_pool *p = ((pool_object *)op)->pool;
-    p->shift = shift;
-    p->stop = stop;
-    p->ceiling = ceiling;
-    p->horizon = (lb_ns)(horizon * 1e9);
-    return Py_NewRef(Py_None);
+    return py_index(i, "add_group: unknown strategy or backend, or one twice");
 }
 
 #define PY_KW(f) PY_FAST(f), METH_VARARGS | METH_KEYWORDS
 
 static PyMethodDef pool_methods[] = {
     {"add_backend", PY_KW(pool_add_backend), pool_add_backend_doc},
-    {"set_terms", PY_KW(pool_set_terms), pool_set_terms_doc},
-    {"set_weight", pool_set_weight, METH_VARARGS, pool_set_weight_doc},
-    {"set_price", pool_set_price, METH_VARARGS, pool_set_price_doc},
+    {"set_terms", PY_KW(py_pool_set_terms), py_pool_set_terms_doc},
+    {"set_weight", py_pool_set_weight, METH_VARARGS, py_pool_set_weight_doc},
+    {"set_price", py_pool_set_price, METH_VARARGS, py_pool_set_price_doc},
     {"add_limit", PY_KW(pool_add_limit), pool_add_limit_doc},
     {"share_limit", pool_share_limit, METH_VARARGS, pool_share_limit_doc},
     {"add_budget", PY_KW(pool_add_budget), pool_add_budget_doc},
-    {"set_window", pool_set_window, METH_VARARGS, pool_set_window_doc},
+    {"set_window", py_pool_set_window, METH_VARARGS, py_pool_set_window_doc},
     {"charge", pool_charge, METH_VARARGS, pool_charge_doc},
     {"add_group", PY_KW(pool_add_group), pool_add_group_doc},
-    {"set_group", PY_KW(pool_set_group), pool_set_group_doc},
-    {"order", pool_order, METH_VARARGS, pool_order_doc},
-    {"set_policy", PY_KW(pool_set_policy), pool_set_policy_doc},
+    {"set_group", PY_KW(py_pool_set_group), py_pool_set_group_doc},
+    {"order", py_pool_order, METH_VARARGS, py_pool_order_doc},
+    {"set_policy", PY_KW(py_pool_set_policy), py_pool_set_policy_doc},
     {"pick", PY_FAST(py_pool_pick), METH_FASTCALL | METH_KEYWORDS, py_pool_pick_doc},
     {"explain", PY_FAST(py_pool_explain), METH_FASTCALL | METH_KEYWORDS,
      py_pool_explain_doc},
@@ -514,8 +332,7 @@ static PyMethodDef pool_methods[] = {
 };
 
 static PyType_Slot pool_slots[] = {
-    {Py_tp_new, PyType_GenericNew},
-    {Py_tp_init, pool_tp_init},
+    {Py_tp_new, pool_tp_new},
     {Py_tp_dealloc, pool_tp_dealloc},
     {Py_tp_methods, pool_methods},
     {Py_tp_doc,

@@ -35,12 +35,34 @@ lease_object *py_lease_new(pool_object *owner);
 /* Let it pick for its ask; `now` is LB_FOREVER to ask the clock. */
 PyObject *py_lease_pick(lease_object *self, lb_ns now);
 
+/* Arguments that set-up and change share.  Terms, a price row and breaker rules from
+ * the keywords of add_backend: 0, or -1 and raise. */
+int py_read_terms(pool_object *self, PyObject *args, PyObject *kwargs, lb_terms *t,
+                  const lb_price **price, lb_breaker_rules *rules);
+
+/* A list of backend indices, to be freed with PyMem_Free; NULL: raised. */
+uint32_t *py_read_members(const pool_object *self, PyObject *list, uint32_t *n);
+
+/* An index or a status of the core as int or None, or raise with `what`. */
+PyObject *py_index(int i, const char *what);
+PyObject *py_status(enum lb_status st, const char *what);
+
 /* Methods of Pool that live in files of their own. */
 extern const char py_pool_pick_doc[], py_pool_explain_doc[]; /* py_ask.c */
 PyObject *py_pool_pick(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                        PyObject *kwnames);
 PyObject *py_pool_explain(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                           PyObject *kwnames);
+extern const char py_pool_set_terms_doc[], py_pool_set_weight_doc[],
+    py_pool_set_price_doc[], py_pool_set_window_doc[], py_pool_set_group_doc[],
+    py_pool_order_doc[], py_pool_set_policy_doc[]; /* py_change.c */
+PyObject *py_pool_set_terms(PyObject *op, PyObject *args, PyObject *kwargs);
+PyObject *py_pool_set_weight(PyObject *op, PyObject *args);
+PyObject *py_pool_set_price(PyObject *op, PyObject *args);
+PyObject *py_pool_set_window(PyObject *op, PyObject *args);
+PyObject *py_pool_set_group(PyObject *op, PyObject *args, PyObject *kwargs);
+PyObject *py_pool_order(PyObject *op, PyObject *args);
+PyObject *py_pool_set_policy(PyObject *op, PyObject *args, PyObject *kwargs);
 extern const char py_pool_backend_doc[], py_pool_budget_doc[], /* py_view.c */
     py_pool_limit_doc[], py_pool_output_doc[], py_pool_usage_doc[];
 PyObject *py_pool_backend(PyObject *op, PyObject *args);

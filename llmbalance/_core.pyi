@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 # A text, several texts, or messages in OpenAI's shape.
-_Prompt = str | Sequence[str] | Sequence[Mapping[str, Any]]
+_Prompt = str | Sequence[Any]
 _Tools = Sequence[Mapping[str, Any]]
 # in_a_row, min_calls, failure_rate, slow_rate, probe_share, probes_to_close, then the
 # seconds window, cooldown, cooldown_max, ramp.
