@@ -21,6 +21,7 @@ from ._config import (
 )
 from ._errors import InvalidRequestError
 from ._fleet import Fleet
+from ._health import ask_all
 from ._lease import AcquiredLease
 from ._options import (
     Messages,
@@ -242,6 +243,17 @@ class Router:
     def reset_breaker(self, backend: str) -> None:
         """Let a backend's breaker decide again, beginning closed."""
         self._fleet.pool.order(self._fleet.index(backend), 0)
+
+    async def health(self) -> Report:
+        """Ask every backend for what is free: does it answer, is the key good?
+
+        Returns backend -> ok, status, seconds, problem; ok None: nothing free to ask.
+        """
+        return await ask_all(self._fleet, self._transport)
+
+    async def warm(self) -> None:
+        """Open a connection to every backend, so that the first call finds one."""
+        await ask_all(self._fleet, self._transport)
 
     @property
     def backends(self) -> list[str]:

@@ -417,6 +417,22 @@ async def test_bring_your_own_client(fleet):
     assert (row["succeeded"], row["cancelled"], row["in_flight"]) == (1, 1, 0)
 
 
+async def test_health_tells_who_answers_and_warm_leaves_a_connection(fleet):
+    fleet["a"].outage(status=503)
+    async with router_of(fleet) as router:
+        await router.warm()
+        health = await router.health()
+        reply = await router.chat("c", ASK)
+    assert {name: row["ok"] for name, row in health.items()} == {
+        "a": False,
+        "b": True,
+        "c": True,
+    }
+    assert health["a"]["problem"] == "overloaded"
+    assert router.stats()["total"]["requests"] == 1
+    assert len(reply.attempts) == 1
+
+
 def test_blocking_calls_do_the_same(fleet):
     router = router_of(fleet)
     reply = router.sync.chat("all", ASK)

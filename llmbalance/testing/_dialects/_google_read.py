@@ -10,6 +10,7 @@ from .._exchange import Ask, Refused
 from ._base import Dialect, Target, bad, decode_object, encode, integer, read_tool
 
 _METHOD = re.compile(r"(?:/v1(?:beta1?|alpha)?)?/(?:.+/)?models/([^/:]+):(\w+)$")
+_ONE = re.compile(r"(?:/v1(?:beta1?|alpha)?)?/(?:.+/)?models/([^/:]+)$")
 _LIST = re.compile(r"(?:/v1(?:beta1?|alpha)?)?/models$")
 
 
@@ -29,6 +30,9 @@ class GoogleReader(Dialect):
     def read(self, target: Target, headers: Mapping[str, str], body: bytes) -> Ask:
         if target.method == "GET" and _LIST.match(target.path):
             return Ask("models")
+        if target.method == "GET" and (one := _ONE.match(target.path)):
+            self.check_model(one[1])
+            return Ask("models", one[1])
         found = _METHOD.match(target.path)
         if target.method != "POST" or not found:
             raise Refused("no_route")

@@ -107,6 +107,8 @@ class Google(GoogleReader):
 
     def unary(self, turn: Turn) -> bytes:
         kind = turn.ask.kind
+        if kind == "models" and turn.ask.model:
+            return pretty({"name": f"models/{turn.ask.model}"})
         if kind == "models":
             return pretty({"models": [{"name": f"models/{m}"} for m in self.models]})
         if kind == "count":

@@ -1,0 +1,62 @@
+"""Asking backends how they are, without paying: warm connections, health.
+
+The request is the dialect's free one (a list of models). It opens the connection and
+proves the key; breakers, limits and latencies do not hear of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from ._reports import Report
+from .providers._failures import TRANSPORT_KINDS
+
+if TYPE_CHECKING:
+    from ._fleet import Fleet, Target
+    from ._transport import Transport
+
+_NO_ENDPOINT = "no free endpoint"
+_PATIENCE = 5.0  # seconds
+
+
+async def ask_all(fleet: Fleet, transport: Transport) -> Report:
+    """Ask every backend at once; a row each: backend, ok, status, seconds, problem.
+
+    ``ok`` is None where the provider has nothing free to ask.
+    """
+    rows = list(
+        await asyncio.gather(*(_ask(target, transport) for target in fleet.targets))
+    )
+    columns = {"backend": "", "ok": "", "status": "", "seconds": "s", "problem": ""}
+    return Report({row["backend"]: row for row in rows}, rows, columns)
+
+
+async def _ask(target: Target, transport: Transport) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "backend": target.name,
+        "ok": None,
+        "status": 0,
+        "seconds": 0.0,
+        "problem": _NO_ENDPOINT,
+    }
+    request = target.dialect.health()
+    if request is None:
+        return row
+    response = await transport.send(
+        target.origin,
+        request.method,
+        request.target,
+        request.headers + target.dialect.request_headers(),
+        request.body or None,
+        (_PATIENCE, _PATIENCE, 0.0, _PATIENCE, _PATIENCE),
+    )
+    row |= {"status": response.status, "seconds": response.total, "problem": ""}
+    row["ok"] = response.error is None and 200 <= response.status < 300
+    if response.error is not None:
+        row["problem"] = TRANSPORT_KINDS.get(response.error, response.error)
+    elif not row["ok"]:
+        row["problem"] = target.dialect.failure(
+            response.status, response.headers, response.body
+        ).kind
+    return row
