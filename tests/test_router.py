@@ -428,7 +428,7 @@ async def test_health_tells_who_answers_and_warm_leaves_a_connection(fleet):
         "b": True,
         "c": True,
     }
-    assert health["a"]["problem"] == "overloaded"
+    assert health["a"]["problem"] == "server"
     assert router.stats()["total"]["requests"] == 1
     assert len(reply.attempts) == 1
 
