@@ -23,6 +23,7 @@ from ._run import Run, Shot, failure_of
 from ._types import ChatChunk, Failure, Usage
 
 NEXT, CLOSE = "next", "close"
+_TELL_EVERY = 16  # chunks between two reports of progress to the pool
 Steps = Generator[Any, Any, bool]
 
 
@@ -44,13 +45,14 @@ def tell(run: Run) -> Steps:
 class _Telling:
     """What one attempt's events say; settles its lease however it ends."""
 
-    __slots__ = ("delivered", "reader", "run", "shot")
+    __slots__ = ("delivered", "heard", "reader", "run", "shot")
 
     def __init__(self, run: Run, shot: Shot) -> None:
         self.run = run
         self.shot = shot
         self.reader = shot.target.dialect.stream()
         self.delivered = False
+        self.heard = 0  # chunks so far: about one token each
 
     def steps(self) -> Steps:
         """Tell this attempt to a driver; returns whether it was the last one."""
@@ -80,6 +82,9 @@ class _Telling:
             self.delivered = True
             for chunk in chunks:
                 chunk.backend = self.shot.target.name
+            before, self.heard = self.heard, self.heard + len(chunks)
+            if before // _TELL_EVERY != self.heard // _TELL_EVERY:
+                self.shot.lease.progress(self.heard)
         return chunks
 
     def finish(self, end: Any) -> ChatChunk:
