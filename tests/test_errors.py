@@ -1,0 +1,103 @@
+"""The tree of errors: what each one is, carries, and never gives away."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+
+import pytest
+
+from llmbalance import _errors
+from llmbalance._errors import (
+    BudgetExceededError,
+    ConfigError,
+    ConnectError,
+    ContextLengthError,
+    InvalidRequestError,
+    LLMBalanceError,
+    NoBackendError,
+    ProtocolError,
+    ProviderError,
+    RateLimitError,
+    RequestTimeoutError,
+    StreamInterruptedError,
+    TransportError,
+)
+
+PUBLIC = [
+    cls
+    for name, cls in vars(_errors).items()
+    if inspect.isclass(cls)
+    and issubclass(cls, LLMBalanceError)
+    and not name.startswith("_")
+]
+
+
+def example(cls: type[LLMBalanceError]) -> LLMBalanceError:
+    if issubclass(cls, ConfigError | InvalidRequestError):
+        return cls("rpm", -1, "give a number > 0", backend="a")
+    return cls("it went wrong", backend="a", attempts=["x"], retry_after=2.5)
+
+
+@pytest.mark.parametrize("cls", PUBLIC)
+def test_every_error_stands_in_the_drawn_tree(cls: type[LLMBalanceError]) -> None:
+    assert cls.__name__ in (_errors.__doc__ or "")
+
+
+@pytest.mark.parametrize("cls", PUBLIC)
+def test_every_error_survives_a_process_boundary(cls: type[LLMBalanceError]) -> None:
+    error = example(cls)
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is cls
+    assert str(copy) == str(error)
+    assert copy.__dict__ == error.__dict__
+
+
+@pytest.mark.parametrize("cls", PUBLIC)
+def test_every_error_says_where_and_what_was_tried(cls: type[LLMBalanceError]) -> None:
+    error = example(cls)
+    assert error.backend == "a"
+    assert error.message == str(error) != ""
+    assert cls.__doc__
+
+
+def test_bad_settings_and_bad_calls_are_value_errors_that_name_the_remedy() -> None:
+    for cls in (ConfigError, InvalidRequestError):
+        error = cls("rpm", -1, "give a number > 0")
+        assert isinstance(error, ValueError)
+        assert (error.field, error.value) == ("rpm", -1)
+        assert str(error) == "rpm = -1: give a number > 0"
+
+
+@pytest.mark.parametrize("field", ["api_key", "session_token", "Authorization"])
+def test_a_value_that_may_be_secret_is_never_shown(field: str) -> None:
+    error = ConfigError(field, "sk-very-secret", "give a string")
+    assert "very-secret" not in repr(error) + str(error) + repr(error.__dict__)
+
+
+def test_long_values_are_shortened() -> None:
+    error = InvalidRequestError("messages", "x" * 5000, "give a list")
+    assert len(str(error)) < 200
+
+
+def test_a_timeout_is_also_pythons_and_a_transport_fault() -> None:
+    error = RequestTimeoutError(phase="idle")
+    assert isinstance(error, TimeoutError)
+    assert isinstance(error, TransportError)
+    assert error.phase == "idle"
+    assert "idle" in str(error)
+    assert not issubclass(ConnectError, TimeoutError)
+
+
+def test_provider_errors_know_the_row_of_the_table_they_come_from() -> None:
+    assert ProviderError("x").kind == "server"
+    assert ContextLengthError("x").kind == "context_length"
+    assert RateLimitError("x", kind="tier_capacity").kind == "tier_capacity"
+
+
+def test_errors_that_carry_more_carry_it() -> None:
+    assert ProtocolError("x", offset=7, status=200).offset == 7
+    assert NoBackendError(reasons={"a": "limit"}).reasons == {"a": "limit"}
+    assert BudgetExceededError(lifts_at=5.0).lifts_at == 5.0
+    broken = StreamInterruptedError(text="so far", cost=0.5, backend="b")
+    assert (broken.text, broken.cost, broken.backend) == ("so far", 0.5, "b")
