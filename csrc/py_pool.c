@@ -328,6 +328,10 @@ static PyMethodDef pool_methods[] = {
     {"limit", py_pool_limit, METH_VARARGS, py_pool_limit_doc},
     {"output", py_pool_output, METH_VARARGS, py_pool_output_doc},
     {"usage", py_pool_usage, METH_NOARGS, py_pool_usage_doc},
+    {"learned", py_pool_learned, METH_VARARGS, py_pool_learned_doc},
+    {"teach", py_pool_teach, METH_VARARGS, py_pool_teach_doc},
+    {"book", py_pool_book, METH_VARARGS, py_pool_book_doc},
+    {"spent", py_pool_spent, METH_VARARGS, py_pool_spent_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -71,6 +71,13 @@ PyObject *py_pool_limit(PyObject *op, PyObject *args);
 PyObject *py_pool_output(PyObject *op, PyObject *args);
 PyObject *py_pool_usage(PyObject *op, PyObject *ignored);
 
+extern const char py_pool_learned_doc[], py_pool_teach_doc[], /* py_learn.c */
+    py_pool_book_doc[], py_pool_spent_doc[];
+PyObject *py_pool_learned(PyObject *op, PyObject *args);
+PyObject *py_pool_teach(PyObject *op, PyObject *args);
+PyObject *py_pool_book(PyObject *op, PyObject *args);
+PyObject *py_pool_spent(PyObject *op, PyObject *args);
+
 /* A quote and a decision record as dicts. */
 PyObject *py_quote(const lb_quote *q);
 PyObject *py_decision(const lb_decision *d);

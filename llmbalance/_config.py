@@ -323,9 +323,10 @@ class Budget(Struct, frozen=True, kw_only=True):
 
     ``usd`` >= 0 per ``per`` ("hour", "day", "week", "month", seconds, or "total"), in
     calendar windows of ``timezone``, or with ``rolling`` over the last ``per``.
-    Without ``backend``, ``group`` or ``tag`` it holds for every call. ``hard``
-    budgets refuse calls, soft ones only tell: ``on_alert(budget, share)`` is called
-    once a window as spending passes each share in ``alert_at``.
+    It holds for the calls of one ``backend``, ``group``, ``tag``, ``task`` or
+    ``user``; without any of these for every call. ``hard`` budgets refuse calls, soft
+    ones only tell; of both ``on_alert(budget, share)`` is called once a window as
+    spending passes each share in ``alert_at``, beside a warning in the log.
     """
 
     usd: float
@@ -334,6 +335,8 @@ class Budget(Struct, frozen=True, kw_only=True):
     backend: str | None = None
     group: str | None = None
     tag: str | None = None
+    task: str | None = None
+    user: str | None = None
     hard: bool = True
     timezone: str = "UTC"
     alert_at: tuple[float, ...] = (0.5, 0.8, 1.0)
@@ -345,10 +348,38 @@ class Budget(Struct, frozen=True, kw_only=True):
             raise ConfigError("usd", self.usd, "at most 9e9 USD")
         if self.per != "total":
             seconds_of("per", self.per)
-        if sum(x is not None for x in (self.backend, self.group, self.tag)) > 1:
+        scopes = [name for name in SCOPES if getattr(self, name) is not None]
+        if len(scopes) > 1:
             raise ConfigError(
-                "backend", self.backend, "give one of backend, group and tag"
+                scopes[1], getattr(self, scopes[1]), f"{scopes[0]} is given already"
             )
+        for share in self.alert_at:
+            if not 0 < share <= 1000:
+                raise ConfigError("alert_at", share, "give shares such as 0.8")
+
+    @property
+    def scope(self) -> tuple[str, str] | None:
+        """What it holds for, e.g. ("group", "frontier"); None: every call."""
+        for name in SCOPES:
+            if (value := getattr(self, name)) is not None:
+                return name, value
+        return None
+
+    @property
+    def seconds(self) -> float:
+        """The length of a window in seconds; infinite for "total"."""
+        return math.inf if self.per == "total" else seconds_of("per", self.per)
+
+    @property
+    def label(self) -> str:
+        """A name to read, such as "budget per day of group 'frontier'"."""
+        scope = f" of {self.scope[0]} {self.scope[1]!r}" if self.scope else ""
+        every = self.per if isinstance(self.per, str) else f"{self.per:g} s"
+        return ("budget in " if every == "total" else "budget per ") + every + scope
+
+
+# What a budget can hold for.
+SCOPES = ("backend", "group", "tag", "task", "user")
 
 
 def check_strategy(field: str, strategy: str) -> int:

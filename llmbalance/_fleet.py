@@ -12,9 +12,9 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ._alerts import Meter
 from ._config import (
     ABILITIES,
     Backend,
@@ -32,8 +32,12 @@ from ._price import Price
 from ._prices import PriceTable
 from ._tokens import family_of
 from ._transport import environment_settings
+from ._windows import window
 from .providers import PROVIDERS, dialect
 from .providers._base import Dialect
+
+if TYPE_CHECKING:
+    from ._books import Books
 
 _log = logging.getLogger("llmbalance")
 
@@ -109,18 +113,6 @@ def _origin(dialect: Dialect, backend: Backend) -> Origin:
         raise ConfigError("backend", backend.label, str(error)) from None
 
 
-class _Meter:
-    """A budget and its place in the pool."""
-
-    __slots__ = ("budget", "index", "rolls", "told")
-
-    def __init__(self, budget: Budget, index: int) -> None:
-        self.budget = budget
-        self.index = index
-        self.rolls = 0
-        self.told = 0  # alert shares already told in this window
-
-
 class Fleet:
     """All backends of one router: names, numbers, the pool."""
 
@@ -156,18 +148,23 @@ class Fleet:
             self.prices.lookup(b.provider, b.model.partition("/")[2])
             for b in self.backends
         ]
+        self._prices = [
+            b.price or (info.price if info else None)
+            for b, info in zip(self.backends, self._infos, strict=True)
+        ]
         self.targets = [Target(b, i) for i, b in enumerate(self.backends)]
-        for target, row in zip(
-            self.targets, self._price_rows(unknown_price), strict=True
-        ):
+        self._rows = self._price_rows(unknown_price)
+        for target, row in zip(self.targets, self._rows, strict=True):
             self._add(target, row)
         self._add_limits()
         for indices in members.values():
             self.pool.add_group(
                 indices, self.strategy, -1.0 if value is None else value
             )
-        self.tag_budgets: dict[str, list[int]] = {}
+        # Budgets that a call chooses by what it carries: ("tag", "batch") -> indices.
+        self.call_budgets: dict[tuple[str, str], list[int]] = {}
         self.meters = [self._add_budget(b) for b in self.budgets]
+        self.books: Books | None = None
         self.fallbacks = self._check_fallbacks(fallbacks or {})
         self.due = 0.0  # monotonic time of the next change of prices or windows
         self.refresh()
@@ -266,35 +263,50 @@ class Fleet:
                 "price", None, f"unknown for {', '.join(missing)}; {remedy}"
             )
         if isinstance(unknown, Price):
-            stand_in = unknown.row(at=now)
+            stand_in, how = unknown.row(at=now), "at unknown_price"
         else:
             one_of("unknown_price", unknown, ("refuse", "dearest"))
             known = [row for row in rows if row]
             if not known:
                 raise ConfigError("price", None, f"unknown for all backends; {remedy}")
+            how = "as the dearest"
             stand_in = max(
                 known, key=lambda row: row.cost(input=1000, output=1000) or 0
             )
-        _log.warning("price unknown for %s: counted as the dearest", ", ".join(missing))
+        _log.warning("price unknown for %s: counted %s", ", ".join(missing), how)
         return [row or stand_in for row in rows]
 
     def _row(self, index: int, at: float, tier: str | None = None) -> PriceRow | None:
-        backend, info = self.backends[index], self._infos[index]
-        price = backend.price or (info.price if info else None)
+        backend, price = self.backends[index], self._prices[index]
         if price is None:
             return None
         return price.row(
             service_tier=tier or backend.service_tier, region=backend.region, at=at
         )
 
-    def tier_row(self, target: Target, tier: str) -> PriceRow | None:
-        """Return the price row of another service tier than the backend's own."""
+    def row(self, target: Target, tier: str | None = None) -> PriceRow:
+        """Return a backend's price row of now; ``tier``: of another service tier."""
+        if tier is None:
+            return self._rows[target.index]
         row = target.rows.get(tier)
         if row is None:
             row = self._row(target.index, time.time(), tier)
-            if row is not None:
-                target.rows[tier] = row
+            row = target.rows[tier] = row or self._rows[target.index]
         return row
+
+    def set_price(self, index: int, price: Price) -> None:
+        """Change a backend's price from the next call on."""
+        self._prices[index] = price
+        self.unpriced -= {self.targets[index].name}
+        self._put_price(index, time.time())
+        self.due = 0.0  # the new price may have another calendar
+
+    def _put_price(self, index: int, wall: float) -> None:
+        row = self._row(index, wall)
+        assert row is not None
+        self._rows[index] = row
+        self.targets[index].rows.clear()
+        self.pool.set_price(index, row)
 
     def _add(self, target: Target, row: PriceRow) -> None:
         backend, info = target.backend, self._infos[target.index]
@@ -351,80 +363,46 @@ class Fleet:
 
     # -- budgets and the calendar --------------------------------------------
 
-    def _add_budget(self, budget: Budget) -> _Meter:
+    def _add_budget(self, budget: Budget) -> Meter:
         cap = round(budget.usd * 1e9)
         if budget.per == "total":
             index = self.pool.add_budget(0, cap, budget.hard)
         else:
-            period, ends_in = window(budget, time.time())
+            _, ends_in, period = window(budget, time.time())
             kind = 2 if budget.rolling else 1
             index = self.pool.add_budget(kind, cap, budget.hard, period, ends_in)
-        if budget.backend is not None:
-            names = [b.label for b in self.backends]
-            one_of("backend", budget.backend, names)
-            self.pool.charge("backend", names.index(budget.backend), index)
-        elif budget.group is not None:
-            one_of("group", budget.group, self.groups)
-            self.pool.charge("group", self.groups[budget.group], index)
-        elif budget.tag is not None:
-            self.tag_budgets.setdefault(budget.tag, []).append(index)
-        else:
-            self.pool.charge("all", 0, index)
-        return _Meter(budget, index)
+        scope, name = budget.scope or ("all", "")
+        try:
+            if scope == "backend":
+                self.pool.charge(scope, self.index(name), index)
+            elif scope == "group":
+                one_of("group", name, self.groups)
+                self.pool.charge(scope, self.groups[name], index)
+            elif scope == "all":
+                self.pool.charge(scope, 0, index)
+            else:
+                self.call_budgets.setdefault((scope, name), []).append(index)
+        except OverflowError:
+            raise ConfigError(
+                "budgets", budget.label, "at most 4 budgets for the same thing"
+            ) from None
+        return Meter(budget, index)
 
     def refresh(self) -> None:
         """Bring prices and calendar windows up to date; called when `due` has come."""
         wall = time.time()
         changes = [wall + 3600.0]
-        for i, backend in enumerate(self.backends):
-            info = self._infos[i]
-            price = backend.price or (info.price if info else None)
+        for i, price in enumerate(self._prices):
             if price is None or not price.deals:
                 continue
-            row = self._row(i, wall)
-            if row is not None:
-                self.pool.set_price(i, row)
-            self.targets[i].rows.clear()
+            self._put_price(i, wall)
             changes.append(price.next_change(wall) or changes[0])
         for meter in self.meters:
             budget = meter.budget
             if budget.per != "total" and not budget.rolling:
-                period, ends_in = window(budget, wall)
+                _, ends_in, period = window(budget, wall)
                 self.pool.set_window(meter.index, period, ends_in)
                 changes.append(wall + ends_in)
+        if self.books is not None:
+            self.books.save()
         self.due = time.monotonic() + max(min(changes) - wall, 0.0) + 0.001
-
-
-def window(budget: Budget, wall: float) -> tuple[float, float]:
-    """Return the length of the budget's next window and the seconds to its start.
-
-    Calendar words run from midnight, Monday or the first in the budget's time zone;
-    a number of seconds runs from the epoch.
-    """
-    period = seconds_of("per", budget.per)
-    if budget.rolling or budget.per not in ("hour", "day", "week", "month"):
-        return period, period - wall % period
-    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # 2 ms, rarely needed
-
-    try:
-        zone = ZoneInfo(budget.timezone)
-    except (ZoneInfoNotFoundError, ValueError):
-        raise ConfigError(
-            "timezone", budget.timezone, 'give a name such as "Europe/Berlin"'
-        ) from None
-    begin = _next_start(datetime.fromtimestamp(wall, zone), str(budget.per))
-    after = _next_start(begin, str(budget.per))
-    ends_in = begin.timestamp() - wall
-    return after.timestamp() - begin.timestamp(), max(ends_in, 0.001)
-
-
-def _next_start(now: datetime, per: str) -> datetime:
-    if per == "hour":
-        whole = now.replace(minute=0, second=0, microsecond=0)
-        return datetime.fromtimestamp(whole.timestamp() + 3600, now.tzinfo)
-    day = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    if per == "day":
-        return day + timedelta(days=1)
-    if per == "week":
-        return day + timedelta(days=7 - now.weekday())
-    return (day.replace(day=1) + timedelta(days=32)).replace(day=1)

@@ -20,7 +20,7 @@ from ._config import Backend
 from ._cost import as_usage
 from ._decision import Decision
 from ._errors import InvalidRequestError, LeaseError
-from ._run import OUTCOME, Run, Shot, counts_of, told_of
+from ._run import OUTCOME, Run, Shot, counts_of, nano_of, told_of
 from .providers._failures import KINDS
 
 
@@ -106,16 +106,16 @@ class AcquiredLease:
         fields = {k.lower(): v for k, v in (headers or {}).items()}
         outcome, retry_after = "done", None
         readings = shot.target.dialect.limits(fields, time.time()) if fields else []
+        if error is None and not 200 <= status < 300:
+            failure = shot.target.dialect.failure(status, fields, body)
+            error, retry_after = failure.kind, failure.retry_after
         if error is not None:
             outcome = KINDS[error].outcome
-        elif not 200 <= status < 300:
-            failure = shot.target.dialect.failure(status, fields, body)
-            outcome, retry_after = KINDS[failure.kind].outcome, failure.retry_after
         counts, stated = None, None
         if usage is not None:
             used = as_usage(usage)
             counts = counts_of(used)
-            stated = None if used.cost_usd is None else round(used.cost_usd * 1e9)
+            stated = None if used.cost_usd is None else nano_of(used.cost_usd)
         elif outcome == "done":
             counts = (
                 shot.lease.input_tokens,
@@ -141,6 +141,9 @@ class AcquiredLease:
             retry_after,
             told_of(readings) if readings else None,
         )
+        known = stated is not None or self.backend not in self._run.fleet.unpriced
+        self._run._note(shot, error or "ok", counts, nano, known, seconds, ttft)
+        self._run.end()
         self.cost = nano / 1e9
         return self.cost
 

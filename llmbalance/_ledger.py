@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import time
 import weakref
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,8 +25,8 @@ import msgspec
 from msgspec import Struct
 
 from ._errors import ConfigError
+from ._ledger_file import READ, Writer, entry_of
 from ._ledger_file import Entry as Entry
-from ._ledger_file import Writer
 
 _BY = {
     "all": "'all'",
@@ -33,18 +34,21 @@ _BY = {
     "group": '"group"',
     "model": "model",
     "task": "coalesce(task, '')",
+    "user": "coalesce(user, '')",
     "kind": "kind",
     "status": "status",
     "day": "date(time, 'unixepoch')",
     "hour": "strftime('%Y-%m-%dT%H', time, 'unixepoch')",
     "tag": "tag.value",
 }
+_END = 9e15  # epoch seconds, after all times
+_CHUNK = 1000  # entries read at once
 _INPUT = "input + cache_read + cache_write + cache_write_1h + audio_in + image_in"
 _OUTPUT = "output + reasoning + audio_out + image_out"
 
 
 class CostRow(Struct, frozen=True):
-    """What one backend, group, model, task or tag cost.
+    """What one backend, group, model, task, user or tag cost.
 
     ``unpriced`` counts the attempts whose price is unknown: their cost is missing in
     ``cost_nano`` (1e-9 USD). ``share`` is its part of all money in the report, 0..1.
@@ -83,8 +87,13 @@ class Book(Protocol):
     def record(self, entry: Entry) -> bool: ...
     def learn(self, key: str, value: Any) -> None: ...
     def learned(self) -> dict[str, Any]: ...
-    def spent(self, since: float, **only: str) -> int: ...
-    def costs(self, by: str = "backend", since: float = 0.0) -> list[CostRow]: ...
+    def spent(self, since: float, until: float | None = None, **only: str) -> int: ...
+    def costs(
+        self, by: str = "backend", since: float = 0.0, until: float | None = None
+    ) -> list[CostRow]: ...
+    def entries(
+        self, since: float = 0.0, until: float | None = None
+    ) -> Iterable[Entry]: ...
     def flush(self) -> None: ...
     def close(self) -> None: ...
 
@@ -121,21 +130,23 @@ class Ledger:
         rows = self._current().read("SELECT key, value FROM learned")
         return {key: msgspec.json.decode(value) for key, value in rows}
 
-    def spent(self, since: float, **only: str) -> int:
-        """Return the nano-USD spent from *since* (epoch seconds) on.
+    def spent(self, since: float, until: float | None = None, **only: str) -> int:
+        """Return the nano-USD charged to budgets from *since* to *until* (epoch s).
 
-        *only* narrows it: ``backend=``, ``group=``, ``model=``, ``task=``, ``tag=``.
+        Attempts of unknown price count as what was assumed of them. *only* narrows it:
+        ``backend=``, ``group=``, ``model=``, ``task=``, ``user=``, ``tag=``.
         """
-        tables, where = "attempts", "time >= ?"
-        values: list[Any] = [since]
+        tables, where = "attempts", "time >= ? AND time < ?"
+        values: list[Any] = [since, _END if until is None else until]
         for name, value in only.items():
-            if name not in ("backend", "group", "model", "task", "tag"):
+            if name not in ("backend", "group", "model", "task", "user", "tag"):
                 raise ConfigError(name, value, "is no column that money is counted by")
             if name == "tag":
                 tables += ", json_each(attempts.tags) AS tag"
             where += f" AND {_BY[name]} = ?"
             values.append(value)
-        sql = f"SELECT coalesce(sum(cost_nano), 0) FROM {tables} WHERE {where}"
+        charged = "coalesce(sum(coalesce(cost_nano, assumed_nano)), 0)"
+        sql = f"SELECT {charged} FROM {tables} WHERE {where}"
         [[nano]] = self._current().read(sql, values)
         return int(nano)
 
@@ -144,12 +155,12 @@ class Ledger:
     ) -> list[CostRow]:
         """Return what was spent, dearest first, from *since* to *until* (epoch s).
 
-        *by* is backend, group, model, task, kind, status, day, hour, tag (a call counts
-        under each of its tags), all, or "tag:team" for the values of tags such as
-        "team=search". Days and hours are UTC.
+        *by* is backend, group, model, task, user, kind, status, day, hour, tag (a call
+        counts under each of its tags), all, or "tag:team" for the values of tags such
+        as "team=search". Days and hours are UTC.
         """
         tables, where = "attempts", "time >= ? AND time < ?"
-        values: list[Any] = [since, 9e15 if until is None else until]
+        values: list[Any] = [since, _END if until is None else until]
         column = _BY.get(by)
         if by.startswith("tag"):
             tables += ", json_each(attempts.tags) AS tag"
@@ -168,6 +179,19 @@ class Ledger:
         rows = self._current().read(sql, values)
         total = sum(row[-1] for row in rows) or 1
         return [CostRow(*(*row, row[-1] / total)) for row in rows]
+
+    def entries(
+        self, since: float = 0.0, until: float | None = None
+    ) -> Iterator[Entry]:
+        """Yield the attempts that were kept, in the order of their keeping."""
+        last = 0
+        end = _END if until is None else until
+        sql = f"{READ}, id FROM attempts WHERE id > ? AND time >= ? AND time < ?"
+        while rows := self._current().read(
+            f"{sql} ORDER BY id LIMIT {_CHUNK}", (last, since, end)
+        ):
+            yield from (entry_of(row[:-1]) for row in rows)
+            last = rows[-1][-1]
 
     def flush(self) -> None:
         """Write everything that waits, now; sqlite3.Error when that fails."""

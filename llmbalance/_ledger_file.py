@@ -17,6 +17,7 @@ from ._price import TOKEN_KINDS
 
 SCHEMA_VERSION = 1
 _MOST_WAITING = 1_000_000
+_KINDS = len(TOKEN_KINDS)
 
 _CREATE = (
     f"""CREATE TABLE attempts (
@@ -27,6 +28,7 @@ _CREATE = (
     backend TEXT NOT NULL,
     model TEXT NOT NULL,
     task TEXT,
+    user TEXT,
     tags TEXT NOT NULL,            -- JSON array of strings
     kind TEXT NOT NULL,            -- chat, embed, lease
     status TEXT NOT NULL,          -- ok, or why it failed
@@ -34,6 +36,7 @@ _CREATE = (
     last INTEGER NOT NULL,         -- 1 when it ended the call
     {", ".join(f"{kind} INTEGER NOT NULL" for kind in TOKEN_KINDS)},
     cost_nano INTEGER,             -- 1e-9 USD; NULL when the price is unknown
+    assumed_nano INTEGER,          -- what budgets were charged for it then
     latency_s REAL,
     ttft_s REAL
 )""",
@@ -46,8 +49,9 @@ _CREATE = (
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
 _COLUMNS = (
-    *("time", "call_id", '"group"', "backend", "model", "task", "tags", "kind"),
-    *("status", "attempt", "last", *TOKEN_KINDS, "cost_nano", "latency_s", "ttft_s"),
+    *("time", "call_id", '"group"', "backend", "model", "task", "user", "tags"),
+    *("kind", "status", "attempt", "last", *TOKEN_KINDS, "cost_nano", "assumed_nano"),
+    *("latency_s", "ttft_s"),
 )
 _INSERT = (
     f"INSERT INTO attempts ({', '.join(_COLUMNS)})"
@@ -62,7 +66,9 @@ class Entry(Struct, gc=False):
 
     ``time`` is the epoch second of its end; ``attempt`` its number within the call, 1
     the first; ``last`` says that it ended the call; ``tokens`` are disjoint counts by
-    kind (``Usage.disjoint()``); ``cost_nano`` in 1e-9 USD, None when unknown.
+    kind (``Usage.disjoint()``), or a tuple of them in the order of TOKEN_KINDS;
+    ``cost_nano`` in 1e-9 USD, None when unknown: then ``assumed_nano`` is what budgets
+    were charged.
     """
 
     time: float
@@ -76,10 +82,12 @@ class Entry(Struct, gc=False):
     status: str = "ok"
     attempt: int = 1
     last: bool = True
-    tokens: dict[str, int] = {}
+    tokens: dict[str, int] | tuple[int, ...] = {}
     cost_nano: int | None = None
     latency_s: float | None = None
     ttft_s: float | None = None
+    user: str | None = None
+    assumed_nano: int | None = None
 
 
 # What an entry with a wrong field raises; everything else is the disk's fault.
@@ -195,7 +203,11 @@ class Writer:
 
 
 def _row(entry: Entry) -> tuple[Any, ...]:
-    count = entry.tokens.get
+    tokens = entry.tokens
+    if isinstance(tokens, dict):
+        counts = [tokens.get(kind, 0) for kind in TOKEN_KINDS]
+    else:
+        counts = [*tokens[:_KINDS], *[0] * (_KINDS - len(tokens))]
     return (
         entry.time,
         entry.call_id,
@@ -203,15 +215,45 @@ def _row(entry: Entry) -> tuple[Any, ...]:
         entry.backend,
         entry.model,
         entry.task,
+        entry.user,
         msgspec.json.encode(entry.tags).decode() if entry.tags else "[]",
         entry.kind,
         entry.status,
         entry.attempt,
         entry.last,
-        *[count(kind, 0) for kind in TOKEN_KINDS],
+        *counts,
         entry.cost_nano,
+        entry.assumed_nano,
         entry.latency_s,
         entry.ttft_s,
+    )
+
+
+READ = f"SELECT {', '.join(_COLUMNS)}"
+
+
+def entry_of(row: tuple[Any, ...]) -> Entry:
+    """An entry from the columns of ``READ``."""
+    time, call_id, group, backend, model, task, user, tags, kind, status = row[:10]
+    attempt, last, *counts = row[10:-4]
+    return Entry(
+        time,
+        call_id,
+        group,
+        backend,
+        model,
+        task,
+        tuple(msgspec.json.decode(tags)) if tags != "[]" else (),
+        kind,
+        status,
+        attempt,
+        bool(last),
+        dict(zip(TOKEN_KINDS, counts, strict=True)),
+        row[-4],
+        row[-2],
+        row[-1],
+        user,
+        row[-3],
     )
 
 

@@ -57,6 +57,9 @@ class Options(Struct, kw_only=True):
     quality: int | None = None
     priority: bool | None = None
     budgets: tuple[int, ...] | None = None
+    labels: tuple[str, ...] = ()
+    task: str | None = None
+    user: str | None = None
     timeout: float = 600.0
     timeouts: Timeouts | None = None
     wait: bool = True
@@ -87,6 +90,10 @@ def read_options(
         routing.max_tokens = limit
     if params.get("tools"):
         routing.needs |= _TOOLS
+    if params.get("user") is not None:
+        routing.user = str(params["user"])
+    if fleet.call_budgets:
+        _choose_budgets(fleet, routing)
     return params
 
 
@@ -156,18 +163,36 @@ def _session(_: Fleet, o: Options, value: Any, model: str) -> None:
 
 
 def _tags(fleet: Fleet, o: Options, value: Any, model: str) -> None:
-    names = [value] if isinstance(value, str) else list(value)
-    bits, budgets = 0, list(o.budgets or ())
-    for name in names:
-        budgets += fleet.tag_budgets.get(name, [])
+    o.labels = tuple(dict.fromkeys([value] if isinstance(value, str) else value))
+    bits = 0
+    for name in o.labels:
         if name in fleet.tags:
             bits |= fleet.tags[name]
-        elif name not in fleet.tag_budgets:
-            known = ", ".join((*fleet.tags, *fleet.tag_budgets)) or "none"
+        elif ("tag", name) not in fleet.call_budgets and "=" not in name:
+            budgets = [tag for scope, tag in fleet.call_budgets if scope == "tag"]
+            known = ", ".join((*fleet.tags, *budgets)) or "none"
             raise InvalidRequestError(
                 "tags", name, f"no backend or budget has it: {known}"
             )
-    o.tags, o.budgets = bits, tuple(budgets)
+    o.tags = bits
+
+
+def _task(_: Fleet, o: Options, value: Any, model: str) -> None:
+    if not isinstance(value, str) or not value:
+        raise InvalidRequestError("task", value, 'give a name such as "summarise"')
+    o.task = value
+
+
+def _choose_budgets(fleet: Fleet, o: Options) -> None:
+    """Put a call under the budgets of its tags, its task and its user."""
+    carried = [("tag", name) for name in o.labels]
+    carried += [("task", o.task or ""), ("user", o.user or "")]
+    found = [i for key in carried for i in fleet.call_budgets.get(key, ())]
+    if len(found) > _MOST_BUDGETS:
+        raise InvalidRequestError(
+            "tags", o.labels, f"a call can be under {_MOST_BUDGETS} budgets at most"
+        )
+    o.budgets = tuple(found)
 
 
 def _fallbacks(fleet: Fleet, o: Options, value: Any, model: str) -> None:
@@ -207,6 +232,8 @@ def _number(field: str, value: Any, *, zero: bool = False) -> None:
         )
 
 
+_MOST_BUDGETS = 8  # of tags, task and user; see lb_gate.h
+
 _ROUTING = {
     "max_cost": _money,
     "max_latency": _latency,
@@ -214,6 +241,7 @@ _ROUTING = {
     "timeouts": _timeouts,
     "session": _session,
     "tags": _tags,
+    "task": _task,
     "fallbacks": _fallbacks,
     "strategy": _strategy,
     "v": _value,

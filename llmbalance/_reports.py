@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ._errors import ConfigError
 
 if TYPE_CHECKING:
     from ._fleet import Fleet
     from ._run import Run
 
 Rows = list[dict[str, Any]]
+_NOTEBOOK = "pip install 'llmbalance[notebook]'"
 
 
 class Report(dict[str, Any]):
-    """A dict with a table to look at; ``rows()`` are the table's lines as dicts."""
+    """A dict with a table to look at; ``rows()`` are the table's lines as dicts.
+
+    ``columns`` maps keys of the rows to formats (see ``show``), the first names a row;
+    ``chart`` is the column that ``plot`` draws when none is named.
+    """
 
     def __init__(
-        self, data: Mapping[str, Any], rows: Rows, columns: Mapping[str, str]
+        self,
+        data: Mapping[str, Any],
+        rows: Rows,
+        columns: Mapping[str, str],
+        *,
+        chart: str | None = None,
     ) -> None:
         super().__init__(data)
         self._rows = rows
-        self._columns = columns  # key of a row -> format, see `show`
+        self._columns = columns
+        self._chart = chart
 
     def rows(self) -> Rows:
         """Return the lines of the table, for a DataFrame or a CSV writer."""
@@ -28,9 +42,48 @@ class Report(dict[str, Any]):
 
     def to_pandas(self) -> Any:
         """Return the table as a pandas DataFrame (needs the ``notebook`` extra)."""
-        import pandas
-
+        try:
+            import pandas
+        except ImportError:
+            raise ImportError(f"to_pandas() needs pandas: {_NOTEBOOK}") from None
         return pandas.DataFrame(self._rows)
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write the table's lines to a CSV file, one column for each plain value."""
+        import csv
+
+        names = [name for name in self._rows[0] if self._is_plain(name)]
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, names, extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(self._rows)
+
+    def _is_plain(self, name: str) -> bool:
+        return not any(isinstance(row[name], dict | list) for row in self._rows)
+
+    def plot(self, column: str | None = None, ax: Any = None) -> Any:
+        """Draw a column as bars and return the axes (needs the ``notebook`` extra).
+
+        ConfigError when the table has no such column of numbers.
+        """
+        known = [name for name, form in self._columns.items() if form]
+        column = column or self._chart or known[0]
+        if column not in known:
+            raise ConfigError("column", column, f"use one of {', '.join(known)}")
+        try:
+            from matplotlib import pyplot
+        except ImportError:
+            raise ImportError(f"plot() needs matplotlib: {_NOTEBOOK}") from None
+        name = next(iter(self._columns))
+        rows = [row for row in self._rows if row[name] != "total"]
+        ax = pyplot.subplots()[1] if ax is None else ax
+        values = [row[column] or 0 for row in rows]
+        bars = ax.barh([str(row[name]) for row in rows], values)
+        form = self._columns[column]
+        ax.bar_label(bars, [show(row[column], form) for row in rows], padding=3)
+        ax.invert_yaxis()
+        ax.set_xlabel(column.replace("_", " "))
+        return ax
 
     def _cells(self) -> list[list[str]]:
         return [
@@ -109,7 +162,7 @@ def stats_report(fleet: Fleet) -> Report:
         "share": "%",
     }
     data = {"backends": {row["backend"]: row for row in rows}, "total": total}
-    return Report(data, [*rows, line], columns)
+    return Report(data, [*rows, line], columns, chart="requests")
 
 
 def _stats_row(name: str, view: dict[str, Any], everything: int) -> dict[str, Any]:
@@ -144,34 +197,6 @@ def _stats_row(name: str, view: dict[str, Any], everything: int) -> dict[str, An
 def _rate(row: Mapping[str, Any]) -> float | None:
     ended = row["succeeded"] + row["failed"]
     return row["succeeded"] / ended if ended else None
-
-
-def cost_report(fleet: Fleet) -> Report:
-    """Requests, total and average cost (USD) and percentage of every backend."""
-    views = [(t.name, fleet.pool.backend(t.index)) for t in fleet.targets]
-    spent = sum(view["cost"] for _, view in views)
-    rows = [_cost_row(name, view["calls"], view["cost"], spent) for name, view in views]
-    total = _cost_row("total", sum(v["calls"] for _, v in views), spent, spent)
-    columns = {
-        "backend": "",
-        "requests": "n",
-        "total": "$",
-        "average": "$",
-        "percentage": "%",
-    }
-    data = {"backends": {row["backend"]: row for row in rows}, "total": total}
-    return Report(data, [*rows, total], columns)
-
-
-def _cost_row(name: str, requests: int, nano: int, spent: int) -> dict[str, Any]:
-    return {
-        "backend": name,
-        "requests": requests,
-        "total": nano / 1e9,
-        "total_nano_usd": nano,
-        "average": nano / 1e9 / requests if requests else 0.0,
-        "percentage": nano / spent if spent else 0.0,
-    }
 
 
 def explanation(run: Run) -> Report:

@@ -8,10 +8,15 @@ stats / costs / explain      what happened, what it cost, why it was so
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from ._alerts import Anomaly
+from ._books import Books
 from ._config import (
     Backend,
     Breaker,
@@ -19,7 +24,7 @@ from ._config import (
     Timeouts,
     positive,
 )
-from ._errors import InvalidRequestError
+from ._errors import ConfigError, InvalidRequestError
 from ._fleet import Fleet
 from ._health import ask_all
 from ._lease import AcquiredLease
@@ -32,13 +37,14 @@ from ._options import (
 )
 from ._price import Price
 from ._prices import PriceTable
-from ._reports import Report, cost_report, explanation, stats_report
+from ._reports import Report, explanation, stats_report
 from ._run import Run
 from ._stream import ChatStream
 from ._transport import Transport
 from ._types import Call, ChatReply, EmbeddingReply
 
 if TYPE_CHECKING:
+    from ._ledger import Book
     from ._sync import SyncRouter
 
 
@@ -51,7 +57,10 @@ class Router:
     seconds for a whole call, ``timeouts``: for the phases of one attempt. ``wait``:
     when all limits are used up, wait within the time-out (False: raise at once).
     ``prices``: the price table; ``unknown_price``: "dearest", "refuse" or a Price for
-    backends without one. ``sessions``: conversations to remember (a power of two).
+    backends without one. ``ledger``: where every attempt is kept: a path, a Ledger or
+    anything like it; None (the default) keeps nothing. ``on_anomaly``: called when
+    money goes faster than ever. ``sessions``: conversations to remember (a power of
+    two).
     ``seed`` makes choices repeatable.
 
     Raises ConfigError when anything is wrong; nothing is sent at construction.
@@ -71,6 +80,8 @@ class Router:
         wait: bool = True,
         prices: PriceTable | None = None,
         unknown_price: str | Price = "dearest",
+        ledger: str | Path | Book | None = None,
+        on_anomaly: Callable[[Anomaly], None] | None = None,
         sessions: int = 4096,
         seed: int | None = None,
     ) -> None:
@@ -93,6 +104,10 @@ class Router:
         self._wait = wait
         self._transport = Transport()
         self._sync: SyncRouter | None = None
+        self._books = Books(self._fleet, ledger, on_anomaly)
+        self._fleet.books = self._books or None
+        # Before the ledger's own end: what was learned is kept even without aclose().
+        weakref.finalize(self, self._books.close)
 
     # -- calls ---------------------------------------------------------------
 
@@ -119,8 +134,10 @@ class Router:
         choice: ``max_cost`` (USD, with the longest allowed answer), ``max_latency`` (s,
         expected), ``timeout`` (s, the whole call), ``timeouts`` (Timeouts of an
         attempt), ``session`` (str: keep a conversation where its prompt cache is),
-        ``tags`` (backends must have all), ``fallbacks`` (group names), ``strategy``,
-        ``v``, ``min_quality``, ``priority`` (may use what is kept free for it).
+        ``tags`` (backends must have all; "key=value" labels the costs only), ``task``
+        and ``user`` (labels of costs, and budgets), ``fallbacks`` (group names),
+        ``strategy``, ``v``, ``min_quality``, ``priority`` (may use what is kept free
+        for it).
 
         Raises InvalidRequestError before anything is sent; NoBackendError and its kin
         when nobody can take the call; otherwise the error of the last attempt, with
@@ -146,6 +163,12 @@ class Router:
         return reply
 
     async def _drive(self, run: Run) -> Any:
+        try:
+            return await self._attempts(run)
+        finally:
+            run.end()
+
+    async def _attempts(self, run: Run) -> Any:
         while True:
             shot = run.aim()
             if isinstance(shot, float):
@@ -219,9 +242,41 @@ class Router:
         """Return per backend: requests, success rate, latency, cost, share, breaker."""
         return stats_report(self._fleet)
 
-    def costs(self) -> Report:
-        """Return per backend and in total: requests, total, average, percentage."""
-        return cost_report(self._fleet)
+    def costs(
+        self, by: str = "backend", *, since: float | str | date | None = None
+    ) -> Report:
+        """Return what was spent: requests, total, average, percentage, tokens.
+
+        ``by``: backend, group, model, task, user, tag, "tag:KEY" (of KEY=value tags),
+        kind, status, day or hour; ``since``: "7d", "month", a date, an epoch second;
+        None: the start of this router. All but costs by backend since the start need a
+        ledger: ConfigError without one. Amounts are USD.
+        """
+        from ._costs import cost_report  # its statistics take 5 ms to import
+
+        return cost_report(self._books, by, since)
+
+    def savings(
+        self, reference: str, *, since: float | str | date | None = None
+    ) -> Report:
+        """Return what the same calls would have cost at one backend's price of today.
+
+        The tokens that were used are priced with the rates of ``reference``; failed
+        attempts, which another backend may not have had, count as spent here only.
+        """
+        from ._costs import savings_report
+
+        return savings_report(self._books, self._fleet.index(reference), since)
+
+    def forecast(self, *, now: float | None = None) -> Report:
+        """Return what this month (UTC) will have cost at its end; needs a ledger.
+
+        What is left of the month is taken to go like the last four weeks, each day
+        like the same days of the week when there are two weeks to learn from.
+        """
+        from ._costs import forecast_report
+
+        return forecast_report(self._books, now)
 
     def explain(self, model: str, messages: Messages | str, **options: Any) -> Report:
         """Return how every backend stands for a call, without sending it."""
@@ -235,6 +290,12 @@ class Router:
         """Change a backend's share while running; 0 drains it."""
         positive("weight", weight, zero=True)
         self._fleet.pool.set_weight(self._fleet.index(backend), float(weight))
+
+    def set_price(self, backend: str, price: Price) -> None:
+        """Change a backend's price; the next call is chosen and billed by it."""
+        if not isinstance(price, Price):
+            raise ConfigError("price", price, "give Price(input, output)")
+        self._fleet.set_price(self._fleet.index(backend), price)
 
     def open_breaker(self, backend: str) -> None:
         """Stop calling a backend until ``reset_breaker``."""
@@ -270,8 +331,17 @@ class Router:
         return self._sync
 
     async def aclose(self) -> None:
-        """End what is in flight on this loop; the router can be used again."""
+        """End what is in flight on this loop and write the ledger down.
+
+        The router can be used again.
+        """
         self._transport.close()
+        if self._books.book is not None:
+            await asyncio.to_thread(self._books.close)
+
+    def close(self) -> None:
+        """Write the ledger down, for code without an event loop."""
+        self._books.close()
 
     async def __aenter__(self) -> Router:
         return self

@@ -19,7 +19,8 @@ import random
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ._core import OUTCOMES, UNITS, Lease, measure
+from ._core import OUTCOMES, UNITS, Lease, PriceRow, measure
+from ._cost import kinds_of
 from ._decision import Attempt, Decision, refusal
 from ._errors import (
     InvalidRequestError,
@@ -42,6 +43,7 @@ from .providers._failures import KINDS, TRANSPORT_KINDS, exception_of
 
 if TYPE_CHECKING:
     from ._fleet import Fleet, Target
+    from ._ledger import Entry
     from ._options import Options
 
 OUTCOME = {name: i for i, name in enumerate(OUTCOMES)}
@@ -86,8 +88,10 @@ class Run:
         "call",
         "chain",
         "deadline",
+        "entry",
         "error",
         "fleet",
+        "id",
         "lease",
         "options",
         "round",
@@ -102,6 +106,8 @@ class Run:
         self.attempts: list[Attempt] = []
         self.error: LLMBalanceError | None = None  # of the newest attempt
         self.lease: Lease | None = None
+        self.id = ""  # in the ledger
+        self.entry: Entry | None = None  # of the newest attempt, not yet in the ledger
         self.chain = self._chain()
         self.tried = 0  # attempts of this round
         self.round = 0
@@ -119,6 +125,8 @@ class Run:
             lease = self._next_lease()
             if isinstance(lease, float):
                 return lease
+            if self.entry is not None:
+                self._write(last=False)
             target = self.fleet.targets[lease.backend]
             if not write:
                 request = Request(target="")
@@ -288,7 +296,7 @@ class Run:
     def succeed(self, shot: Shot, reply: Any, response: Any) -> None:
         """Settle a complete answer and fill in what only the router knows."""
         usage: Usage | None = reply.usage
-        cost, metered = self._cost(shot, usage, reply)
+        cost, metered, known = self._cost(shot, usage, reply)
         counts = counts_of(usage or self._guess(shot, getattr(reply, "text", "")))
         headers = response.headers
         readings = shot.target.dialect.limits(headers, time.time())
@@ -315,39 +323,41 @@ class Run:
                 nano,
             )
         )
+        self._note(shot, "ok", counts, nano, known, seconds, response.ttft)
         reply.backend = shot.target.name
         reply.attempts = self.attempts
         reply.decision = Decision(shot.lease, [t.name for t in self.fleet.targets])
-        self._bill(reply, shot)
+        if known and not any(
+            a.backend in self.fleet.unpriced for a in self.attempts[:-1]
+        ):
+            reply.cost_nano_usd = sum(a.cost_nano_usd for a in self.attempts)
+            reply.cost = reply.cost_nano_usd / 1e9
         if shot.request.warnings:
             reply.warnings = reply.warnings + shot.request.warnings
 
-    def _bill(self, reply: Any, shot: Shot) -> None:
-        """The call's cost: all its attempts together, failed ones included."""
-        nano = sum(attempt.cost_nano_usd for attempt in self.attempts)
-        if shot.target.name not in self.fleet.unpriced or reply.usage is None:
-            reply.cost_nano_usd = nano
-            reply.cost = nano / 1e9
-
     def _cost(
         self, shot: Shot, usage: Usage | None, reply: Any
-    ) -> tuple[int | None, bool]:
-        """Nano-USD when the pool's own row does not say it, and: was it metered?"""
+    ) -> tuple[int | None, bool, bool]:
+        """Nano-USD when the pool's own row does not say it; was it metered? is it
+        the whole price?"""
+        known = shot.target.name not in self.fleet.unpriced
         if usage is None:
-            return None, False
-        if usage.cost_usd is not None:
-            return round(usage.cost_usd * 1e9), True
+            return None, False, known
+        if usage.cost_usd is not None:  # what the provider says wins
+            return nano_of(usage.cost_usd), True, True
         tier = getattr(reply, "service_tier", None)
-        if tier is None or standard_tier(tier) == standard_tier(
+        other = tier is not None and standard_tier(tier) != standard_tier(
             shot.target.backend.service_tier
-        ):
-            return None, True
-        row = self.fleet.tier_row(shot.target, tier)
-        if row is None:
-            return None, True
-        from ._cost import kinds_of
-
-        return row.cost(**kinds_of(usage)), True
+        )
+        if not other and not usage.web_search_requests:
+            return None, True, known
+        row = self.fleet.row(shot.target, tier if other else None)
+        kinds = kinds_of(usage)
+        cost = row.cost(**kinds)
+        if cost is None:  # no price for a search: the tokens at least are billed
+            kinds.pop("searches", None)
+            return row.cost(**kinds), True, False
+        return cost, True, known
 
     def _guess(self, shot: Shot, text: str) -> Usage:
         """Tokens of an answer whose provider does not say them."""
@@ -372,15 +382,17 @@ class Run:
         error.backend = shot.target.name
         error.retry_after = failure.retry_after
         used = usage or (self._guess(shot, text) if text else None)
+        counts = counts_of(used) if used else self._seen(shot, response)
+        stated = usage.cost_usd if usage else None
         seconds = response.total if response is not None else 0.0
         nano = shot.lease.settle(
             OUTCOME[kind.outcome],
-            counts_of(used) if used else self._seen(shot, response),
+            counts,
             None,
             None,
             response is None or response.sent,
             usage is not None,
-            None,
+            None if stated is None else nano_of(stated),
             min(failure.retry_after, 9e8) if failure.retry_after else None,
             told_of(failure.limits) if failure.limits else None,
         )
@@ -395,6 +407,12 @@ class Run:
                 nano,
             )
         )
+        known = (
+            counts is None
+            or stated is not None
+            or shot.target.name not in self.fleet.unpriced
+        )
+        self._note(shot, failure.kind, counts, nano, known, seconds, None)
         self.error = error
         if kind.action == "never":
             self._stop()
@@ -411,8 +429,52 @@ class Run:
 
     def cancel(self, shot: Shot, *, text: str = "", usage: Usage | None = None) -> None:
         """The caller left: settle with what was seen so far."""
-        used = usage or self._guess(shot, text)
-        shot.lease.settle(_CANCELLED, counts_of(used), metered=usage is not None)
+        if not shot.lease.live:
+            return
+        counts = counts_of(usage or self._guess(shot, text))
+        stated = None if usage is None else usage.cost_usd
+        nano = shot.lease.settle(
+            _CANCELLED,
+            counts,
+            metered=usage is not None,
+            cost=None if stated is None else nano_of(stated),
+        )
+        seconds, name = time.monotonic() - shot.sent_at, shot.target.name
+        self.attempts.append(
+            Attempt(name, "cancelled", 0, "cancelled", seconds, 0.0, nano)
+        )
+        known = stated is not None or name not in self.fleet.unpriced
+        self._note(shot, "cancelled", counts, nano, known, seconds, None)
+
+    # -- the ledger ----------------------------------------------------------
+
+    def _note(
+        self,
+        shot: Shot,
+        status: str,
+        counts: tuple[int, ...] | None,
+        nano: int,
+        known: bool,
+        seconds: float | None,
+        ttft: float | None,
+    ) -> None:
+        """A settled attempt, for the ledger and for alerts."""
+        books = self.fleet.books
+        if books is not None:
+            self.entry = books.note(
+                self, shot, status, counts, nano, known, seconds, ttft
+            )
+
+    def end(self) -> None:
+        """The call is over, however it ended: its last attempt can be written."""
+        if self.entry is not None:
+            self._write(last=True)
+
+    def _write(self, last: bool) -> None:
+        entry, self.entry = self.entry, None
+        assert entry is not None
+        assert self.fleet.books is not None
+        self.fleet.books.write(entry, last)
 
     def transport_failure(self, response: Any) -> Failure:
         """What the engine reported, as a row of the error table."""
@@ -477,6 +539,11 @@ def failure_of(error: ProviderError) -> Failure:
         request_id=error.request_id,
         retry_after=error.retry_after,
     )
+
+
+def nano_of(usd: float) -> int:
+    """An amount a provider states, in nano-USD; by its digits, rounded half up."""
+    return PriceRow.parse(repr(float(usd)), 9)
 
 
 def counts_of(usage: Usage) -> tuple[int, ...]:

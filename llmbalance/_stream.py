@@ -29,17 +29,20 @@ Steps = Generator[Any, Any, bool]
 
 def tell(run: Run) -> Steps:
     """The steps of one streamed call; closing it settles what is still open."""
-    while True:
-        shot = run.aim()
-        if isinstance(shot, float):
-            yield shot
-            continue
-        telling = _Telling(run, shot)
-        try:
-            if (yield from telling.steps()):
-                return True
-        finally:
-            telling.cancel()  # changes nothing once the attempt is settled
+    try:
+        while True:
+            shot = run.aim()
+            if isinstance(shot, float):
+                yield shot
+                continue
+            telling = _Telling(run, shot)
+            try:
+                if (yield from telling.steps()):
+                    return True
+            finally:
+                telling.cancel()  # changes nothing once the attempt is settled
+    finally:
+        run.end()
 
 
 class _Telling:

@@ -47,6 +47,12 @@ class SyncRouter:
         return reply
 
     def _drive(self, run: Run) -> Any:
+        try:
+            return self._attempts(run)
+        finally:
+            run.end()
+
+    def _attempts(self, run: Run) -> Any:
         while True:
             shot = run.aim()
             if isinstance(shot, float):

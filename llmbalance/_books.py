@@ -1,0 +1,220 @@
+"""A router's books: what every attempt cost goes in, what a restart needs comes out.
+
+    a lease is settled ── note ──> entry, kept back until it is clear whether it was
+            │                      the last attempt of its call ──> ledger
+            ├──> meters of budgets: alerts
+            └──> pulse: is money going faster than ever?
+
+    start   ledger ──> what budgets spent in their windows, what was learned ──> pool
+    close   pool ──> what was learned (also once an hour) ──> ledger
+
+The books of a router without ledger hold alerts only; without these there are none.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ._alerts import Anomaly, Meter, Pulse, tell
+from ._errors import ConfigError
+from ._windows import window
+
+if TYPE_CHECKING:
+    from ._fleet import Fleet
+    from ._ledger import Book, Entry
+    from ._run import Run, Shot
+
+_log = logging.getLogger("llmbalance")
+_SLOTS = 32  # parts a rolling window forgets one by one, see lb_budget.h
+
+
+def open_book(ledger: Any) -> tuple[Book | None, bool]:
+    """Return the book that ``Router(ledger=)`` means, and whether to close it."""
+    if ledger is None:
+        return None, False
+    if isinstance(ledger, str | Path):
+        from ._ledger import Ledger  # SQLite is loaded by those who use it
+
+        return Ledger(ledger), True
+    needed = ("record", "learn", "learned", "spent", "costs", "entries", "flush")
+    missing = [name for name in (*needed, "close") if not hasattr(ledger, name)]
+    if missing:
+        raise ConfigError(
+            "ledger", ledger, f"give a path or a Ledger; this lacks {missing[0]}()"
+        )
+    return ledger, False
+
+
+class Books:
+    """Books of one router; ``book`` None keeps nothing and only alerts."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        ledger: Any,
+        on_anomaly: Callable[[Anomaly], None] | None = None,
+    ) -> None:
+        self.fleet = fleet
+        self.started = time.time()
+        self.book, self._owned = open_book(ledger)
+        self._on_anomaly = on_anomaly
+        self._meters = [meter for meter in fleet.meters if meter.marks]
+        self._pulse: Pulse | None = None
+        if self.book is not None or on_anomaly is not None:
+            self._pulse = Pulse(time.monotonic())
+        self._prefix = os.urandom(6).hex()
+        self._numbers = itertools.count(1)
+        self._pid = os.getpid()
+        if self.book is not None:
+            from ._ledger import Entry
+
+            self._entry = Entry
+            self._resume(self.book)
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to do after a call."""
+        return bool(self.book or self._meters or self._pulse)
+
+    # -- an attempt ----------------------------------------------------------
+
+    def note(
+        self,
+        run: Run,
+        shot: Shot,
+        status: str,
+        counts: tuple[int, ...] | None,
+        nano: int,
+        known: bool,
+        seconds: float | None,
+        ttft: float | None,
+    ) -> Entry | None:
+        """Take note of a settled attempt; returns its entry, to be given to ``write``.
+
+        ``nano`` is what budgets were charged, ``known`` whether the price was.
+        """
+        if self._meters or self._pulse:
+            self._watch(nano)
+        if self.book is None:
+            return None
+        options, target, fleet = run.options, shot.target, self.fleet
+        if run.id == "":
+            run.id = f"{self._prefix}-{os.getpid()}-{next(self._numbers)}"
+        return self._entry(
+            time.time(),
+            run.id,
+            fleet.group_names[shot.lease.group],
+            target.name,
+            target.backend.model,
+            options.task,
+            options.labels,
+            run.call.kind if shot.request.target else "lease",
+            status,
+            len(run.attempts) or 1,
+            False,
+            counts or (),
+            nano if known else None,
+            seconds,
+            ttft or None,
+            options.user,
+            None if known else nano,
+        )
+
+    def write(self, entry: Entry, last: bool) -> None:
+        """Put an entry into the ledger; ``last`` says that it ended its call."""
+        assert self.book is not None
+        entry.last = last
+        try:
+            self.book.record(entry)
+        except Exception:  # the call itself is done, whatever its ledger says
+            _log.exception("the ledger refused an entry")
+
+    def _watch(self, nano: int) -> None:
+        now = time.monotonic()
+        for meter in self._meters:
+            meter.check(self.fleet.pool, now)
+        strange = self._pulse.add(nano, now) if self._pulse else None
+        if strange is not None:
+            text = (
+                f"spending at ${strange.usd_per_hour:.4g} an hour; usual are"
+                f" ${strange.usual_usd_per_hour:.4g}, the most ever was"
+                f" ${strange.highest_usd_per_hour:.4g}"
+            )
+            data = {"usd_per_hour": strange.usd_per_hour}
+            tell("anomaly", text, data, self._on_anomaly, strange)
+
+    # -- over a restart ------------------------------------------------------
+
+    def _resume(self, book: Book) -> None:
+        wall, now = time.time(), time.monotonic()
+        for meter in self.fleet.meters:
+            self._spent_before(book, meter, wall)
+            meter.check(self.fleet.pool, now, silent=True)
+        lessons = book.learned()
+        for key, state in lessons.items():
+            try:
+                self._recall(key, state, wall)
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                _log.warning("the ledger's %r is of no use: %s", key, error)
+
+    def _spent_before(self, book: Book, meter: Meter, wall: float) -> None:
+        """Charge a budget with what its window has seen already."""
+        budget, pool = meter.budget, self.fleet.pool
+        only: dict[str, Any] = dict([budget.scope]) if budget.scope else {}
+        if not budget.rolling or budget.per == "total":
+            nano = book.spent(window(budget, wall).start, **only)
+            pool.book(meter.index, nano)
+            return
+        width = budget.seconds / _SLOTS
+        for k in range(_SLOTS - 1):
+            begin, end = wall - (k + 1) * width, wall - k * width
+            nano = book.spent(begin, end, **only)
+            pool.book(meter.index, nano, (k + 0.5) * width)
+
+    def _recall(self, key: str, state: Mapping[str, Any], wall: float) -> None:
+        kind, _, name = key.partition("/")
+        fleet = self.fleet
+        age = max(wall - state["at"], 0.0)
+        if kind == "pulse" and self._pulse is not None:
+            self._pulse.resume(dict(state))
+        elif kind == "group" and name in fleet.groups:
+            fleet.pool.teach("group", fleet.groups[name], state["learned"], age)
+        elif kind == "backend":
+            for target in fleet.targets:
+                if target.name == name and target.backend.model == state["model"]:
+                    fleet.pool.teach("backend", target.index, state["learned"], age)
+
+    def save(self) -> None:
+        """Keep what was learned in the ledger."""
+        if self.book is None:
+            return
+        wall, fleet = time.time(), self.fleet
+        for target in fleet.targets:
+            learned = fleet.pool.learned("backend", target.index)
+            if learned["samples"]:
+                state = {"at": wall, "model": target.backend.model, "learned": learned}
+                self.book.learn(f"backend/{target.name}", state)
+        for name, index in fleet.groups.items():
+            learned = fleet.pool.learned("group", index)
+            if any(mean for mean, _, _ in learned["output"]):
+                self.book.learn(f"group/{name}", {"at": wall, "learned": learned})
+        if self._pulse is not None:
+            self.book.learn("pulse", {"at": wall, **self._pulse.state()})
+
+    def close(self) -> None:
+        """Keep what was learned and write everything down; a call reopens the book.
+
+        A forked child leaves that to its parent: it learned only half.
+        """
+        if self.book is None or os.getpid() != self._pid:
+            return
+        self.save()
+        if self._owned:
+            self.book.close()
+        else:
+            self.book.flush()
