@@ -313,8 +313,8 @@ void
 net_engine_drop(net_origin *o)
 {
     (void)pthread_mutex_lock(&engine.lock);
-    bool ours = engine.state != IDLE && o->multi != NULL &&
-                o->engine == engine.number && o->epoch == net_fork_epoch();
+    bool ours = engine.state != IDLE && o->engine == engine.number &&
+                o->epoch == net_fork_epoch();
     bool queued = ours && queue_op((op){.kind = DROP, .origin = o});
     (void)pthread_mutex_unlock(&engine.lock);
     if (!ours)

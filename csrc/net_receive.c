@@ -198,7 +198,12 @@ on_connected(void *ctx, char *ip, char *local_ip, int port, int local_port)
     (void)port;
     (void)local_port;
     net_transfer *t = ctx;
-    t->reply->connected = net_now();
+    lb_ns now = net_now();
+    if (t->first_use == 0)
+        t->first_use = now;
+    else if (now - t->first_use > NET_STALE_NS)
+        return CURL_PREREQFUNC_ABORT; /* libcurl would try again by itself */
+    t->reply->connected = now;
     net_transfer_arm(t);
     return CURL_PREREQFUNC_OK;
 }

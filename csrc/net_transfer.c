@@ -9,7 +9,7 @@
 #include "net_fork.h"
 #include "net_receive.h"
 
-enum { MAX_SPARE = 1024 };
+enum { MAX_SPARE = 256 };
 
 /* Options of every request alike; see the list in docs/architecture.md. */
 static void
@@ -178,6 +178,7 @@ go(net_transfer *t, void *multi)
 {
     t->attempt = net_now();
     t->reply->connected = t->reply->first_byte = t->reply->first_token = 0;
+    t->first_use = 0;
     t->why[0] = '\0';
     net_receive_reset(t);
     net_transfer_arm(t);
@@ -331,6 +332,7 @@ classify(const net_transfer *t, CURLcode code)
     case CURLE_SEND_ERROR:
     case CURLE_RECV_ERROR:
     case CURLE_GOT_NOTHING:
+    case CURLE_ABORTED_BY_CALLBACK: /* ours, see NET_STALE_NS */
         return lost(t);
     case CURLE_PARTIAL_FILE:
         return NET_TRUNCATED;
@@ -365,12 +367,14 @@ explain(net_transfer *t, enum net_error e, CURLcode code)
         [NET_FIRST_TOKEN_TIMEOUT] = "no content within the first-token timeout",
         [NET_IDLE_TIMEOUT] = "no byte within the idle timeout",
         [NET_TOTAL_TIMEOUT] = "not finished within the total timeout",
+        [NET_RESET] = "the connection closed without a reply",
         [NET_TRUNCATED] = "the connection closed in mid-reply",
         [NET_PROTOCOL] = "the reply breaks the protocol",
         [NET_TOO_LARGE] = "the reply exceeds a size limit of the backend",
         [NET_ENGINE] = "the transport stopped or ran out of memory",
     };
-    bool heard = code != CURLE_OK && code != CURLE_WRITE_ERROR;
+    bool heard = code != CURLE_OK && code != CURLE_WRITE_ERROR &&
+                 code != CURLE_ABORTED_BY_CALLBACK;
     const char *text = heard && t->why[0] != '\0' ? t->why
                        : heard                    ? curl_easy_strerror(code)
                        : ours[e] != NULL          ? ours[e]
@@ -435,8 +439,8 @@ try_again(net_transfer *t, CURLcode code)
     (void)curl_easy_getinfo(t->easy, CURLINFO_NUM_CONNECTS, &connects);
     bool broke = code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR ||
                  code == CURLE_GOT_NOTHING;
-    if (!broke || t->again || connects != 0 || t->reply->connected == 0 ||
-        t->reply->headers.seen > 0)
+    if (!broke || t->again || connects != 0 || t->first_use == 0 ||
+        t->reply->headers.seen > 0 || net_now() - t->first_use > NET_STALE_NS)
         return false;
     t->again = true;
     (void)curl_multi_remove_handle(t->origin->multi, t->easy);

@@ -10,7 +10,9 @@
  * they came, and the entry is looked at again when it fires.
  *
  * A request that found its kept connection dead before any byte of a reply is
- * sent once more on a fresh one.  All functions run on the I/O thread.
+ * sent once more on a fresh one, but only soon after it was sent: a server that
+ * works for a while and then closes has failed, and may have billed.
+ * All functions run on the I/O thread.
  */
 #ifndef NET_TRANSFER_H
 #define NET_TRANSFER_H
@@ -24,6 +26,9 @@
 
 /* Above this many undelivered bytes a stream stops reading. */
 #define NET_HIGH_WATER ((size_t)1 << 20)
+
+/* A kept connection that dies within this was dead before. */
+#define NET_STALE_NS LB_NS_PER_S
 
 /* How much of a stream without events is kept to explain it. */
 #define NET_RAW_KEPT ((size_t)64 << 10)
@@ -42,6 +47,7 @@ typedef struct net_transfer {
     bool streaming;         /* the reply is cut into events */
     bool held;              /* the consumer asked for a pause */
     bool again;             /* already the second attempt */
+    lb_ns first_use;        /* this attempt's first connection was ready */
     size_t waiting;         /* bytes of events that wait at the port, as last seen */
     union {
         net_sse sse;

@@ -358,6 +358,24 @@ async def test_a_kept_connection_that_died_is_nobodys_failure(
         assert bodies == [(None, b"1")] * 4
 
 
+async def test_a_server_that_works_and_then_closes_is_not_asked_again(
+    server: FaultServer, transport: Transport
+) -> None:
+    def route(peer: Peer) -> str | None:
+        if peer.turn == 1:
+            peer.send(reply(b"one"))
+            return None
+        peer.wait(1.2)
+        return "close"
+
+    server.on("/route", route)
+    origin = Origin(server.url)
+    await transport.send(origin, "POST", "/route", None, b"", LIMITS)
+    r = await transport.send(origin, "POST", "/route", None, b"", LIMITS)
+    assert (r.error, r.status, r.sent) == ("reset", 0, True), r.detail
+    assert len(server.requests) == 2
+
+
 async def test_a_kept_connection_that_dies_after_the_first_byte_is_told(
     server: FaultServer, transport: Transport
 ) -> None:
