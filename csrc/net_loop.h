@@ -33,7 +33,7 @@ typedef struct net_loop {
     uint64_t engine;      /* number of this engine, for origins to recognise it */
     net_request *in_flight[NET_SLOTS];
     net_origin *touched;
-    net_origin *live; /* all with a multi */
+    net_origin *live;            /* all with a multi */
     _Atomic uint64_t *completed; /* the engine's counters */
     _Atomic uint64_t *connected;
     _Atomic uint64_t *origins;

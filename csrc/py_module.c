@@ -108,7 +108,7 @@ core_exec(PyObject *mod)
     }
     if (py_add_names(mod) < 0 || PyModule_AddFunctions(mod, py_tokens_methods) < 0)
         return -1;
-    return PyModule_AddFunctions(mod, py_port_functions);
+    return PyModule_AddFunctions(mod, py_engine_functions);
 }
 
 static int

@@ -38,7 +38,7 @@ extern PyType_Spec py_response_spec; /* py_response.c: Response */
 extern PyType_Spec py_price_spec;    /* py_price.c: Price rows and their arithmetic */
 
 extern PyMethodDef py_tokens_methods[]; /* py_tokens.c: module-level functions */
-extern PyMethodDef py_port_functions[]; /* py_port.c: module-level functions */
+extern PyMethodDef py_engine_functions[]; /* py_engine.c: module-level functions */
 
 /* With a GIL every method is already atomic, so the lock exists only where
  * there is none.  PyMutex is not a critical section: nothing suspends it. */

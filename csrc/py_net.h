@@ -1,4 +1,4 @@
-/* py_net.h - what the three types of the transport's binding share. */
+/* py_net.h - what the files of the transport's binding share. */
 #ifndef PY_NET_H
 #define PY_NET_H
 
@@ -10,6 +10,10 @@
 
 /* A Response that owns `reply`; NULL and an exception set (reply is freed). */
 PyObject *py_response_new(py_state *st, net_reply *reply);
+
+/* Append (token, item) pairs for all that a parcel brings: headers, events, end.
+ * 0, or -1 and an exception. */
+int py_parcel_append(py_state *st, PyObject *list, net_parcel *parcel, PyObject *token);
 
 /* The origin inside an Origin, borrowed; NULL and TypeError for anything else. */
 net_origin *py_origin_get(py_state *st, PyObject *o);

@@ -291,79 +291,6 @@ port_resume(PyObject *op, PyObject *id)
     return by_id(id, net_engine_resume);
 }
 
-static PyObject *
-make_event(net_text name, net_text data)
-{
-    PyObject *tuple = PyTuple_New(2);
-    PyObject *n = PyUnicode_DecodeUTF8(name.p, (Py_ssize_t)name.n, "replace");
-    PyObject *d = PyBytes_FromStringAndSize(data.p, (Py_ssize_t)data.n);
-    if (tuple == NULL || n == NULL || d == NULL) {
-        Py_XDECREF(tuple);
-        Py_XDECREF(n);
-        Py_XDECREF(d);
-        return NULL;
-    }
-    (void)PyTuple_SetItem(tuple, 0, n);
-    (void)PyTuple_SetItem(tuple, 1, d);
-    return tuple;
-}
-
-static PyObject *
-make_events(const net_parcel *parcel)
-{
-    PyObject *list = PyList_New(parcel->n_events);
-    size_t at = 0;
-    net_text name;
-    net_text data;
-    for (Py_ssize_t i = 0; list != NULL && net_parcel_event(parcel, &at, &name, &data);
-         i++) {
-        PyObject *event = make_event(name, data);
-        if (event == NULL)
-            Py_CLEAR(list);
-        else
-            (void)PyList_SetItem(list, i, event);
-    }
-    return list;
-}
-
-/* Append (token, item); takes over the reference to `item`, which may be NULL
- * with an exception set. */
-static int
-append_item(PyObject *list, PyObject *token, PyObject *item)
-{
-    if (item == NULL)
-        return -1;
-    PyObject *pair = PyTuple_Pack(2, token, item);
-    Py_DECREF(item);
-    if (pair == NULL)
-        return -1;
-    int failed = PyList_Append(list, pair);
-    Py_DECREF(pair);
-    return failed;
-}
-
-static int
-append_parcel(py_state *st, PyObject *list, net_parcel *parcel, PyObject *token)
-{
-    net_reply *head = parcel->head;
-    net_reply *end = parcel->end;
-    parcel->head = NULL;
-    if (head != NULL && append_item(list, token, py_response_new(st, head)) < 0)
-        return -1;
-    if (parcel->n_events > 0 && append_item(list, token, make_events(parcel)) < 0)
-        return -1;
-    if (end == NULL)
-        return 0;
-    net_reply *copy = net_reply_new();
-    if (copy == NULL) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    *copy = *end; /* the parcel's own stays as the mark that this was the end */
-    end->headers.block = end->body = (net_buf){0};
-    return append_item(list, token, py_response_new(st, copy));
-}
-
 PyDoc_STRVAR(
     port_drain_doc,
     "drain($self)\n--\n\n"
@@ -386,7 +313,7 @@ port_drain(PyObject *op, PyObject *unused)
          parcel = next) {
         next = parcel->next;
         ticket *t = parcel->request->token;
-        if (list != NULL && append_parcel(st, list, parcel, t->token) < 0)
+        if (list != NULL && py_parcel_append(st, list, parcel, t->token) < 0)
             Py_CLEAR(list);
         if (parcel->room)
             net_engine_room(parcel->request->id);
@@ -494,54 +421,4 @@ PyType_Spec py_port_spec = {
     .basicsize = sizeof(port_object),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_HAVE_GC,
     .slots = port_slots,
-};
-
-static int
-put_stat(PyObject *dict, const char *name, uint64_t value)
-{
-    PyObject *n = PyLong_FromUnsignedLongLong(value);
-    int failed = n == NULL ? -1 : PyDict_SetItemString(dict, name, n);
-    Py_XDECREF(n);
-    return failed;
-}
-
-static PyObject *
-engine_stats(PyObject *mod, PyObject *unused)
-{
-    (void)mod;
-    (void)unused;
-    net_stats s = net_engine_stats();
-    PyObject *dict = PyDict_New();
-    if (dict != NULL && put_stat(dict, "threads", s.threads) == 0 &&
-        put_stat(dict, "in_flight", s.submitted - s.completed) == 0 &&
-        put_stat(dict, "submitted", s.submitted) == 0 &&
-        put_stat(dict, "completed", s.completed) == 0 &&
-        put_stat(dict, "connections", s.connections) == 0 &&
-        put_stat(dict, "connected", s.connected) == 0 &&
-        put_stat(dict, "origins", s.origins) == 0)
-        return dict;
-    Py_XDECREF(dict);
-    return NULL;
-}
-
-static PyObject *
-engine_stop(PyObject *mod, PyObject *timeout)
-{
-    (void)mod;
-    lb_ns wait;
-    bool ended;
-    if (py_seconds(timeout, 0, &wait) < 0)
-        return NULL;
-    Py_BEGIN_ALLOW_THREADS ended = net_engine_stop(lb_max(wait, 0));
-    Py_END_ALLOW_THREADS return PyBool_FromLong(ended);
-}
-
-PyMethodDef py_port_functions[] = {
-    {"engine_stats", engine_stats, METH_NOARGS,
-     "engine_stats()\n--\n\nCounters of the I/O thread of this process."},
-    {"engine_stop", engine_stop, METH_O,
-     "engine_stop(timeout, /)\n--\n\n"
-     "End all transfers and the I/O thread; False if that took longer than "
-     "*timeout* seconds.  The next submit starts a new one."},
-    {NULL, NULL, 0, NULL},
 };
