@@ -332,8 +332,9 @@ def _from_object(outer: dict[str, Any], hint: str) -> ErrorBody:
     if isinstance(message, list | dict):
         message = msgspec.json.encode(message).decode()
     details = inner.get("details")
-    found = [hint, inner.get("code"), inner.get("type"), inner.get("status")]
-    found += [outer.get("error_type"), outer.get("code"), outer.get("__type")]
+    found = [hint]
+    # The inner the word stands, the more it tells: a spent budget is a
+    # "rate_limit_error" to the type and says what it is in the details alone.
     if isinstance(details, dict):
         found.append(details.get("error_code"))
     elif isinstance(details, list):
@@ -341,6 +342,8 @@ def _from_object(outer: dict[str, Any], hint: str) -> ErrorBody:
     for nest in (inner.get("innererror"), inner.get("metadata")):
         if isinstance(nest, dict):
             found += [nest.get("code"), nest.get("error_type")]
+    found += [inner.get("code"), inner.get("type"), inner.get("status")]
+    found += [outer.get("error_type"), outer.get("code"), outer.get("__type")]
     code = inner.get("code", outer.get("code"))
     rid = outer.get("request_id")
     return ErrorBody(
