@@ -20,7 +20,7 @@ from ._config import Backend
 from ._cost import as_usage
 from ._decision import Decision
 from ._errors import InvalidRequestError, LeaseError
-from ._run import OUTCOME, Run, Shot, counts_of, nano_of, told_of
+from ._run import OUTCOME, Run, Shot, counts_of, told_of
 from .providers._failures import KINDS
 
 
@@ -90,13 +90,15 @@ class AcquiredLease:
         ttft: float | None = None,
         seconds: float | None = None,
         error: str | None = None,
+        service_tier: str | None = None,
     ) -> float:
         """Say what really happened; returns the cost in USD.
 
         usage: tokens as the provider billed them, OpenAI's or Anthropic's shape;
         status, headers, body: of the answer (limits and errors are read from them);
         ttft, seconds: measured by you (default: since the lease was taken); error: a
-        row of the error table ("timeout", "connect", ...) when no answer came.
+        row of the error table ("timeout", "connect", ...) when no answer came;
+        service_tier: the one that was billed, if the answer names it.
         """
         shot = self.shot
         if self._settled:
@@ -111,22 +113,13 @@ class AcquiredLease:
             error, retry_after = failure.kind, failure.retry_after
         if error is not None:
             outcome = KINDS[error].outcome
-        counts, stated = None, None
-        if usage is not None:
-            used = as_usage(usage)
+        counts = None
+        used = None if usage is None else as_usage(usage)
+        cost, metered, known = self._run._cost(shot, used, service_tier)
+        if used is not None:
             counts = counts_of(used)
-            stated = None if used.cost_usd is None else nano_of(used.cost_usd)
         elif outcome == "done":
-            counts = (
-                shot.lease.input_tokens,
-                0,
-                0,
-                0,
-                0,
-                0,
-                shot.lease.output_tokens,
-                0,
-            )
+            counts = (shot.lease.input_tokens, *[0] * 5, shot.lease.output_tokens)
         if seconds is None and outcome == "done":
             seconds = time.monotonic() - shot.sent_at
         self._settled = True
@@ -136,12 +129,11 @@ class AcquiredLease:
             ttft,
             seconds,
             True,
-            usage is not None,
-            stated,
+            metered,
+            cost,
             retry_after,
             told_of(readings) if readings else None,
         )
-        known = stated is not None or self.backend not in self._run.fleet.unpriced
         self._run._note(shot, error or "ok", counts, nano, known, seconds, ttft)
         self._run.end()
         self.cost = nano / 1e9

@@ -296,7 +296,8 @@ class Run:
     def succeed(self, shot: Shot, reply: Any, response: Any) -> None:
         """Settle a complete answer and fill in what only the router knows."""
         usage: Usage | None = reply.usage
-        cost, metered, known = self._cost(shot, usage, reply)
+        tier = getattr(reply, "service_tier", None)
+        cost, metered, known = self._cost(shot, usage, tier)
         counts = counts_of(usage or self._guess(shot, getattr(reply, "text", "")))
         headers = response.headers
         readings = shot.target.dialect.limits(headers, time.time())
@@ -336,16 +337,15 @@ class Run:
             reply.warnings = reply.warnings + shot.request.warnings
 
     def _cost(
-        self, shot: Shot, usage: Usage | None, reply: Any
+        self, shot: Shot, usage: Usage | None, tier: str | None
     ) -> tuple[int | None, bool, bool]:
         """Nano-USD when the pool's own row does not say it; was it metered? is it
-        the whole price?"""
+        the whole price? ``tier`` is the service tier that was billed."""
         known = shot.target.name not in self.fleet.unpriced
         if usage is None:
             return None, False, known
         if usage.cost_usd is not None:  # what the provider says wins
             return nano_of(usage.cost_usd), True, True
-        tier = getattr(reply, "service_tier", None)
         other = tier is not None and standard_tier(tier) != standard_tier(
             shot.target.backend.service_tier
         )
