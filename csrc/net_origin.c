@@ -2,7 +2,7 @@
 
 #include <curl/curl.h>
 #include <stdio.h>
-#include <strings.h>
+#include <unistd.h>
 
 #include "net_engine.h"
 #include "net_request.h"
@@ -120,8 +120,51 @@ read_http(net_origin *o, enum net_http http, unsigned version)
     if (http == NET_HTTP_2 && version < CURL_HTTP2)
         return "http_version: 2 needs libcurl >= 8.5.0, older ones lose early "
                "replies; use auto or 1.1";
+    if (http == NET_HTTP_2 && !o->secure)
+        return "http_version: 2 is spoken over https only; use auto or 1.1";
     o->http2 = http != NET_HTTP_1 && o->secure && version >= CURL_HTTP2;
     return NULL;
+}
+
+static const char *
+read_proxy(net_origin *o, const char *proxy)
+{
+    static const char *const schemes[] = {"http",    "https",  "socks4",
+                                          "socks4a", "socks5", "socks5h"};
+    CURLU *u = proxy == NULL ? NULL : curl_url();
+    char *scheme = NULL;
+    bool known = proxy == NULL;
+    if (u != NULL &&
+        curl_url_set(u, CURLUPART_URL, proxy,
+                     CURLU_DEFAULT_SCHEME | CURLU_NON_SUPPORT_SCHEME) == CURLUE_OK &&
+        curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK) {
+        for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++)
+            known = known || strcmp(scheme, schemes[i]) == 0;
+        o->secure_proxy = strcmp(scheme, "https") == 0;
+    }
+    curl_free(scheme);
+    curl_url_cleanup(u);
+    if (!known)
+        return "proxy: must be [scheme://][user:password@]host:port, the scheme "
+               "http, https or socks";
+    return dup_text(&o->proxy, proxy) ? NULL : "out of memory";
+}
+
+static const char *
+read_paths(net_origin *o, const net_settings *s)
+{
+    if (s->cert != NULL && access(s->cert, R_OK) < 0)
+        return "cert: there is no readable file of that name";
+    if (s->key != NULL && access(s->key, R_OK) < 0)
+        return "key: there is no readable file of that name";
+    if (s->unix_socket != NULL && strlen(s->unix_socket) > 103)
+        return "unix_socket: the path is longer than the 103 bytes a socket can have";
+    if ((o->secure || o->secure_proxy) && s->verify && !net_tls_trust(&o->trust, s->ca))
+        return "ca: no certificates found there; name a PEM bundle or a directory "
+               "made by openssl rehash";
+    bool ok = dup_text(&o->cert, s->cert) && dup_text(&o->key, s->key) &&
+              dup_text(&o->unix_socket, s->unix_socket);
+    return ok ? NULL : "out of memory";
 }
 
 static const char *
@@ -137,15 +180,9 @@ read_all(net_origin *o, const net_settings *s, CURLU *u, char why[200])
         bad = read_sigv4(o, s, why);
     if (bad == NULL)
         bad = read_http(o, s->http, v->version_num);
-    if (bad != NULL)
-        return bad;
-    if (o->secure && s->verify && !net_tls_trust(&o->trust, s->ca))
-        return "ca: no certificates found there; name a PEM bundle or a directory "
-               "made by openssl rehash";
-    bool ok = dup_text(&o->cert, s->cert) && dup_text(&o->key, s->key) &&
-              dup_text(&o->proxy, s->proxy) &&
-              dup_text(&o->unix_socket, s->unix_socket);
-    return ok ? NULL : "out of memory";
+    if (bad == NULL)
+        bad = read_proxy(o, s->proxy);
+    return bad != NULL ? bad : read_paths(o, s);
 }
 
 net_origin *

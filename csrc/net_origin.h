@@ -49,7 +49,8 @@ typedef struct net_origin {
     _Atomic uint32_t refs;
     char *base; /* "https://host:port", normalised: safe to show */
     struct curl_slist *lines;
-    bool secure; /* https */
+    bool secure;       /* https */
+    bool secure_proxy; /* https to the proxy */
     bool verify;
     bool http2;
     net_trust trust;

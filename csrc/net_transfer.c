@@ -55,6 +55,10 @@ set_tls(net_transfer *t)
 {
     CURL *e = t->easy;
     const net_origin *o = t->origin;
+    if (o->secure_proxy) {
+        (void)curl_easy_setopt(e, CURLOPT_PROXY_CAINFO, path_or_off(o->trust.file));
+        (void)curl_easy_setopt(e, CURLOPT_PROXY_CAPATH, path_or_off(o->trust.dir));
+    }
     if (!o->secure)
         return;
     (void)curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, o->verify ? 1L : 0L);

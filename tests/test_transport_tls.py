@@ -166,6 +166,19 @@ def test_a_server_without_tls_and_one_that_hangs_in_the_handshake(
 
 
 @with_openssl
+def test_a_proxy_behind_tls_is_verified_too(certs: Path, transport: Transport) -> None:
+    with listen(certs, "good") as server:
+        server.on("*", lambda peer: peer.send(reply(b"by proxy")))
+        ca = str(certs / "ca.pem")
+        origin = Origin("http://example.invalid", proxy=server.url, ca=ca)
+        r = call(transport, origin)
+        assert (r.error, r.body) == (None, b"by proxy"), r.detail
+        r = call(transport, Origin("http://example.invalid", proxy=server.url))
+        assert r.error in ("tls", "proxy") and not r.sent
+        assert len(server.requests) == 1
+
+
+@with_openssl
 async def test_streams_and_cuts_over_tls(certs: Path, transport: Transport) -> None:
     with listen(certs, "good") as server:
         origin = Origin(server.url, ca=str(certs / "ca.pem"))
