@@ -1,0 +1,544 @@
+"""A router written from its definition: lists of objects, no reservations but sums.
+
+    quote    may this backend serve the call, at what price, how fast, how full
+    allowed  whom the rule may choose among those (a set where chance decides)
+    take     what a chosen call holds;  give_back  what stays of it
+
+Limits, breakers and budgets are the naive ones of model.py; times are integer
+nanoseconds, money is integer nano-USD.  Where the core throws dice (a cooldown, a
+choice among equals) the model says what is possible and is then told what happened.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from model import FOREVER, SECOND, Breaker, Bucket, Budget, float32
+
+REFUSED = {"rate_limited", "quota", "auth", "missing", "rejected"}
+FAILED = {"failed", "broken", "timed_out"}
+SHIFT, STOP, HORIZON, PACE_MEMORY = 0.8, 0.95, 10.0, 10.0
+COST_BAND, LATENCY_BAND, COMPOSITE_BAND = 1.01, 1.2, 1.1
+
+
+@dataclass
+class Limit:
+    """A bucket and what it counts."""
+
+    bucket: Bucket
+    unit: str
+    charge: str
+    pace: float = 0.0
+    paced: int = 0
+
+    def units(self, load: Load) -> int:
+        """What a call weighs here."""
+        output = load.most if self.charge == "max" else load.output
+        if self.unit == "requests":
+            return 1
+        if self.unit == "input_tokens":
+            return load.input
+        if self.unit == "output_tokens":
+            return output
+        if self.charge == "chars4":
+            return -(-load.chars // 4) + 2 * load.messages
+        return load.input + output
+
+    def pace_at(self, now: int) -> float:
+        """Units a second of late."""
+        age = max(now - self.paced, 0) / SECOND
+        return self.pace * PACE_MEMORY / (PACE_MEMORY + age)
+
+    def spend(self, units: int, now: int) -> None:
+        """Charge, or give back below 0."""
+        if units > 0:
+            self.pace = self.pace_at(now) + units / PACE_MEMORY
+            self.paced = now
+        self.bucket.charge(units, now)
+
+    def used(self, now: int, forecast: bool) -> float:
+        """Spent share of the burst, now or at the horizon."""
+        used = float(self.bucket.used(now))
+        if not forecast:
+            return used
+        seconds = float(self.bucket.unit) * self.bucket.burst / SECOND
+        coming = self.pace_at(now) * HORIZON / self.bucket.burst
+        return max(used, used + coming - HORIZON / seconds)
+
+
+@dataclass
+class Load:
+    """A call's tokens: estimated, then settled."""
+
+    input: int
+    output: int
+    most: int
+    chars: int
+    messages: int
+
+
+class Latency:
+    """ttft is a line in the input, itl an average; both fade to what others show."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self.learned = 0
+        self.x = self.y = self.xx = self.xy = 0.0
+        self.base = self.slope = self.itl = self.seconds = self.trend = 0.0
+        self.live: list[Held] = []
+
+    def _trust(self, now: int) -> float:
+        rest = 1 - (now - self.learned) / (600 * SECOND)
+        return max(rest, 0.0) if self.samples else 0.0
+
+    def ttft(self, prior: Prior, tokens: int, now: int) -> float:
+        """Seconds to the first token."""
+        own = self.base + self.slope * tokens / 1000
+        return max(prior.ttft + (own - prior.ttft) * self._trust(now), 1e-3)
+
+    def expect(self, prior: Prior, tokens: int, output: int, now: int) -> float:
+        """Seconds of a call that would start now."""
+        ttft = self.ttft(prior, tokens, now)
+        trust = self._trust(now) if self.itl else 0.0
+        itl = prior.itl + (self.itl - prior.itl) * trust
+        ahead = sum(call.ahead for call in self.live)
+        seconds = ttft + (ahead + output) * itl
+        calls = len(self.live)
+        if calls == 0:
+            return seconds
+        ages = sum(now - call.started for call in self.live) / SECOND
+        typical = max(calls * ttft + ahead * itl, calls * self.seconds)
+        return seconds + max(ages - 2.5 * typical, 0.0) * (calls + 1) / calls
+
+    def learn(
+        self,
+        prior: Prior,
+        tokens: int,
+        output: int,
+        ttft: float,
+        total: float,
+        now: int,
+    ) -> None:
+        """A complete answer."""
+        if ttft <= 0:
+            body = max(output - 1, 0) * prior.itl
+            ttft = total * prior.ttft / (prior.ttft + body)
+        w = max(1 / (self.samples + 1), 1 - 0.9 * self._trust(now))
+        dx, dy = tokens / 1000 - self.x, ttft - self.y
+        self.xx = (1 - w) * (self.xx + w * dx * dx)
+        self.xy = (1 - w) * (self.xy + w * dx * dy)
+        self.x += w * dx
+        self.y += w * dy
+        ridge = 0.01 * (1 + self.x**2)
+        self.slope = self.xy / (self.xx + ridge) if self.xy > 0 else 0.0
+        self.base = self.y - self.slope * self.x
+        if output > 1 and total > ttft:
+            itl = (total - ttft) / (output - 1)
+            self.itl = self.itl + w * (itl - self.itl) if self.itl else itl
+        change = total - self.seconds if self.samples else 0.0
+        self.trend += w * (change - self.trend)
+        self.seconds += w * (total - self.seconds)
+        self.samples += 1
+        self.learned = now
+
+
+@dataclass
+class Prior:
+    """What is assumed of a backend nobody called yet."""
+
+    ttft: float = 0.5
+    itl: float = 0.02
+    answers: int = 0
+
+
+@dataclass
+class Server:
+    """A backend."""
+
+    price_in: int  # nano-USD a token
+    price_out: int
+    breaker: Breaker
+    weight: float = 1.0
+    order: int = 0
+    max_calls: int = 0
+    limits: list[Limit] = field(default_factory=list)
+    budgets: list[Budget] = field(default_factory=list)
+    latency: Latency = field(default_factory=Latency)
+    ratio: float = 1.0
+    fail: float = 0.0
+    refusals: int = 0
+    not_before: int = 0
+
+    def cost(self, tokens: int, output: int) -> int:
+        """Nano-USD of a call."""
+        return tokens * self.price_in + output * self.price_out
+
+
+@dataclass
+class Group:
+    """Who serves a model."""
+
+    members: list[int]
+    budgets: list[Budget] = field(default_factory=list)
+    prior: Prior = field(default_factory=Prior)
+    cursor: int = 0
+    smooth: dict[int, float] = field(default_factory=dict)
+    outputs: dict[int, tuple[float, int]] = field(default_factory=dict)
+
+
+@dataclass
+class Wish:
+    """A call, as measured."""
+
+    group: int
+    tokens: int
+    chars: int
+    messages: int
+    max_tokens: int
+    strategy: str
+    max_cost: int | None = None
+    tried: list[int] = field(default_factory=list)
+
+
+@dataclass
+class Quote:
+    """What the gates say of one server."""
+
+    reason: str = "eligible"
+    wait: int = 0
+    cost: int = 0
+    seconds: float = 0.0
+    used: float = 0.0
+    weight: float = 1.0
+    ease: float = 1.0
+    hold: int = 0
+
+
+@dataclass
+class Held:
+    """What a live call holds."""
+
+    server: int
+    group: int
+    load: Load
+    estimate: int
+    size: int
+    expected: int
+    ahead: int
+    started: int
+    hold: int
+    budgets: list[Budget]
+    generation: int
+
+
+class Router:
+    """All of it."""
+
+    def __init__(self, servers: list[Server], groups: list[Group]) -> None:
+        self.servers = servers
+        self.groups = groups
+        self.budgets: list[Budget] = []
+
+    # -- gates ---------------------------------------------------------------
+
+    @staticmethod
+    def size(tokens: int) -> int:
+        """The input-size class."""
+        return min(max(tokens, 1).bit_length() - 1, 23)
+
+    def load(self, wish: Wish, server: Server) -> Load:
+        """What the call would reserve here."""
+        _, high = self.groups[wish.group].outputs.get(self.size(wish.tokens), (0, 1024))
+        cap = wish.max_tokens or 2**62
+        output = min(high, cap)
+        most = wish.max_tokens or output
+        tokens = int(wish.tokens * server.ratio)
+        return Load(tokens, output, most, wish.chars, wish.messages)
+
+    def expected(self, wish: Wish) -> int:
+        """Output tokens, on average."""
+        outputs = self.groups[wish.group].outputs
+        mean, _ = outputs.get(self.size(wish.tokens), (255, 0))
+        return min(int(mean) + 1, wish.max_tokens or 2**62)
+
+    def quote(self, wish: Wish, i: int, now: int) -> Quote:
+        """All gates of one server; a half-open breaker counts the question."""
+        server, group = self.servers[i], self.groups[wish.group]
+        if i in wish.tried:
+            return Quote("tried")
+        if server.weight == 0:
+            return Quote("drained")
+        q, load, output = Quote(), self.load(wish, server), self.expected(wish)
+        forecast = wish.strategy == "predictive"
+        q.cost = server.cost(load.input, output)
+        q.seconds = server.latency.expect(group.prior, load.input, output, now)
+        if forecast:
+            q.seconds += max(server.latency.trend, 0.0)
+        if wish.max_cost is not None and (
+            server.cost(load.input, load.most) > wish.max_cost
+        ):
+            q.reason = "max_cost"
+            return q
+        q.weight = server.weight
+        shut = list(self._timed_gates(wish, server, load, q, forecast, now))
+        state = server.breaker.at(now)
+        if not shut or state == "open":
+            wait = server.breaker.wait(now)
+            if wait:
+                shut.append(("breaker", wait))
+            if server.breaker.state == "ramp":
+                q.ease = float32(float(server.breaker.share(now)))
+                q.weight = float32(q.weight * q.ease)
+        if shut:
+            q.reason, q.wait = shut[0][0], max(wait for _, wait in shut)
+        return q
+
+    def _timed_gates(
+        self, wish: Wish, server: Server, load: Load, q: Quote, forecast: bool, now: int
+    ) -> list[tuple[str, int]]:
+        shut = []
+        if server.max_calls:
+            calls = len(server.latency.live)
+            q.used = calls / server.max_calls
+            if calls >= server.max_calls:
+                shut.append(("concurrency", 1))
+        waits = [max(server.not_before - now, 0)]
+        for limit in server.limits:
+            waits.append(limit.bucket.wait(limit.units(load), 1.0, now))
+            q.used = max(q.used, limit.used(now, forecast))
+        if max(waits):
+            shut.append(("burst" if max(waits) == FOREVER else "rate", max(waits)))
+        budgets = self._over(wish.group, server)
+        if budgets:
+            q.hold = server.cost(load.input + load.input // 4 + 16, load.most)
+            waits = [self._budget_wait(b, q.hold, now) for b in budgets]
+            if max(waits):
+                shut.append(("budget", max(waits)))
+        return shut
+
+    @staticmethod
+    def _budget_wait(budget: Budget, hold: int, now: int) -> int:
+        if hold <= budget.free(now):
+            return 0
+        promised = hold <= budget.cap - budget.spent(now)
+        return 1 if promised else budget.wait(hold, now)
+
+    def _over(self, group: int, server: Server) -> list[Budget]:
+        """Every budget such a call is under, each once."""
+        found: list[Budget] = []
+        for b in [*self.budgets, *self.groups[group].budgets, *server.budgets]:
+            if not any(b is other for other in found):
+                found.append(b)
+        return found
+
+    def quotes(self, wish: Wish, now: int) -> dict[int, Quote]:
+        """Of all members; only the lowest order among the eligible stays."""
+        members = self.groups[wish.group].members
+        quotes = {i: self.quote(wish, i, now) for i in members}
+        orders = [
+            self.servers[i].order for i, q in quotes.items() if q.reason == "eligible"
+        ]
+        for i, q in quotes.items():
+            if q.reason == "eligible" and self.servers[i].order > min(orders):
+                q.reason = "order"
+        return quotes
+
+    # -- rules ---------------------------------------------------------------
+
+    def allowed(self, wish: Wish, quotes: dict[int, Quote], slack: float) -> set[int]:
+        """Whom the rule may choose; bands and ties are wider by `slack`."""
+        open_ = {i: q for i, q in quotes.items() if q.reason == "eligible"}
+        if not open_:
+            return set()
+        rule = wish.strategy
+        if rule == "round_robin":
+            return self._in_turn(wish, open_)
+        if rule == "weighted":
+            return self._smooth(wish, open_, slack)
+        seconds = {i: q.seconds for i, q in open_.items()}
+        if rule == "least_busy":
+            calls = {i: self._calls(i) / q.weight for i, q in open_.items()}
+            return best(calls, 1 + slack)
+        if rule == "latency":
+            return best(seconds, LATENCY_BAND + slack)
+        if rule == "p2c":
+            return {i for i in seconds if self._wins_a_pair(i, seconds, slack)}
+        if rule == "cost":
+            figures, band = {i: float(q.cost) for i, q in open_.items()}, COST_BAND
+        else:
+            figures, band = {i: crowded(q) for i, q in open_.items()}, COMPOSITE_BAND
+        surely = best(figures, band - slack)
+        fastest = min(seconds[i] for i in surely)
+        cheap = best(figures, band + slack)
+        return {i for i in cheap if seconds[i] <= fastest * (LATENCY_BAND + slack)}
+
+    def _calls(self, i: int) -> int:
+        return len(self.servers[i].latency.live)
+
+    def _in_turn(self, wish: Wish, open_: dict[int, Quote]) -> set[int]:
+        """The next one; those in a slow start on the way there may be passed over."""
+        group = self.groups[wish.group]
+        n = len(group.members)
+        start = group.cursor if group.cursor < n else 0
+        turn = [group.members[(start + k) % n] for k in range(n)]
+        found: set[int] = set()
+        for i in turn:
+            if i in open_:
+                found.add(i)
+                if open_[i].ease >= 1:
+                    break
+        return found
+
+    def _smooth(self, wish: Wish, open_: dict[int, Quote], slack: float) -> set[int]:
+        smooth = self.groups[wish.group].smooth
+        after = {i: smooth.get(i, 0.0) + q.weight for i, q in open_.items()}
+        most = max(after.values())
+        return {i for i in after if after[i] >= most - slack}
+
+    @staticmethod
+    def _wins_a_pair(i: int, seconds: dict[int, float], slack: float) -> bool:
+        others = [s for j, s in seconds.items() if j != i]
+        return not others or seconds[i] <= max(others) * (LATENCY_BAND + slack)
+
+    # -- reservations --------------------------------------------------------
+
+    def take(self, wish: Wish, quotes: dict[int, Quote], i: int, now: int) -> Held:
+        """The core chose `i`: move what the rule moves, hold what the call needs."""
+        group, server, q = self.groups[wish.group], self.servers[i], quotes[i]
+        if wish.strategy == "round_robin":
+            group.cursor = group.members.index(i) + 1
+        if wish.strategy == "weighted":
+            open_ = [j for j, other in quotes.items() if other.reason == "eligible"]
+            for j in open_:
+                group.smooth[j] = group.smooth.get(j, 0.0) + quotes[j].weight
+            group.smooth[i] -= sum(quotes[j].weight for j in open_)
+        load, expected = self.load(wish, server), self.expected(wish)
+        for limit in server.limits:
+            limit.spend(limit.units(load), now)
+        budgets = self._over(wish.group, server)
+        for budget in budgets:
+            budget.reserve(q.hold)
+        held = Held(
+            server=i,
+            group=wish.group,
+            load=load,
+            estimate=wish.tokens,
+            size=self.size(wish.tokens),
+            expected=expected,
+            ahead=expected,
+            started=now,
+            hold=q.hold,
+            budgets=budgets,
+            generation=server.breaker.enter(now),
+        )
+        server.latency.live.append(held)
+        return held
+
+    def give_back(self, held: Held, result: Result, now: int) -> int:
+        """Settle; returns the nano-USD billed."""
+        server = self.servers[held.server]
+        for limit in server.limits:
+            stays = self._stays(limit, held, result)
+            limit.spend(stays - limit.units(held.load), now)
+        cost = server.cost(result.input, result.output) if result.sent else 0
+        for budget in held.budgets:
+            budget.settle(held.hold, cost, now)
+        server.latency.live = [c for c in server.latency.live if c is not held]
+        server.breaker.leave(held.generation, result.outcome, result.retry_after, now)
+        self._back_off(server, result, now)
+        if result.outcome == "done":
+            self._learn(server, held, result, now)
+        if result.outcome in FAILED:
+            server.fail += 0.05 * (1 - server.fail)
+        elif result.outcome == "done":
+            server.fail -= 0.05 * server.fail
+        return cost
+
+    @staticmethod
+    def _stays(limit: Limit, held: Held, result: Result) -> int:
+        if not result.sent:
+            return 0
+        if (
+            limit.unit != "requests"
+            and result.outcome in REFUSED
+            and not result.metered
+        ):
+            return 0
+        tokens = result.input if result.metered else held.load.input
+        load = Load(
+            tokens, result.output, result.output, held.load.chars, held.load.messages
+        )
+        return limit.units(load)
+
+    @staticmethod
+    def _back_off(server: Server, result: Result, now: int) -> None:
+        """A 429 without a time pauses for about a second, doubling; told is told."""
+        if result.outcome == "done":
+            server.refusals = 0
+            return
+        wait = result.retry_after
+        if result.outcome == "rate_limited":
+            wait = wait or SECOND << min(server.refusals, 6)
+            server.refusals += 1
+        if wait:
+            server.not_before = max(server.not_before, now + wait)
+
+    def _learn(self, server: Server, held: Held, result: Result, now: int) -> None:
+        group = self.groups[held.group]
+        tokens, output = result.input, result.output
+        if not result.metered and output == 0:
+            tokens, output = max(tokens, held.load.input), held.expected
+        if result.seconds > 0:
+            latency, prior = server.latency, group.prior
+            latency.learn(prior, tokens, output, result.ttft, result.seconds, now)
+            prior.answers += 1
+            w = max(0.02, 1 / prior.answers)
+            ttft = latency.ttft(prior, tokens, now)
+            itl = latency.itl or prior.itl
+            prior.ttft += w * (max(ttft, 1e-6) - prior.ttft)
+            prior.itl += w * (max(itl, 1e-7) - prior.itl)
+
+
+@dataclass
+class Result:
+    """How a call ended."""
+
+    outcome: str
+    sent: bool = True
+    metered: bool = False
+    input: int = 0
+    output: int = 0
+    ttft: float = 0.0
+    seconds: float = 0.0
+    retry_after: int = 0
+
+
+def best(figures: dict[int, float], band: float) -> set[int]:
+    """All within `band` times the least; the least itself always."""
+    least = min(figures.values())
+    return {i for i, f in figures.items() if f <= least * band or f == least}
+
+
+def crowded(q: Quote) -> float:
+    """A cost that rises from SHIFT on, to the double at STOP."""
+    over = max(q.used - SHIFT, 0.0) / (STOP - SHIFT)
+    return (q.cost + 1) * (1 + over * over)
+
+
+def calibrated(ratio: float, estimate: int, billed: int) -> float:
+    """The ratio of billed to estimated tokens, a tenth nearer to this bill."""
+    if estimate <= 0 or billed <= 0:
+        return ratio
+    return min(max(ratio * (billed / (estimate * ratio)) ** 0.1, 0.25), 4.0)
+
+
+def next_mean(mean: float, output: int) -> float:
+    """The average answer, a twentieth nearer to this one."""
+    tokens = max(output, 1)
+    return mean + 0.05 * (tokens - mean) if mean > 0 else float(tokens)
+
+
+def as_seconds(ns: int) -> float:
+    """What the binding makes of a wait."""
+    return math.inf if ns == FOREVER else ns / SECOND
