@@ -13,6 +13,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ._availability import Availability as Availability
+    from ._availability import availability as availability
+    from ._check import CheckReport as CheckReport
+    from ._check import check_config as check_config
     from ._config import Backend as Backend
     from ._config import Breaker as Breaker
     from ._config import Budget as Budget
@@ -47,10 +51,13 @@ if TYPE_CHECKING:
     from ._errors import TLSError as TLSError
     from ._errors import TransportError as TransportError
     from ._errors import UnknownModelError as UnknownModelError
+    from ._places import ConfigFileError as ConfigFileError
+    from ._places import Note as Note
     from ._price import Deal as Deal
     from ._price import Price as Price
     from ._prices import PriceTable as PriceTable
     from ._router import Router as Router
+    from ._schema import config_schema as config_schema
     from ._tokens import estimate_tokens as estimate_tokens
     from ._types import ChatChunk as ChatChunk
     from ._types import ChatReply as ChatReply
@@ -61,6 +68,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "_availability": ("Availability", "availability"),
+    "_check": ("CheckReport", "check_config"),
     "_config": ("Backend", "Breaker", "Budget", "Limit", "Limits", "Timeouts"),
     "_cost": ("Cost",),
     "_errors": (
@@ -73,9 +82,11 @@ _HOME = {
         *("RequestTimeoutError", "ServerError", "StreamInterruptedError", "TLSError"),
         *("TransportError", "UnknownModelError"),
     ),
+    "_places": ("ConfigFileError", "Note"),
     "_price": ("Deal", "Price"),
     "_prices": ("PriceTable",),
     "_router": ("Router",),
+    "_schema": ("config_schema",),
     "_tokens": ("estimate_tokens",),
     "_types": ("ChatChunk", "ChatReply", "EmbeddingReply", "Usage"),
     "providers._base": ("Dialect",),

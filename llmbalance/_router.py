@@ -45,6 +45,7 @@ from ._types import Call, ChatReply, EmbeddingReply
 
 if TYPE_CHECKING:
     from ._ledger import Book
+    from ._places import Note
     from ._sync import SyncRouter
 
 
@@ -104,10 +105,42 @@ class Router:
         self._wait = wait
         self._transport = Transport()
         self._sync: SyncRouter | None = None
+        self.notes: tuple[Note, ...] = ()  # what from_litellm has to say
+        self._tags_route = True  # tags in LiteLLM's metadata choose backends
         self._books = Books(self._fleet, ledger, on_anomaly)
         self._fleet.books = self._books or None
         # Before the ledger's own end: what was learned is kept even without aclose().
         weakref.finalize(self, self._books.close)
+
+    # -- from files ----------------------------------------------------------
+
+    @classmethod
+    def from_file(cls, source: str | Path | Mapping[str, Any]) -> Router:
+        """Return the router that a TOML or YAML file describes, or a dict of its shape.
+
+        ConfigFileError lists everything that is wrong, with its lines;
+        docs/configuration.md says what may stand in it.
+        """
+        from ._load import load
+
+        return load(source).build(cls)
+
+    @classmethod
+    def from_litellm(
+        cls, source: str | Path | Mapping[str, Any], *, strict: bool = False
+    ) -> Router:
+        """Return the router that a LiteLLM configuration asks for.
+
+        ``notes`` tells every row that was dropped and every key that was ignored or
+        read in another way. With ``strict`` ConfigFileError is raised when something
+        that concerns routing cannot be honoured.
+        """
+        from ._litellm import load_litellm
+
+        plan = load_litellm(source, strict=strict)
+        router = plan.build(cls)
+        router.notes = plan.notes
+        return router
 
     # -- calls ---------------------------------------------------------------
 
@@ -161,6 +194,29 @@ class Router:
         run = self._run("embed", model, input, False, options)
         reply: EmbeddingReply = await self._drive(run)
         return reply
+
+    async def acompletion(
+        self, model: str, messages: Messages, *, stream: bool = False, **options: Any
+    ) -> Any:
+        """As ``chat``, with LiteLLM's parameter names: moving here is one import.
+
+        What LiteLLM has and this router does not is refused, or where it changes
+        nothing named in ``reply.warnings``.
+        """
+        from ._litellm_call import chat_options, warn
+
+        chosen, told = chat_options(model, options, tags_route=self._tags_route)
+        ask: Any = self.chat
+        return warn(await ask(model, messages, stream=stream, **chosen), told)
+
+    def completion(
+        self, model: str, messages: Messages, *, stream: bool = False, **options: Any
+    ) -> Any:
+        """As ``acompletion``, for code without an event loop."""
+        from ._litellm_call import chat_options, warn
+
+        chosen, told = chat_options(model, options, tags_route=self._tags_route)
+        return warn(self.sync.chat(model, messages, stream=stream, **chosen), told)
 
     async def _drive(self, run: Run) -> Any:
         try:

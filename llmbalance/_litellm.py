@@ -1,0 +1,376 @@
+"""LiteLLM proxy configurations, loaded as they are: ``Router.from_litellm(path)``.
+
+    model_list        rows of one model_name are one group      _litellm_rows
+    router_settings   strategy, fallbacks, time-outs, cooldowns
+    litellm_settings  the same keys, where router_settings lacks them
+    the rest          belongs to the proxy and is ignored
+
+Nothing disappears silently: every row that is dropped and every key that is ignored or
+read in another way is a note with file and line. docs/configuration.md has the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path as FilePath
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ._config import Backend, Budget
+from ._errors import ConfigError
+from ._litellm_file import Sheet
+from ._litellm_names import PREFIXES, REDIS, SETTINGS_NOT, STRATEGIES
+from ._litellm_routes import ONLY, Routes
+from ._litellm_rows import Deployment, Habits, deployments
+from ._litellm_terms import breaker_of, phases
+from ._load import Plan
+from ._price import Price
+from ._prices import PriceTable
+from ._tables import suggestion
+
+if TYPE_CHECKING:
+    from ._router import Router
+
+# Keys of router_settings that are honoured.
+_SETTINGS = frozenset(
+    (
+        *("routing_strategy", "timeout", "stream_timeout", "cooldown_time"),
+        *("allowed_fails", "disable_cooldowns", "default_max_parallel_requests"),
+        *("default_litellm_params", "model_group_alias", "default_fallbacks"),
+        *("provider_budget_config", "enable_tag_filtering", "fallbacks", *ONLY),
+    )
+)
+# Of these litellm_settings, too, where router_settings says nothing.
+_SHARED = frozenset(
+    ("fallbacks", *ONLY, "default_fallbacks", "allowed_fails", "request_timeout")
+)
+_OWN = frozenset(("drop_params", "max_budget", "budget_duration"))
+_READ = ("model_list", "router_settings", "litellm_settings", "environment_variables")
+
+
+def load_litellm(
+    source: str | FilePath | Mapping[str, Any], *, strict: bool = False
+) -> Plan:
+    """Read a LiteLLM configuration (YAML, or a dict).
+
+    ``strict``: raise ConfigFileError when anything that concerns routing is dropped or
+    cannot be honoured; otherwise that is only noted. It is raised in any case when no
+    row is left.
+    """
+    sheet = Sheet(source)
+    plan = _Reader(sheet).plan()
+    sheet.notes.sort(key=lambda n: (n.file != sheet.document.file, n.file, n.line))
+    if not plan.backends and not any(n.kind == "fault" for n in sheet.notes):
+        sheet.note(("model_list",), "has no rows")
+    if not plan.backends or (strict and any(n.kind == "fault" for n in sheet.notes)):
+        raise sheet.stop()
+    return msgspec.structs.replace(plan, notes=tuple(sheet.notes))
+
+
+class _Reader:
+    """Reads one sheet."""
+
+    def __init__(self, sheet: Sheet) -> None:
+        self.sheet = sheet
+        self.router = self._resolved("router_settings")
+        self.shared = self._resolved("litellm_settings")
+
+    def plan(self) -> Plan:
+        """Read everything that concerns routing; note the rest."""
+        self._note_keys()
+        timeout = self._seconds("timeout")
+        habits = self._habits(timeout)
+        rows = deployments(self.sheet, habits)
+        backends = self._named(rows)
+        names = {name for b in backends for name in (*b.groups, b.label, b.model)}
+        routes = Routes(self.sheet, names)
+        routes.read_aliases(self.router.get("model_group_alias"))
+        backends = routes.join(backends)
+        for kind in ONLY:
+            routes.read_special(*self._setting(kind))
+        budgets, finish = self._budgets(backends, rows)
+        if self.router.get("disable_cooldowns"):
+            finish.append(_keep_closed)
+        if not self.router.get("enable_tag_filtering"):
+            finish.append(_no_tag_routing)
+        options: dict[str, Any] = {
+            "strategy": self._strategy(),
+            "fallbacks": routes.chains(
+                backends,
+                self._setting("fallbacks"),
+                self._setting("default_fallbacks"),
+            ),
+            "budgets": budgets,
+            "breaker": habits.breaker,
+            "timeouts": habits.timeouts,
+            "unknown_price": self._unknown_price(backends),
+        }
+        retries = self._retries()
+        if timeout is not None:
+            options["timeout"] = timeout * max(2, 1 + retries)
+        if any(b.limits and (b.limits.rpm or b.limits.tpm) for b in backends):
+            self.sheet.note(
+                ("model_list",),
+                "rpm and tpm are kept exactly, with every strategy",
+                "changed",
+            )
+        return Plan(
+            self.sheet.document.file,
+            backends,
+            options,
+            finish=tuple(finish),
+        )
+
+    # -- keys ----------------------------------------------------------------
+
+    def _resolved(self, section: str) -> dict[str, Any]:
+        """A section with its references resolved, as far as it concerns routing."""
+        made = {}
+        for key, value in self.sheet.section(section).items():
+            made[key], wrong = self.sheet.resolve(value)
+            routes = key in _SETTINGS | _SHARED | _OWN
+            if wrong and routes:
+                self.sheet.note((section, key), wrong)
+        return made
+
+    def _setting(self, key: str) -> tuple[Any, tuple[str, str]]:
+        """A setting and where it stands: router_settings, else litellm_settings."""
+        if self.router.get(key) is not None:
+            return self.router[key], ("router_settings", key)
+        other = "request_timeout" if key == "timeout" else key
+        if other in _SHARED and self.shared.get(other) is not None:
+            return self.shared[other], ("litellm_settings", other)
+        return None, ("router_settings", key)
+
+    def _seconds(self, key: str) -> float | None:
+        value, place = self._setting(key)
+        return self._number(value, place)
+
+    def _number(self, value: Any, place: tuple[str, ...]) -> float | None:
+        if value is None:
+            return None
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = -1.0
+        if 0 <= number < 9e8:
+            return number
+        self.sheet.note(place, f"{value!r} is no number >= 0: left out")
+        return None
+
+    def _note_keys(self) -> None:
+        for key in self.router:
+            place = ("router_settings", key)
+            if key in REDIS:
+                self.sheet.note(place, "state is kept in the process", "ignored")
+            elif key in SETTINGS_NOT:
+                self.sheet.note(place, *SETTINGS_NOT[key])
+            elif key not in _SETTINGS:
+                hint = suggestion(key, _SETTINGS)
+                self.sheet.note(place, f"unknown key; {hint}")
+        for key in self.shared:
+            place = ("litellm_settings", key)
+            if key == "num_retries":
+                self.sheet.note(place, *SETTINGS_NOT[key])
+            elif key not in _SHARED | _OWN:
+                self.sheet.note(place, "belongs to the proxy", "ignored")
+            elif key in _SHARED and self.router.get(key) is not None:
+                self.sheet.note(place, "router_settings says it, too", "ignored")
+        for section in self.sheet.sections():
+            if section in ("general_settings",):
+                for key in self.sheet.section(section):
+                    self.sheet.note((section, key), "belongs to the proxy", "ignored")
+            elif section not in (*_READ, "credential_list"):
+                self.sheet.note((section,), "belongs to the proxy", "ignored")
+
+    def _retries(self) -> int:
+        """How often LiteLLM would try again; without a word, twice."""
+        retries = self.router.get("num_retries", self.shared.get("num_retries"))
+        if retries == 0:
+            where = "router" if "num_retries" in self.router else "litellm"
+            self.sheet.note(
+                (f"{where}_settings", "num_retries"),
+                "0 is not honoured: a failed call goes on to another backend",
+            )
+        return retries if isinstance(retries, int) else 2
+
+    # -- settings ------------------------------------------------------------
+
+    def _habits(self, timeout: float | None) -> Habits:
+        stream = self._number(
+            self.router.get("stream_timeout"), ("router_settings", "stream_timeout")
+        )
+        fails, place = self._setting("allowed_fails")
+        allowed = self._number(fails, place)
+        calls = self._seconds("default_max_parallel_requests")
+        params = self.router.get("default_litellm_params")
+        return Habits(
+            timeouts=phases(timeout, stream) if timeout or stream else None,
+            breaker=breaker_of(
+                None if allowed is None else int(allowed),
+                self._seconds("cooldown_time"),
+            ),
+            concurrency=int(calls) if calls else None,
+            params=params if isinstance(params, dict) else {},
+            refuse_unknown=self.shared.get("drop_params") is False,
+        )
+
+    def _strategy(self) -> str:
+        name = self.router.get("routing_strategy") or "simple-shuffle"
+        ours = STRATEGIES.get(str(name))
+        if ours is None:
+            self.sheet.note(
+                ("router_settings", "routing_strategy"),
+                f"{name!r} is unknown, simple-shuffle is used; "
+                + suggestion(name, STRATEGIES),
+            )
+            return "weighted"
+        return ours
+
+    def _unknown_price(self, backends: list[Backend]) -> str | Price:
+        table = PriceTable()
+        unpriced = [
+            b.label
+            for b in backends
+            if b.price is None
+            and table.lookup(b.provider, b.model.partition("/")[2]) is None
+        ]
+        if not unpriced:
+            return "dearest"
+        none_known = len(unpriced) == len(backends)
+        counted = "free" if none_known else "the dearest"
+        self.sheet.note(
+            ("model_list",),
+            f"no price known, counted as {counted}: {', '.join(unpriced)}",
+            "changed",
+        )
+        return Price(0, 0) if none_known else "dearest"
+
+    # -- rows in their groups ------------------------------------------------
+
+    def _named(self, rows: list[Deployment]) -> list[Backend]:
+        """Give each backend its name, its share and its place in the order."""
+        groups: dict[str, list[Deployment]] = {}
+        for row in rows:
+            groups.setdefault(row.group, []).append(row)
+        taken: set[str] = set()
+        for group, members in groups.items():
+            shares = self._shares(members)
+            orders = sorted({m.order for m in members if m.order is not None})
+            for i, (member, share) in enumerate(zip(members, shares, strict=True)):
+                own = group if len(members) == 1 else f"{group}#{i + 1}"
+                name = member.id or own
+                if name in taken or (member.id in groups and member.id != group):
+                    name = own
+                while name in taken:
+                    name += "'"
+                taken.add(name)
+                last = len(orders)  # who has no order comes after those who have one
+                order = last if member.order is None else orders.index(member.order)
+                member.backend = msgspec.structs.replace(
+                    member.backend, name=name, weight=share, order=min(order, 255)
+                )
+        for row in rows:
+            self._note_shadow(row, groups)
+        return [row.backend for row in rows]
+
+    def _shares(self, members: list[Deployment]) -> list[float]:
+        """By weight if any row has one, else by rpm or tpm if all have it."""
+        if any(m.weight is not None for m in members):
+            shares = [1.0 if m.weight is None else m.weight for m in members]
+            if any(shares):
+                return shares
+            self.sheet.note_row(members[0].row, (), "all weights are 0: taken as equal")
+            return [1.0] * len(members)
+        for rates in ([m.rpm for m in members], [m.tpm for m in members]):
+            known = [rate for rate in rates if rate]
+            if len(known) == len(members):
+                top = max(known)
+                return [rate / top for rate in known]
+        return [1.0] * len(members)
+
+    def _note_shadow(self, row: Deployment, groups: Mapping[str, Any]) -> None:
+        model = row.backend.model
+        if model in groups and model != row.group:
+            self.sheet.note_row(
+                row.row,
+                ("litellm_params", "model"),
+                f"calls of group {model!r} may come here, too: it has this name",
+            )
+
+    # -- budgets -------------------------------------------------------------
+
+    def _budgets(
+        self, backends: list[Backend], rows: list[Deployment]
+    ) -> tuple[list[Budget], list[Any]]:
+        made: list[Budget] = []
+        finish: list[Any] = []
+        usd = self._number(
+            self.shared.get("max_budget"), ("litellm_settings", "max_budget")
+        )
+        if usd is not None:
+            per = _per(self.shared.get("budget_duration"))
+            self._budget(made, ("litellm_settings", "max_budget"), usd, per, None)
+        for row in rows:
+            if row.budget is not None:
+                place = ("model_list",)
+                per = _per(row.budget[1])
+                self._budget(made, place, row.budget[0], per, row.backend.label)
+        config = self.router.get("provider_budget_config") or {}
+        for provider, entry in config.items() if isinstance(config, dict) else ():
+            place2 = ("router_settings", "provider_budget_config", str(provider))
+            ours = PREFIXES[provider].provider if provider in PREFIXES else provider
+            labels = [b.label for b in backends if b.provider == ours]
+            limit = entry.get("budget_limit", entry.get("max_budget"))
+            amount = self._number(limit, place2)
+            if not labels or amount is None:
+                self.sheet.note(place2, "no deployment of this provider: left out")
+                continue
+            duration = entry.get("time_period", entry.get("budget_duration"))
+            if self._budget(made, place2, amount, _per(duration), labels[0]):
+                finish.append(_Charge(len(made) - 1, labels[1:]))
+        return made, finish
+
+    def _budget(
+        self,
+        made: list[Budget],
+        place: tuple[str, ...],
+        usd: float,
+        per: str,
+        backend: str | None,
+    ) -> bool:
+        try:
+            made.append(Budget(usd=usd, per=per, backend=backend))
+        except ConfigError as error:
+            self.sheet.note(place, f"budget left out: {error}")
+            return False
+        return True
+
+
+def _per(duration: Any) -> str:
+    """LiteLLM's "30d", "1mo" in our words; nothing said: for ever."""
+    text = str(duration or "total")
+    return "month" if text in ("1mo", "monthly") else text
+
+
+class _Charge:
+    """Makes further backends count towards a budget of the first one."""
+
+    def __init__(self, budget: int, labels: list[str]) -> None:
+        self.budget, self.labels = budget, labels
+
+    def __call__(self, router: Router) -> None:
+        fleet = router._fleet
+        for label in self.labels:
+            index = fleet.meters[self.budget].index
+            fleet.pool.charge("backend", fleet.index(label), index)
+
+
+def _keep_closed(router: Router) -> None:
+    for target in router._fleet.targets:
+        router._fleet.pool.order(target.index, 2)
+
+
+def _no_tag_routing(router: Router) -> None:
+    router._tags_route = False

@@ -1,0 +1,115 @@
+"""Aliases and fallbacks of a LiteLLM configuration: names that lead to names.
+
+    fallbacks: [{"a": ["b"]}]          a's calls go on to b
+    default_fallbacks: ["c"]           so do those of groups without fallbacks, to c
+    model_group_alias: {"x": "a"}      x is a, with its fallbacks
+
+Cycles are legal: a call visits each group once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from ._config import Backend
+from ._litellm_file import Sheet
+from ._places import Path
+from ._tables import suggestion
+
+# Fallbacks for one kind of failure only.
+ONLY = ("context_window_fallbacks", "content_policy_fallbacks")
+
+
+class Routes:
+    """The names of one sheet and where they lead; ``names`` grows by the aliases."""
+
+    def __init__(self, sheet: Sheet, names: set[str]) -> None:
+        self.sheet = sheet
+        self.names = names
+        self.aliases: dict[str, list[str]] = {}
+
+    def read_aliases(self, value: Any) -> None:
+        """Read model_group_alias: {name: group} or {name: {model, hidden}}."""
+        place = ("router_settings", "model_group_alias")
+        if value is not None and not isinstance(value, dict):
+            self.sheet.note(place, "give a mapping: left out")
+            return
+        for alias, target in (value or {}).items():
+            goals = target.get("model") if isinstance(target, dict) else target
+            if isinstance(goals, list):
+                why = "a list is a group of all its members; LiteLLM refuses it"
+                self.sheet.note((*place, alias), why, "changed")
+            for goal in goals if isinstance(goals, list) else [goals]:
+                if goal in self.names:
+                    self.aliases.setdefault(str(alias), []).append(goal)
+                else:
+                    hint = suggestion(goal, self.names)
+                    self.sheet.note((*place, alias), f"no group {goal!r}; {hint}")
+        self.names |= set(self.aliases)
+
+    def join(self, backends: list[Backend]) -> list[Backend]:
+        """Put the backends of a group under its aliases as well."""
+        made = []
+        for backend in backends:
+            own = {*backend.groups, backend.label, backend.model}
+            more = [alias for alias, goals in self.aliases.items() if own & set(goals)]
+            groups = tuple(dict.fromkeys((*backend.groups, *more)))
+            made.append(msgspec.structs.replace(backend, groups=groups))
+        return made
+
+    def read_special(self, value: Any, place: Path) -> None:
+        """Note the fallbacks that are for one kind of failure only."""
+        for here, group, _ in self._entries(value, place):
+            why = f"not honoured: such a call of {group!r} uses its other fallbacks"
+            self.sheet.note(here, why)
+
+    def chains(
+        self,
+        backends: list[Backend],
+        generic: tuple[Any, Path],
+        default: tuple[Any, Path],
+    ) -> dict[str, list[str]]:
+        """Return where each group's calls go on; settings come with their places."""
+        made: dict[str, list[str]] = {}
+        for here, group, others in self._entries(*generic):
+            if group == "*" or group in self.names:
+                made[group] = self._targets(others, here)
+            else:
+                hint = suggestion(group, self.names)
+                self.sheet.note(here, f"no group {group!r}: left out; {hint}")
+        everywhere = made.pop("*", [])
+        everywhere = self._targets(*default) or everywhere
+        for alias, goals in self.aliases.items():
+            chain = [name for goal in goals for name in made.get(goal, ())]
+            made.setdefault(alias, list(dict.fromkeys(chain)))
+        for name in dict.fromkeys(name for b in backends for name in b.groups):
+            if not made.get(name):
+                made[name] = [other for other in everywhere if other != name]
+        return {name: chain for name, chain in made.items() if chain}
+
+    def _entries(self, value: Any, place: Path) -> Iterator[tuple[Path, str, Any]]:
+        """Each {"group": others} of a list; everything else is noted and left out."""
+        for i, entry in enumerate(value if isinstance(value, list) else []):
+            if isinstance(entry, dict):
+                for group, others in entry.items():
+                    yield (*place, i, group), str(group), others
+            else:
+                why = f"{entry!r} says not for whom: write {{group: [...]}}"
+                self.sheet.note((*place, i), why)
+        if value is not None and not isinstance(value, list):
+            self.sheet.note(place, "write a list of {group: [...]}: left out")
+
+    def _targets(self, value: Any, place: Path) -> list[str]:
+        made = []
+        for other in [value] if isinstance(value, str) else value or ():
+            if isinstance(other, dict):
+                self.sheet.note(place, "a fallback with settings of its own: left out")
+            elif other in self.names:
+                made.append(str(other))
+            else:
+                hint = suggestion(other, self.names)
+                self.sheet.note(place, f"no group {other!r}: left out; {hint}")
+        return made

@@ -1,0 +1,397 @@
+"""One row of LiteLLM's ``model_list`` becomes one Backend, or several, or a note.
+
+    model_name: gpt-4o                          Backend("azure/prod-4o",
+    litellm_params:                      -->        groups=["gpt-4o"],
+      model: azure/prod-4o                          base_url="https://...",
+      api_base: https://...                         api_key="env:KEY",
+      api_key: os.environ/KEY                       limits=Limits(rpm=600))
+      rpm: 600
+
+What a row's neighbours decide (names, shares, orders) is left to _litellm.py.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+from typing import Any
+
+from msgspec import Struct
+
+from ._config import Backend, Breaker, Limits, Timeouts
+from ._errors import ConfigError
+from ._fleet import make_dialect
+from ._litellm_file import Sheet
+from ._litellm_names import (
+    INFO,
+    MODES,
+    OPTIONS,
+    PARAMS,
+    PARAMS_NOT,
+    PREFIXES,
+    Host,
+    provider_at,
+    vendor_of,
+)
+from ._litellm_terms import breaker_of, is_price, phases, price_of
+from ._options import PARAMETERS
+from ._price import Price
+from ._prices import PriceTable
+
+_ROUTER = ("model_name", "litellm_params", "model_info", "rpm", "tpm")
+
+
+class Dropped(Exception):
+    """A row that cannot be served; its text says why."""
+
+
+class Deployment(Struct):
+    """A row that can be served, with what its group still has to settle."""
+
+    row: int
+    group: str
+    backend: Backend
+    id: str | None = None
+    weight: float | None = None
+    order: int | None = None
+    rpm: float | None = None
+    tpm: float | None = None
+    budget: tuple[float, str] | None = None  # USD, per
+
+
+class Habits(Struct, frozen=True):
+    """What the router's settings say for rows that say nothing themselves."""
+
+    timeouts: Timeouts | None = None
+    breaker: Breaker | None = None
+    concurrency: int | None = None
+    params: dict[str, Any] = {}
+    refuse_unknown: bool = False
+
+
+def deployments(sheet: Sheet, habits: Habits) -> list[Deployment]:
+    """Read all rows; those that cannot be served are noted and left out."""
+    prices = PriceTable()
+    found = []
+    for index in range(len(sheet.rows)):
+        try:
+            found += _Row(sheet, index, habits, prices).read()
+        except Dropped as why:
+            sheet.note_row(index, (), f"dropped: {why}")
+    return found
+
+
+class _Row:
+    """Reads one row."""
+
+    def __init__(
+        self, sheet: Sheet, index: int, habits: Habits, prices: PriceTable
+    ) -> None:
+        self.sheet, self.index, self.habits, self.prices = sheet, index, habits, prices
+        row = sheet.rows[index][0]
+        params = row.get("litellm_params")
+        if not row.get("model_name") or not isinstance(params, dict):
+            raise Dropped("needs model_name and litellm_params")
+        self.group = str(row["model_name"])
+        self.raw = {**habits.params, **self._credential(params), **params}
+        self.params: dict[str, Any] = {}
+        for key, value in self.raw.items():
+            found, wrong = sheet.resolve(value)
+            self.params[key] = found
+            if sheet.is_shell_style(value):
+                self.note(
+                    ("litellm_params", key),
+                    f"{value} is read from the environment; LiteLLM takes it "
+                    "literally: write os.environ/",
+                    "changed",
+                )
+            if wrong and key != "api_key":
+                self.note(("litellm_params", key), wrong)
+        info = row.get("model_info")
+        self.info: dict[str, Any] = info if isinstance(info, dict) else {}
+        for key in ("rpm", "tpm"):  # beside litellm_params, or in model_info
+            if self.params.get(key) is None:
+                self.params[key] = row.get(key, self.info.get(key))
+        self._unknown_keys(row)
+
+    def note(self, path: tuple[str, ...], message: str, kind: str = "fault") -> None:
+        """Note something about a key of this row."""
+        self.sheet.note_row(self.index, path, message, kind)
+
+    def _credential(self, params: dict[str, Any]) -> dict[str, Any]:
+        """What the credential that the row names adds to it."""
+        name = params.get("litellm_credential_name")
+        if name is None:
+            return {}
+        for entry in self.sheet.list_section("credential_list"):
+            if isinstance(entry, dict) and entry.get("credential_name") == name:
+                return dict(entry.get("credential_values") or {})
+        raise Dropped(f"credential_list has no {name!r}")
+
+    def _unknown_keys(self, row: dict[str, Any]) -> None:
+        for key in row:
+            if key not in _ROUTER:
+                self.note((key,), f"unknown key; {_near(key, _ROUTER)}")
+        for key in self.raw:
+            path = ("litellm_params", key)
+            if key in PARAMS_NOT:
+                self.note(path, *PARAMS_NOT[key])
+            elif key in PARAMETERS:
+                self.note(path, "pass it with the call: backends have no parameters")
+            elif key not in PARAMS and not is_price(key):
+                self.note(path, f"unknown key; {_near(key, PARAMS)}")
+        for key in self.info:
+            if key not in INFO and not is_price(key):
+                self.note(("model_info", key), "does not concern routing", "ignored")
+
+    # -- the backend ---------------------------------------------------------
+
+    def read(self) -> list[Deployment]:
+        """Return the row's backends: one for each organisation it names."""
+        self._must_be_served()
+        organizations = self.params.get("organization")
+        if not isinstance(organizations, list):
+            organizations = [organizations]
+        return [self._deployment(each) for each in organizations]
+
+    def _must_be_served(self) -> None:
+        mode = self.info.get("mode")
+        if mode is not None and mode not in MODES:
+            raise Dropped(f"mode {mode}: chat and embeddings are served")
+        if self.info.get("blocked"):
+            raise Dropped("is blocked")
+        here = os.environ.get("LITELLM_ENVIRONMENT")
+        places = self.info.get("supported_environments")
+        if isinstance(places, list) and here is not None and here not in places:
+            raise Dropped(f"is not for LITELLM_ENVIRONMENT={here}")
+        if "*" in self.group or "*" in str(self.params.get("model", "")):
+            raise Dropped("wildcards are not supported: name each model")
+
+    def _deployment(self, organization: Any) -> Deployment:
+        model, host = self._model()
+        options = self._options(organization)
+        try:
+            backend = Backend(
+                model,
+                groups=(self.group,),
+                api_key=self._key(host),
+                base_url=self._address(host, model),
+                limits=self._limits(),
+                price=self._price(model),
+                context=self._count("max_input_tokens"),
+                max_output=self._count("max_output_tokens")
+                or self._count("max_tokens"),
+                can=self._abilities(model),
+                tags=self._tags(),
+                service_tier=self.params.get("service_tier"),
+                region=self.params.get("region_name"),
+                timeouts=self._timeouts(),
+                breaker=self._breaker(),
+                options=options,
+            )
+            make_dialect(backend)
+        except ConfigError as error:
+            raise Dropped(str(error)) from None
+        return Deployment(
+            self.index,
+            self.group,
+            backend,
+            id=None if self.info.get("id") is None else str(self.info["id"]),
+            weight=self._number("weight", zero=True),
+            order=self._whole("order"),
+            rpm=self._number("rpm"),
+            tpm=self._number("tpm"),
+            budget=self._budget(),
+        )
+
+    def _model(self) -> tuple[str, Host]:
+        """Whose model it is: by prefix, by custom_llm_provider, by the price table."""
+        name = str(self.params.get("model") or "")
+        if not name:
+            raise Dropped("litellm_params needs a model")
+        prefix, slash, rest = name.partition("/")
+        custom = self.params.get("custom_llm_provider")
+        if custom and not (slash and prefix == custom):
+            prefix, rest = str(custom), name
+        elif not slash or prefix not in PREFIXES:
+            return self._unprefixed(name)
+        host = PREFIXES.get(prefix)
+        if host is None:
+            raise Dropped(f"no dialect for provider {prefix!r}")
+        address = self._given_address()
+        if host.provider == "openai" and address is not None:
+            host = host._replace(provider=provider_at(address), key="OPENAI_API_KEY")
+        if host.provider == "bedrock":
+            for route in ("converse/", "invoke/"):
+                rest = rest.removeprefix(route)
+        return f"{host.provider}/{rest}", host
+
+    def _unprefixed(self, name: str) -> tuple[str, Host]:
+        address = self._given_address()
+        if address is not None:
+            provider = provider_at(address)
+            self.note(
+                ("litellm_params", "model"),
+                f"no provider named: taken as {provider}/ because of api_base",
+                "changed",
+            )
+            return f"{provider}/{name}", Host(provider)
+        if "/" not in name:
+            known = self.prices.find(name)
+            vendor = known.provider if known is not None else vendor_of(name)
+            if vendor is not None:
+                return f"{vendor}/{name}", Host(vendor)
+        raise Dropped(f"model {name!r}: no such provider; write provider/model")
+
+    def _given_address(self) -> str | None:
+        found = self.params.get("api_base") or self.params.get("base_url")
+        return None if found is None else str(found)
+
+    def _address(self, host: Host, model: str) -> str | None:
+        for key in ("api_base", "base_url"):
+            if self.raw.get(key) is not None and self.params.get(key) is None:
+                raise Dropped(f"{key}: {self.sheet.resolve(self.raw[key])[1]}")
+        given = self._given_address()
+        if given is None and host.provider == "azure":
+            return self.sheet.variables.get(
+                "AZURE_API_BASE", os.environ.get("AZURE_API_BASE")
+            )
+        return host.base_url if given is None else given
+
+    def _key(self, host: Host) -> str | None:
+        key, wrong = self.sheet.secret(self.raw.get("api_key"))
+        if wrong:
+            raise Dropped(f"api_key: {wrong}")
+        if key is None and host.key is not None:
+            key, _ = self.sheet.secret(f"os.environ/{host.key}")
+        return key
+
+    def _options(self, organization: Any) -> dict[str, Any]:
+        options = {
+            ours: self.params[theirs]
+            for theirs, ours in OPTIONS.items()
+            if self.params.get(theirs) is not None
+        }
+        if "api_version" in options:  # YAML reads 2024-10-21 as a date
+            options["api_version"] = str(options["api_version"])
+        if organization is not None:
+            options["organization"] = str(organization)
+        if self.info.get("base_model"):
+            options["base_model"] = str(self.info["base_model"]).rpartition("/")[2]
+        drop = self.params.get("drop_params")
+        if drop is False or (drop is None and self.habits.refuse_unknown):
+            options["unsupported"] = "refuse"
+        return options
+
+    def _limits(self) -> Limits | None:
+        """rpm and tpm, and calls in flight unless the rates bound them already."""
+        rates = {key: self._whole(key) for key in ("rpm", "tpm")}
+        calls = self._whole("max_parallel_requests")
+        if calls is None and not any(rates.values()):
+            calls = self.habits.concurrency
+        if calls is None and not any(rates.values()):
+            return None
+        return Limits(
+            rpm=rates["rpm"] or None, tpm=rates["tpm"] or None, concurrency=calls
+        )
+
+    def _timeouts(self) -> Timeouts | None:
+        given = self._number("timeout") or self._number("request_timeout")
+        stream = self._number("stream_timeout")
+        if given is None and stream is None:
+            return None
+        return phases(given, stream, self.habits.timeouts)
+
+    def _breaker(self) -> Breaker | None:
+        cooldown = self._number("cooldown_time", zero=True)
+        return breaker_of(self._whole("allowed_fails"), cooldown, self.habits.breaker)
+
+    def _tags(self) -> tuple[str, ...]:
+        tags = self.params.get("tags") or ()
+        return tuple(map(str, tags)) if isinstance(tags, list | tuple) else (str(tags),)
+
+    def _abilities(self, model: str) -> tuple[str, ...] | None:
+        """None: as the price table says; else what model_info denies is taken away."""
+        says = {
+            "tools": self.info.get("supports_function_calling"),
+            "vision": self.info.get("supports_vision"),
+        }
+        if all(value is None for value in says.values()):
+            return None
+        known = self.prices.find(model)
+        can = {"tools": known is None or known.tools}
+        can["vision"] = known is None or known.vision
+        can |= {name: bool(value) for name, value in says.items() if value is not None}
+        rest = ("json", "audio", "files", "reasoning", "embeddings")
+        return tuple(name for name, has in can.items() if has) + rest
+
+    def _budget(self) -> tuple[float, str] | None:
+        usd = self._number("max_budget", zero=True)
+        if usd is None:
+            return None
+        return usd, str(self.params.get("budget_duration") or "total")
+
+    # -- prices --------------------------------------------------------------
+
+    def _price(self, model: str) -> Price | None:
+        """The row's own price; else of its base model; else of OpenAI's namesake."""
+        own = {k: v for k, v in {**self.info, **self.params}.items() if is_price(k)}
+        if any(value is not None for value in own.values()):
+            price, wrong = price_of(own)
+            if price is None:
+                self.note(("litellm_params",), f"price not understood: {wrong}")
+            else:
+                return price
+        provider, _, name = model.partition("/")
+        base = self.info.get("base_model")
+        if base:
+            known = self.prices.find(str(base)) or self.prices.find(
+                str(base).rpartition("/")[2]
+            )
+            if known is not None:
+                return known.price
+            self.note(("model_info", "base_model"), f"{base!r} has no known price")
+        namesake = None
+        if provider == "openai_compatible":
+            namesake = self.prices.lookup("openai", name)
+        if namesake is None:
+            return None
+        self.note(
+            ("litellm_params", "model"),
+            f"priced as openai/{name}, as LiteLLM does",
+            "changed",
+        )
+        return namesake.price
+
+    # -- numbers -------------------------------------------------------------
+
+    def _number(self, key: str, *, zero: bool = False) -> float | None:
+        value = self.params.get(key)
+        if value is None:
+            return None
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not math.isfinite(number) or number < 0:
+            raise Dropped(f"{key} = {value!r}: give a number")
+        if number == 0 and not zero:
+            self.note(("litellm_params", key), "0 is no limit and no share", "changed")
+            return None
+        return number
+
+    def _whole(self, key: str) -> int | None:
+        number = self._number(key, zero=True)
+        if number == 0 and key in ("rpm", "tpm", "max_parallel_requests"):
+            return None
+        return None if number is None else int(number)
+
+    def _count(self, key: str) -> int | None:
+        value = self.info.get(key)
+        return int(value) if isinstance(value, int | float) and value > 0 else None
+
+
+def _near(word: str, known: Any) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean {near[0]!r}?" if near else "it has no meaning here"
