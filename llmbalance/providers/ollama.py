@@ -47,7 +47,7 @@ from ._base import (
 from ._failures import request_id
 from .openai_compatible import rename_max_tokens
 
-MARKS = (b'"done":true', b'"content":"', b'"thinking":"', b'"tool_calls"', b'"error"')
+MARKS = (b'"message"', b'"error"')
 _OPTIONS: Mapping[str, str] = {
     "max_tokens": "num_predict",
     "temperature": "temperature",

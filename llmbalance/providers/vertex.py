@@ -98,6 +98,7 @@ class Vertex(_Place, Google):
     name = "vertex"
     key_env = ("CLOUDSDK_AUTH_ACCESS_TOKEN",)
     base_env = ("GOOGLE_VERTEX_BASE_URL",)
+    supports: ClassVar[Mapping[str, str]] = {**Google.supports, "health": REFUSED}
     fetches_urls = True
     max_inputs = 250
 
