@@ -105,7 +105,9 @@ class Pulse:
         if now - self._start >= self.WIDTH:
             self._turn(now)
         self._now += nano
-        if self._now <= 2 * self._highest or self._quiet or self._minutes < self.NEEDED:
+        if self._quiet or self._minutes < self.NEEDED or self._highest == 0:
+            return None
+        if self._now <= 2 * self._highest:
             return None
         spread = max(self._square - self._mean**2, 0.0) ** 0.5
         if self._now <= self._mean + 6 * spread:
