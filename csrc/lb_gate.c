@@ -83,14 +83,16 @@ lb_gate_output(const lb_ask *ask, const lb_backend *b, int64_t tokens)
 }
 
 lb_load
-lb_gate_load(const lb_ask *ask, const lb_outlook *o, const lb_backend *b)
+lb_gate_load(const lb_pool *p, const lb_ask *ask, const lb_outlook *o,
+             const lb_backend *b)
 {
     lb_load load = {.input = ask->tokens[b->terms.family],
                     .output = lb_gate_output(ask, b, o->reserve),
                     .chars = ask->chars,
                     .messages = ask->messages};
-    if (b->ratio != 1.0F)
-        load.input = (int64_t)((double)load.input * (double)b->ratio);
+    float ratio = lb_pool_ratio(p, b);
+    if (ratio != 1.0F)
+        load.input = (int64_t)((double)load.input * (double)ratio);
     load.most =
         ask->max_tokens > 0 ? lb_gate_output(ask, b, ask->max_tokens) : load.output;
     return load;
@@ -278,7 +280,7 @@ lb_gate(lb_pool *p, uint32_t i, const lb_ask *ask, const lb_outlook *o, lb_quote
 {
     lb_backend *b = lb_pool_backend(p, i);
     const lb_record *r = lb_pool_record(p, i);
-    lb_load load = lb_gate_load(ask, o, b);
+    lb_load load = lb_gate_load(p, ask, o, b);
     *q = (lb_quote){.backend = (int32_t)i,
                     .order = b->terms.order,
                     .bound = o->bound == (int32_t)i,

@@ -107,7 +107,8 @@ typedef struct lb_load {
 } lb_load;
 
 /* The load to reserve for a call at this backend. */
-lb_load lb_gate_load(const lb_ask *ask, const lb_outlook *o, const lb_backend *b);
+lb_load lb_gate_load(const lb_pool *p, const lb_ask *ask, const lb_outlook *o,
+                     const lb_backend *b);
 
 /* Units of `limit` that a load charges. */
 int64_t lb_gate_units(const lb_limit *limit, const lb_load *load);

@@ -203,7 +203,7 @@ reserve(lb_pool *p, const lb_ask *ask, const lb_outlook *o, const lb_quote *q,
     lease->started = o->now;
     lease->session = ask->session;
     lease->estimate = ask->tokens[b->terms.family];
-    lease->load = lb_gate_load(ask, o, b);
+    lease->load = lb_gate_load(p, ask, o, b);
     lease->expected = lb_gate_output(ask, b, o->expected);
     lease->ahead = lease->expected;
     lease->cost = q->cost;

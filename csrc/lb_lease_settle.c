@@ -142,12 +142,12 @@ back_off(lb_pool *p, lb_backend *b, const lb_result *r, lb_ns now)
 /* ---- what is learned ----------------------------------------------------- */
 
 static void
-learn_usage(lb_backend *b, lb_group *g, const lb_lease *lease, int64_t input,
-            int64_t output)
+learn_usage(lb_pool *p, lb_backend *b, lb_group *g, const lb_lease *lease,
+            int64_t input, int64_t output)
 {
     lb_output *o = &g->output[lease->size];
     float tokens = (float)lb_max(output, 1);
-    (void)lb_tokens_calibrate(&b->ratio, lease->estimate, input);
+    lb_pool_learn_ratio(p, b, lease->estimate, input);
     o->mean = o->mean > 0 ? o->mean + OUTPUT_WEIGHT * (tokens - o->mean) : tokens;
     lb_track_add(&o->track, OUTPUT_SHARE, (double)output);
     o->high = (int64_t)lb_track_value(&o->track) + 1;
@@ -196,7 +196,7 @@ learn(lb_pool *p, lb_backend *b, lb_record *rec, const lb_lease *lease,
     int64_t input = sum(&r->usage, 0, LB_OUTPUT);
     int64_t output = sum(&r->usage, LB_OUTPUT, LB_NTOKENS);
     if (r->metered)
-        learn_usage(b, g, lease, input, output);
+        learn_usage(p, b, g, lease, input, output);
     else if (output == 0) { /* nobody counted: the estimate must do */
         input = lb_max(input, lease->load.input);
         output = lease->expected;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const float RATIO_NOISE = 0.05F;
 static const double PACE_SECONDS = 10; /* memory of a limit's pace */
 
 /* Place a table of n records behind what is there, on a cache line. */
@@ -53,6 +54,8 @@ lb_pool_new(const lb_pool_size *size, uint64_t seed)
     memset(p, 0, head.bytes);
     *p = head;
     p->rng.state = seed;
+    for (int f = 0; f < LB_TOK_NFAMILIES; f++)
+        p->ratio[f] = 1;
     p->shift = 0.80;
     p->stop = 0.95;
     p->ceiling = 1.0;
@@ -85,7 +88,6 @@ lb_pool_add_backend(lb_pool *p, const lb_terms *terms, const lb_price *price,
     uint32_t i = p->used.backends++;
     lb_backend *b = lb_pool_backend(p, i);
     b->terms = *terms;
-    b->ratio = 1;
     lb_pool_record(p, i)->price = *price;
     (void)lb_pool_set_rules(p, i, rules);
     return (int)i;
@@ -290,6 +292,25 @@ lb_pool_set_rules(lb_pool *p, uint32_t backend, const lb_breaker_rules *rules)
     r->rules = *rules;
     r->window = rules->window;
     return LB_OK;
+}
+
+float
+lb_pool_ratio(const lb_pool *p, const lb_backend *b)
+{
+    float family = p->ratio[b->terms.family];
+    float apart = b->ratio - family;
+    bool own =
+        b->ratio > 0 && (apart > RATIO_NOISE * family || apart < -RATIO_NOISE * family);
+    return own ? b->ratio : family;
+}
+
+void
+lb_pool_learn_ratio(lb_pool *p, lb_backend *b, int64_t estimate, int64_t billed)
+{
+    if (b->ratio == 0)
+        b->ratio = p->ratio[b->terms.family];
+    (void)lb_tokens_calibrate(&b->ratio, estimate, billed);
+    (void)lb_tokens_calibrate(&p->ratio[b->terms.family], estimate, billed);
 }
 
 int

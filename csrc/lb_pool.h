@@ -78,7 +78,7 @@ typedef struct lb_backend {
     uint8_t nlimits, nbudgets;
     uint16_t limit[LB_LIMITS];   /* indices of limits */
     uint16_t budget[LB_BUDGETS]; /* indices of budgets */
-    float ratio;                 /* billed / estimated prompt tokens, learned */
+    float ratio;                 /* billed / estimated prompt tokens; 0: no bill yet */
     float fail;                  /* share of late calls that failed, 0..1 */
     int32_t refusals;            /* 429s in a row */
     lb_ns not_before;            /* asked to be left alone until then */
@@ -142,10 +142,11 @@ typedef struct lb_pool {
     int64_t calls;   /* in flight over all backends */
     lb_ns latest;    /* newest time it was told */
     uint8_t nbudgets;
-    uint16_t budget[LB_BUDGETS]; /* budgets every call is under */
-    double shift, stop;          /* crowding, see lb_taste */
-    double ceiling;              /* share of a limit ordinary traffic may use */
-    lb_ns horizon;               /* how far `predictive` looks ahead */
+    uint16_t budget[LB_BUDGETS];   /* budgets every call is under */
+    float ratio[LB_TOK_NFAMILIES]; /* billed / estimated, over all of a family */
+    double shift, stop;            /* crowding, see lb_taste */
+    double ceiling;                /* share of a limit ordinary traffic may use */
+    lb_ns horizon;                 /* how far `predictive` looks ahead */
 } lb_pool;
 
 /* The tables. */
@@ -245,6 +246,14 @@ enum lb_status lb_pool_set_rules(lb_pool *p, uint32_t backend,
                                  const lb_breaker_rules *rules);
 enum lb_status lb_pool_set_members(lb_pool *p, uint32_t group, const uint32_t *members,
                                    uint32_t n);
+
+/* Billed prompt tokens to expect of an estimated one.  Backends of one tokenizer
+ * family bill alike: what sets one apart from it by less than 5 % is the noise of
+ * its prompts, and must not make it look cheaper than the others. */
+float lb_pool_ratio(const lb_pool *p, const lb_backend *b);
+
+/* Learn from a prompt estimated at `estimate` and billed as `billed` tokens. */
+void lb_pool_learn_ratio(lb_pool *p, lb_backend *b, int64_t estimate, int64_t billed);
 
 /* The input-size class of `tokens`: 0 .. LB_SIZES - 1. */
 int lb_pool_size_class(int64_t tokens);

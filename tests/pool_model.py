@@ -165,7 +165,8 @@ class Server:
     limits: list[Limit] = field(default_factory=list)
     budgets: list[Budget] = field(default_factory=list)
     latency: Latency = field(default_factory=Latency)
-    ratio: float = 1.0
+    ratio: float | None = None  # billed / estimated by its own bills
+    bills: float = 1.0  # the same as it is believed, see Router.believed
     fail: float = 0.0
     refusals: int = 0
     not_before: int = 0
@@ -239,6 +240,22 @@ class Router:
         self.servers = servers
         self.groups = groups
         self.budgets: list[Budget] = []
+        self.ratio = 1.0  # billed / estimated over all servers
+
+    def bill(self, server: Server, estimate: int, billed: int) -> None:
+        """A prompt was billed."""
+        own = self.ratio if server.ratio is None else server.ratio
+        server.ratio = calibrated(own, estimate, billed)
+        self.ratio = calibrated(self.ratio, estimate, billed)
+
+    def believed(self, server: Server) -> set[float]:
+        """What is expected of the next bill: the own ratio, if it is clearly apart."""
+        if server.ratio is None:
+            return {self.ratio}
+        apart = abs(server.ratio - self.ratio) / self.ratio
+        if abs(apart - 0.05) < 1e-4:
+            return {self.ratio, server.ratio}
+        return {server.ratio if apart > 0.05 else self.ratio}
 
     # -- gates ---------------------------------------------------------------
 
@@ -253,7 +270,7 @@ class Router:
         cap = wish.max_tokens or 2**62
         output = min(high, cap)
         most = wish.max_tokens or output
-        tokens = int(wish.tokens * server.ratio)
+        tokens = int(wish.tokens * server.bills)
         return Load(tokens, output, most, wish.chars, wish.messages)
 
     def expected(self, wish: Wish) -> int:

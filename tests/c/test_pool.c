@@ -254,6 +254,30 @@ a_group_knows_whether_its_members_have_one_order(void)
 }
 
 static void
+backends_of_one_family_bill_alike_until_one_is_clearly_apart(void)
+{
+    lb_pool *p = kit_pool(3);
+    lb_backend *a = lb_pool_backend(p, 0), *b = lb_pool_backend(p, 1);
+    CHECK(lb_pool_ratio(p, a) == 1);
+    for (int i = 0; i < 100; i++)
+        lb_pool_learn_ratio(p, a, 1000, 1100);
+    CHECK(fabsf(lb_pool_ratio(p, a) - 1.1F) < 0.001F);
+    CHECK(lb_pool_ratio(p, b) == lb_pool_ratio(p, a)); /* nobody has called it */
+    lb_pool_learn_ratio(p, b, 1000, 1600); /* 4 % higher than the rest now */
+    CHECK(lb_pool_ratio(p, b) == p->ratio[0]);
+    for (int i = 0; i < 3; i++) {
+        lb_pool_learn_ratio(p, b, 1000, 1800);
+        for (int k = 0; k < 20; k++)
+            lb_pool_learn_ratio(p, a, 1000, 1100);
+    }
+    CHECK(lb_pool_ratio(p, b) == b->ratio && b->ratio > 1.2F);
+    CHECK(lb_pool_ratio(p, a) == p->ratio[0]);
+    b->ratio = 0.9F;
+    CHECK(lb_pool_ratio(p, b) == 0.9F);
+    lb_pool_free(p);
+}
+
+static void
 size_classes_are_powers_of_two(void)
 {
     static const int64_t cases[][2] = {
@@ -278,6 +302,7 @@ main(void)
     CHECK_RUN(groups_take_known_backends_once_each);
     CHECK_RUN(a_group_grows_and_shrinks_in_its_place);
     CHECK_RUN(a_group_knows_whether_its_members_have_one_order);
+    CHECK_RUN(backends_of_one_family_bill_alike_until_one_is_clearly_apart);
     CHECK_RUN(size_classes_are_powers_of_two);
     return CHECK_DONE();
 }
