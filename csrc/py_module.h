@@ -37,7 +37,7 @@ extern PyType_Spec py_port_spec;   /* py_port.c: Port, one event loop's mailbox 
 extern PyType_Spec py_response_spec; /* py_response.c: Response */
 extern PyType_Spec py_price_spec;    /* py_price.c: Price rows and their arithmetic */
 
-extern PyMethodDef py_tokens_methods[]; /* py_tokens.c: module-level functions */
+extern PyMethodDef py_tokens_methods[];   /* py_tokens.c: module-level functions */
 extern PyMethodDef py_engine_functions[]; /* py_engine.c: module-level functions */
 
 /* With a GIL every method is already atomic, so the lock exists only where

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from ._config import Backend
 from ._errors import LLMBalanceError
 from ._router import Router
+from ._types import ChatChunk, ChatReply
 from .providers import PROVIDERS, dialect
 
 # The model asked at each provider when only its key is there.
@@ -50,6 +51,7 @@ async def chat(
         )
         return 2
     async with Router(backends, strategy=strategy, timeout=120) as router:
+        last: ChatReply | ChatChunk | None = None
         if stream:
             async for chunk in await router.chat(
                 "default", [{"role": "user", "content": question}], stream=True
@@ -61,6 +63,7 @@ async def chat(
             reply = await router.generate(question, model="default")
             print(reply.text)
             last = reply
+        assert last is not None  # a stream that ends well has a last chunk
         cost = "price unknown" if last.cost is None else f"${last.cost:.6f}"
         print(f"\n{last.backend}, {cost}\n{last.decision!r}", file=sys.stderr)
     return 0

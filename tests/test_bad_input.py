@@ -59,7 +59,7 @@ def router(*backends: Backend, **options: Any) -> Router:
         (lambda: Backend("openai/x", can=["fly"]), "can", "use one of"),
         (lambda: Budget(usd=-1), "usd", ">= 0"),
         (lambda: Budget(usd=1, per="fortnight"), "per", "month"),
-        (lambda: Budget(usd=1, group="a", tag="b"), "backend", "one of"),
+        (lambda: Budget(usd=1, group="a", tag="b"), "tag", "one of"),
         (lambda: Timeouts(idle=-1), "idle", "> 0"),
         (lambda: Breaker(failure_rate=2), "failure_rate", "share"),
         (lambda: Breaker(cooldown=10, cooldown_max=5), "cooldown_max", "cooldown"),
