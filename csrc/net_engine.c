@@ -9,7 +9,7 @@
 #include "net_loop.h"
 #include "net_transfer.h"
 
-enum op_kind { SUBMIT, CANCEL, PAUSE, RESUME, ROOM, ABANDON, DROP };
+enum op_kind { SUBMIT, CANCEL, PAUSE, RESUME, ROOM, ABANDON };
 
 typedef struct op {
     enum op_kind kind;
@@ -17,7 +17,6 @@ typedef struct op {
         uint64_t id;
         net_request *request;
         net_port *port;
-        net_origin *origin;
     };
 } op;
 
@@ -25,6 +24,7 @@ typedef struct op_queue {
     op *item;
     size_t len;
     size_t cap;
+    net_origin *dropped; /* linked through themselves: letting go cannot fail */
 } op_queue;
 
 enum state { IDLE, RUNNING, STOPPING };
@@ -95,9 +95,6 @@ run_op(net_loop *l, op o)
         net_loop_abandon(l, o.port);
         net_port_unref(o.port);
         return;
-    case DROP:
-        net_loop_drop(l, o.origin);
-        return;
     case CANCEL:
     case PAUSE:
     case RESUME:
@@ -122,6 +119,10 @@ run_ops(net_loop *l, op_queue *q)
     for (size_t i = 0; i < q->len; i++)
         run_op(l, q->item[i]);
     q->len = 0;
+    for (net_origin *o; (o = q->dropped) != NULL;) {
+        q->dropped = o->dropped;
+        net_loop_drop(l, o);
+    }
 }
 
 /* Exchange the filled queue for the emptied one.  Under the lock. */
@@ -139,7 +140,7 @@ turns(net_loop *l)
     op_queue ops = {0};
     (void)pthread_mutex_lock(&engine.lock);
     while (engine.state == RUNNING) {
-        engine.asleep = engine.queue.len == 0;
+        engine.asleep = engine.queue.len == 0 && engine.queue.dropped == NULL;
         lb_ns wait = engine.asleep ? LB_FOREVER : 0;
         (void)pthread_mutex_unlock(&engine.lock);
 
@@ -236,17 +237,24 @@ start(void)
     return false;
 }
 
-/* Queue an operation and see that it is heard.  Under the lock, because the bell
- * is closed under it. */
+/* See that what was queued is heard.  Under the lock, because the bell is closed
+ * under it. */
+static void
+wake(void)
+{
+    if (engine.asleep) {
+        engine.asleep = false;
+        net_wake_ring(&engine.bell);
+    }
+}
+
+/* Under the lock. */
 static bool
 queue_op(op o)
 {
     if (!push(&engine.queue, o))
         return false;
-    if (engine.asleep) {
-        engine.asleep = false;
-        net_wake_ring(&engine.bell);
-    }
+    wake();
     return true;
 }
 
@@ -315,11 +323,14 @@ net_engine_drop(net_origin *o)
     (void)pthread_mutex_lock(&engine.lock);
     bool ours = engine.state != IDLE && o->engine == engine.number &&
                 o->epoch == net_fork_epoch();
-    bool queued = ours && queue_op((op){.kind = DROP, .origin = o});
+    if (ours) {
+        o->dropped = engine.queue.dropped;
+        engine.queue.dropped = o;
+        wake();
+    }
     (void)pthread_mutex_unlock(&engine.lock);
     if (!ours)
         net_origin_free(o);
-    (void)queued; /* out of memory: the pool lives on until the engine stops */
 }
 
 bool

@@ -65,10 +65,11 @@ typedef struct net_origin {
     struct net_loop *loop;      /* where its sockets and timer are watched */
     struct net_transfer *spare; /* handles that wait for work */
     uint32_t n_spare;
-    net_timer timer;         /* when libcurl wants to be called */
-    bool touched;            /* libcurl was called: results may be waiting */
-    bool no_http2;           /* stepped down after a broken HTTP/2 exchange */
-    struct net_origin *next; /* in the loop's list of touched ones */
+    net_timer timer;            /* when libcurl wants to be called */
+    bool touched;               /* libcurl was called: results may be waiting */
+    bool no_http2;              /* stepped down after a broken HTTP/2 exchange */
+    struct net_origin *next;    /* in the loop's list of touched ones */
+    struct net_origin *dropped; /* in the engine's list of those to release */
     struct net_origin *live_next, *live_prev; /* all that have a multi */
 } net_origin;
 
