@@ -1,31 +1,31 @@
-"""The command line: ``llmbalance chat``, ``llmbalance demo``."""
+"""The command line: ``llmbalance COMMAND ...``, each command a module of its own."""
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import os
+import difflib
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
-from ._config import Backend
 from ._errors import LLMBalanceError
+<<<<<<< /tmp/team/money2/tree/./llmbalance/__main__.py
+=======
 from ._router import Router
 from ._types import ChatChunk, ChatReply
 from .providers import PROVIDERS, dialect
+>>>>>>> ./llmbalance/__main__.py
 
-# The model asked at each provider when only its key is there.
-_MODELS = {
-    "openai": "gpt-4o-mini",
-    "anthropic": "claude-haiku-4-5",
-    "google": "gemini-2.5-flash",
-    "groq": "llama-3.3-70b-versatile",
-    "mistral": "mistral-small-latest",
-    "deepseek": "deepseek-chat",
-    "xai": "grok-3-mini",
+# Command -> the module whose ``run(words)`` carries it out, and what it is for.
+COMMANDS = {
+    "chat": ("._cli.chat", "ask real providers, by the keys at hand"),
+    "costs": ("._cli.costs", "what a ledger says was spent"),
+    "prices": ("._cli.prices", "show a price, compare or take over a table"),
+    "demo": (".demo", "watch a fleet of mock providers under load"),
 }
 
 
+<<<<<<< /tmp/team/money2/tree/./llmbalance/__main__.py
+=======
 def found_backends() -> list[Backend]:
     """One backend for every provider whose key is in the environment."""
     return [
@@ -69,29 +69,31 @@ async def chat(
     return 0
 
 
+>>>>>>> ./llmbalance/__main__.py
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line and carry it out; returns the exit code."""
+    """Carry out the command line; returns the exit code: 2 when it is no command."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words[:1] == ["demo"]:
-        from .demo import run
-
-        return run(words[1:])
-    parser = argparse.ArgumentParser(prog="llmbalance", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    ask = commands.add_parser("chat", help="ask real providers, by the keys at hand")
-    ask.add_argument("question")
-    ask.add_argument("--model", action="append", default=[], help="provider/model")
-    ask.add_argument("--strategy", default="composite")
-    ask.add_argument("--stream", action="store_true", help="print as it comes")
-    commands.add_parser("demo", help="watch a fleet of mock providers under load")
-    options = parser.parse_args(words)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if words else 2
+    if words[0] not in COMMANDS:
+        near = difflib.get_close_matches(words[0], COMMANDS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        print(f"llmbalance: no command {words[0]!r}{hint}\n{usage()}", file=sys.stderr)
+        return 2
+    module = import_module(COMMANDS[words[0]][0], __package__)
     try:
-        return asyncio.run(
-            chat(options.question, options.model, options.strategy, options.stream)
-        )
+        code: int = module.run(words[1:])
+        return code
     except LLMBalanceError as error:
         print(f"llmbalance: {error}", file=sys.stderr)
         return 1
+
+
+def usage() -> str:
+    """The commands, a line each."""
+    lines = [f"  {name:<8} {text}" for name, (_, text) in COMMANDS.items()]
+    return "\n".join(["usage: llmbalance COMMAND [-h] ...", *lines])
 
 
 if __name__ == "__main__":
