@@ -64,6 +64,14 @@ class Options(Struct, kw_only=True):
     timeouts: Timeouts | None = None
     wait: bool = True
 
+    def ask(self, tools: Any) -> tuple[Any, ...]:
+        """The arguments of Pool.pick and Pool.explain after group and prompt."""
+        return (
+            *(self.max_tokens, tools, self.needs, self.tags, self.session),
+            *(self.max_cost, self.max_latency, self.value, self.strategy),
+            *(self.quality, self.priority, False, None, self.budgets),
+        )
+
 
 def read_options(
     fleet: Fleet, routing: Options, options: Mapping[str, Any], model: str

@@ -201,27 +201,11 @@ def _rate(row: Mapping[str, Any]) -> float | None:
 
 def explanation(run: Run) -> Report:
     """How every backend of the call's chain stands for it, without reserving."""
-    fleet, o, call = run.fleet, run.options, run.call
+    fleet, call = run.fleet, run.call
     rows: Rows = []
     for group in run.chain:
-        for line in fleet.pool.explain(
-            group,
-            call.messages,
-            o.max_tokens,
-            call.params.get("tools"),
-            o.needs,
-            o.tags,
-            o.session,
-            o.max_cost,
-            o.max_latency,
-            o.value,
-            o.strategy,
-            o.quality,
-            o.priority,
-            False,
-            None,
-            o.budgets,
-        ):
+        asked = run.options.ask(call.params.get("tools"))
+        for line in fleet.pool.explain(group, call.messages, *asked):
             name = fleet.targets[line["backend"]].name
             rows.append({**line, "group": fleet.group_names[group], "backend": name})
     columns = {

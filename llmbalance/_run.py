@@ -196,24 +196,7 @@ class Run:
         o, call = self.options, self.call
         prompt = call.messages if call.kind == "chat" else call.input
         try:
-            return self.fleet.pool.pick(
-                group,
-                prompt,
-                o.max_tokens,
-                call.params.get("tools"),
-                o.needs,
-                o.tags,
-                o.session,
-                o.max_cost,
-                o.max_latency,
-                o.value,
-                o.strategy,
-                o.quality,
-                o.priority,
-                False,
-                None,
-                o.budgets,
-            )
+            return self.fleet.pool.pick(group, prompt, *o.ask(call.params.get("tools")))
         except (TypeError, ValueError) as error:
             field = "messages" if call.kind == "chat" else "input"
             raise InvalidRequestError(field, "(see there)", str(error)) from None
