@@ -51,7 +51,6 @@ def test_costs_of_the_last_week_are_told_by_backend(ledger: Path, capsys) -> Non
     assert [line.split()[0] for line in lines] == ["backend", "a", "b", "total"]
     assert "$2.5000" in lines[-1]
     assert "80.0%" in lines[1]
-    assert "2,000,000" not in lines[1]
 
 
 def test_costs_are_told_by_anything_since_any_time(ledger: Path, capsys) -> None:
@@ -180,7 +179,6 @@ def test_a_table_of_others_is_taken_over(source: Path, tmp_path: Path, capsys) -
     assert known is not None
     assert known.tools
     assert known.source == str(source)
-    assert len(table) == len(PriceTable()) + 1 or len(table) >= len(PriceTable())
     assert list(tmp_path.glob("ours.json.*")) == []
     assert main(["prices", "show", "brand-new", "--prices", str(out)]) == 0
     assert "more than 200,000 input tokens" in told(capsys)

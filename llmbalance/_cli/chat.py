@@ -63,7 +63,7 @@ async def chat(
         )
         return 2
     async with Router(backends, strategy=strategy, timeout=120) as router:
-        last: ChatChunk | ChatReply
+        last: ChatChunk | ChatReply | None = None
         if stream:
             async for chunk in await router.chat(
                 "default", [{"role": "user", "content": question}], stream=True
@@ -74,6 +74,7 @@ async def chat(
         else:
             last = await router.generate(question, model="default")
             print(last.text)
+        assert last is not None  # a stream that ends well has a last chunk
         cost = "price unknown" if last.cost is None else f"${last.cost:.6f}"
         print(f"\n{last.backend}, {cost}\n{last.decision!r}", file=sys.stderr)
     return 0

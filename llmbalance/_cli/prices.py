@@ -26,6 +26,7 @@ from .._price import TOKEN_KINDS, Price
 from .._prices import ModelInfo, PriceTable
 from .._prices import Report as Overlay
 
+_CAN = ("tools", "vision", "json")
 _PIECES = ("request", "image", "second", "search")
 
 
@@ -111,7 +112,7 @@ def described(info: ModelInfo) -> Iterable[str]:
             yield from rates(deal.price, ", ".join(times))
     facts = {"context": info.context, "longest answer": info.max_output}
     known = [f"{name} {n:,} tokens" for name, n in facts.items() if n]
-    known += [name for name in ("tools", "vision", "json") if getattr(info, name)]
+    known += [can for can in _CAN if getattr(info, can)]
     yield f"  {', '.join(known) or 'nothing else is known'}"
     yield f"  source: {info.source or 'unknown'} {info.as_of}".rstrip()
 
@@ -170,9 +171,7 @@ def write(path: Path, table: PriceTable, report: Overlay, source: str) -> None:
         row["kind"] = info.kind
         row |= {"context": info.context} if info.context else {}
         row |= {"max_output": info.max_output} if info.max_output else {}
-        row["can"] = " ".join(
-            c for c in ("tools", "vision", "json") if getattr(info, c)
-        )
+        row["can"] = " ".join(can for can in _CAN if getattr(info, can))
         row |= {"tokenizer": info.tokenizer} if info.tokenizer else {}
         groups.setdefault(name.partition("/")[0], []).append(row)
     today = f"{datetime.now(UTC):%Y-%m-%d}"
