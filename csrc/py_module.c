@@ -95,6 +95,7 @@ static PyType_Spec *const py_types[PY_NTYPES] = {
     [PY_POOL] = &py_pool_spec,         [PY_LEASE] = &py_lease_spec,
     [PY_ORIGIN] = &py_origin_spec,     [PY_PORT] = &py_port_spec,
     [PY_RESPONSE] = &py_response_spec, [PY_PRICE] = &py_price_spec,
+    [PY_SIM] = &py_sim_spec,
 };
 
 static int

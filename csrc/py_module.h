@@ -23,6 +23,7 @@ enum py_type {
     PY_PORT,
     PY_RESPONSE,
     PY_PRICE,
+    PY_SIM,
     PY_NTYPES,
 };
 
@@ -36,6 +37,7 @@ extern PyType_Spec py_origin_spec; /* py_origin.c: Origin, one backend's connect
 extern PyType_Spec py_port_spec;   /* py_port.c: Port, one event loop's mailbox */
 extern PyType_Spec py_response_spec; /* py_response.c: Response */
 extern PyType_Spec py_price_spec;    /* py_price.c: Price rows and their arithmetic */
+extern PyType_Spec py_sim_spec;      /* py_sim.c: Simulation */
 
 extern PyMethodDef py_tokens_methods[];   /* py_tokens.c: module-level functions */
 extern PyMethodDef py_engine_functions[]; /* py_engine.c: module-level functions */

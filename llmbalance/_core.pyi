@@ -5,6 +5,7 @@ REASONS, OUTCOMES, KINDS, UNITS and CHARGES. Money is nano-USD, times are second
 time.monotonic()'s clock. tests/test_stub.py holds this file to the module.
 """
 
+from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ _Tools = Sequence[Mapping[str, Any]]
 # in_a_row, min_calls, failure_rate, slow_rate, probe_share, probes_to_close, then the
 # seconds window, cooldown, cooldown_max, ramp.
 _Rules = tuple[float, ...]
+# Columns of machine numbers.
+_Buffer = bytes | memoryview | array[int]
 # unit, limit, remaining, reset seconds, window seconds; -1 for what is not said.
 _Told = tuple[int, int, int, float, float]
 
@@ -350,6 +353,84 @@ class Response:
     total: float
     started: float
     ended: float
+
+class Simulation:
+    def __init__(
+        self,
+        pool: Pool,
+        chain: list[list[int]],
+        at: _Buffer,
+        input: _Buffer,
+        output: _Buffer,
+        *,
+        group: _Buffer | None = None,
+        most: _Buffer | None = None,
+        session: _Buffer | None = None,
+        block: _Buffer | None = None,
+        blocks: _Buffer | None = None,
+        seed: int = 0,
+        rule: str | None = None,
+        timeout: float = 600.0,
+        stream: bool = False,
+        slice: float = 60.0,
+        slices: int = 100,
+        mismeasure: float = 0.0,
+        samples: bool = False,
+        block_tokens: int = 512,
+    ) -> None: ...
+    def service(
+        self,
+        backend: int,
+        *,
+        ttft: float = 0.0,
+        ttft_spread: float = 0.0,
+        tail_share: float = 0.0,
+        tail_factor: float = 1.0,
+        prefill: float = 0.0,
+        token: float = 0.0,
+        token_crowd: float = 0.0,
+        token_spread: float = 0.0,
+        failure: float = 0.0,
+        failure_after: float = 0.0,
+        refusal_after: float = 0.0,
+        slots: int = 0,
+        queue: int = -1,
+        most_output: int = 0,
+        cache_least: int = 0,
+        cache_life: float = 0.0,
+        exponential: bool = False,
+        serial: bool = False,
+        headers: bool = False,
+        retry_after: bool = False,
+    ) -> None: ...
+    def limit(
+        self,
+        backend: int,
+        unit: int,
+        charge: int,
+        limit: int,
+        window: float,
+        burst: int = 0,
+    ) -> int: ...
+    def share_limit(self, backend: int, limit: int) -> None: ...
+    def fault(
+        self,
+        backend: int,
+        trouble: str,
+        start: float,
+        end: float,
+        share: float = 1.0,
+        factor: float = 1.0,
+    ) -> None: ...
+    def price(self, backend: int, at: float, price: PriceRow) -> None: ...
+    def peer(
+        self, backend: int, weight: float, price: float, rpm: int = 0, tpm: int = 0
+    ) -> None: ...
+    def run(self, requests: int) -> bool: ...
+    def totals(self) -> dict[str, Any]: ...
+    def quantile(self, what: str, p: float) -> float: ...
+    def cells(self) -> list[tuple[Any, ...]]: ...
+    def samples(self) -> bytes: ...
 
 def measure(messages: _Prompt, tools: _Tools | None = None, family: int = 0) -> int: ...
 def measure_full(

@@ -1,0 +1,615 @@
+/* py_sim.c - llmbalance._core.Simulation, sim_world.h made visible.
+ *
+ * It borrows the pool and the columns of the trace.  While it runs the
+ * interpreter is free; nobody else may use the pool meanwhile. */
+#include "py_pool.h"
+
+#include <string.h>
+
+#include "py_price.h"
+#include "sim_world.h"
+
+enum { AT, INPUT, OUTPUT, GROUP, MOST, SESSION, BLOCK, BLOCKS, NCOLUMNS };
+
+typedef struct simulation_object {
+    PyObject_HEAD
+    py_state *state;
+    pool_object *owner;
+    sim_world *world;
+    Py_buffer column[NCOLUMNS]; /* obj NULL: not given */
+    sim_plan plan;
+    uint64_t requests;
+    bool running;
+} simulation_object;
+
+/* ---- making ------------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    Py_ssize_t size;
+} columns[NCOLUMNS] = {{"at", 8},   {"input", 4},   {"output", 4}, {"group", 2},
+                       {"most", 4}, {"session", 4}, {"block", 8},  {"blocks", 8}};
+
+/* Borrow a column of n items (n < 0: as long as it likes); None is no column. */
+static int
+borrow(simulation_object *self, int k, PyObject *o, Py_ssize_t n)
+{
+    if (o == NULL || o == Py_None)
+        return 0;
+    if (PyObject_GetBuffer(o, &self->column[k], PyBUF_SIMPLE) < 0)
+        return -1;
+    Py_ssize_t want = n * columns[k].size;
+    if (n >= 0 ? self->column[k].len == want
+               : self->column[k].len % columns[k].size == 0)
+        return 0;
+    PyErr_Format(PyExc_ValueError, "%s: %zd bytes given, %zd expected", columns[k].name,
+                 self->column[k].len, want);
+    return -1;
+}
+
+static int
+borrow_all(simulation_object *self, PyObject *const *given)
+{
+    if (borrow(self, AT, given[AT], -1) < 0)
+        return -1;
+    Py_ssize_t n = self->column[AT].len / columns[AT].size;
+    for (int k = INPUT; k < BLOCK; k++)
+        if (borrow(self, k, given[k], n) < 0)
+            return -1;
+    if (borrow(self, BLOCK, given[BLOCK], -1) < 0 ||
+        borrow(self, BLOCKS, given[BLOCKS], n + 1) < 0)
+        return -1;
+    self->requests = (uint64_t)n;
+    return 0;
+}
+
+/* What the core takes for granted of a trace.  NULL: fine. */
+static const char *
+flaw(const sim_trace *t, uint32_t groups, uint64_t nblocks)
+{
+    if (t->n > 0 && (t->input == NULL || t->output == NULL))
+        return "input and output must be given";
+    if (t->block != NULL && t->blocks == NULL)
+        return "block needs blocks, its offsets";
+    for (uint64_t i = 0; i < t->n; i++) {
+        if (t->at[i] < (i > 0 ? t->at[i - 1] : 0) || t->at[i] > LB_FOREVER / 4)
+            return "at: times must ascend from 0";
+        if (t->input[i] < 1 || t->output[i] < 0 || (t->most && t->most[i] < 0))
+            return "input must be >= 1, output and most >= 0";
+        if (t->group != NULL && t->group[i] >= groups)
+            return "group: no such index";
+        if (t->session != NULL && t->session[i] > INT32_MAX)
+            return "session: numbers must be small";
+        if (t->block != NULL && t->blocks[i] > t->blocks[i + 1])
+            return "blocks: offsets must ascend";
+    }
+    if (t->block != NULL && t->blocks[t->n] > nblocks)
+        return "blocks: offsets beyond the end";
+    return NULL;
+}
+
+/* chain: a list of lists of group indices, one for each group. */
+static int
+read_chain(PyObject *chain, uint32_t groups, uint32_t *starts, uint32_t **links)
+{
+    uint32_t n = 0;
+    if (!PyList_Check(chain) || PyList_Size(chain) != (Py_ssize_t)groups) {
+        PyErr_SetString(PyExc_ValueError, "chain: one list for each group");
+        return -1;
+    }
+    for (uint32_t g = 0; g < groups; g++) {
+        PyObject *one = PyList_GetItem(chain, g);
+        starts[g] = n;
+        Py_ssize_t length = PyList_Check(one) ? PyList_Size(one) : 0;
+        uint32_t *more =
+            PyMem_Realloc(*links, (n + (size_t)length) * sizeof **links + 1);
+        if (more == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        *links = more;
+        for (Py_ssize_t k = 0; k < length; k++) {
+            unsigned long link = PyLong_AsUnsignedLong(PyList_GetItem(one, k));
+            if (PyErr_Occurred() || link >= groups) {
+                PyErr_SetString(PyExc_ValueError, "chain: no such group");
+                return -1;
+            }
+            (*links)[n++] = (uint32_t)link;
+        }
+    }
+    starts[groups] = n;
+    return 0;
+}
+
+static int
+build(simulation_object *self, PyObject *chain)
+{
+    uint32_t groups = self->owner->pool->used.groups, *links = NULL;
+    const Py_buffer *c = self->column;
+    sim_trace trace = {
+        .n = self->requests,
+        .at = c[AT].buf,
+        .input = c[INPUT].buf,
+        .output = c[OUTPUT].buf,
+        .group = c[GROUP].buf,
+        .most = c[MOST].buf,
+        .session = c[SESSION].buf,
+        .block = c[BLOCK].buf,
+        .blocks = c[BLOCKS].buf,
+    };
+    const char *wrong = flaw(&trace, groups, (uint64_t)c[BLOCK].len / sizeof(uint64_t));
+    if (wrong != NULL) {
+        PyErr_SetString(PyExc_ValueError, wrong);
+        return -1;
+    }
+    uint32_t *starts = PyMem_Calloc(groups + 1U, sizeof *starts);
+    if (starts == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    int bad = read_chain(chain, groups, starts, &links);
+    if (bad == 0) {
+        self->world =
+            sim_world_new(self->owner->pool, &trace, &self->plan, starts, links);
+        if (self->world == NULL)
+            PyErr_NoMemory();
+    }
+    PyMem_Free(starts);
+    PyMem_Free(links);
+    return self->world != NULL ? 0 : -1;
+}
+
+static int
+read_rule(const char *name, int *rule)
+{
+    for (*rule = 0; *rule < SIM_NRULES; (*rule)++)
+        if (strcmp(sim_rule_name(*rule), name) == 0)
+            return 0;
+    PyErr_Format(PyExc_ValueError, "rule: there is no '%s'", name);
+    return -1;
+}
+
+static int
+read_plan(sim_plan *plan, const char *rule, double timeout, double slice)
+{
+    plan->rule = -1;
+    if (rule != NULL && read_rule(rule, &plan->rule) < 0)
+        return -1;
+    if (!(timeout > 0 && timeout < 9e9 && slice > 0 && slice < 9e9) ||
+        plan->slices < 1 || plan->block_tokens < 1) {
+        PyErr_SetString(PyExc_ValueError,
+                        "timeout and slice must be within 0 and 9e9 s, slices and "
+                        "block_tokens at least 1");
+        return -1;
+    }
+    plan->timeout = (lb_ns)(timeout * 1e9);
+    plan->slice = (lb_ns)(slice * 1e9);
+    return 0;
+}
+
+static int
+simulation_tp_init(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"pool",   "chain",      "at",      "input",        "output",
+                            "group",  "most",       "session", "block",        "blocks",
+                            "seed",   "rule",       "timeout", "stream",       "slice",
+                            "slices", "mismeasure", "samples", "block_tokens", NULL};
+    simulation_object *self = (simulation_object *)op;
+    sim_plan plan = {.slices = 100, .block_tokens = 512};
+    PyObject *pool, *chain, *given[NCOLUMNS] = {NULL};
+    const char *rule = NULL;
+    double timeout = 600, slice = 60;
+    int stream = 0, samples = 0;
+    unsigned long long seed = 0;
+    if (!PyArg_ParseTupleAndKeywords(
+            args, kwargs, "OOOOO|$OOOOOKzdpdIdpi:Simulation", names, &pool, &chain,
+            &given[AT], &given[INPUT], &given[OUTPUT], &given[GROUP], &given[MOST],
+            &given[SESSION], &given[BLOCK], &given[BLOCKS], &seed, &rule, &timeout,
+            &stream, &slice, &plan.slices, &plan.mismeasure, &samples,
+            &plan.block_tokens))
+        return -1;
+    self->state = PyType_GetModuleState(Py_TYPE(op));
+    if (self->world != NULL || !PyObject_TypeCheck(pool, self->state->type[PY_POOL])) {
+        PyErr_SetString(PyExc_TypeError, "a Simulation is made once, of a Pool");
+        return -1;
+    }
+    plan.seed = seed;
+    plan.stream = stream != 0;
+    plan.samples = samples != 0;
+    if (read_plan(&plan, rule, timeout, slice) < 0 || borrow_all(self, given) < 0)
+        return -1;
+    self->plan = plan;
+    self->owner = (pool_object *)Py_NewRef(pool);
+    return build(self, chain);
+}
+
+static void
+simulation_tp_dealloc(PyObject *op)
+{
+    simulation_object *self = (simulation_object *)op;
+    PyTypeObject *tp = Py_TYPE(op);
+    sim_world_free(self->world);
+    for (int k = 0; k < NCOLUMNS; k++)
+        if (self->column[k].obj != NULL)
+            PyBuffer_Release(&self->column[k]);
+    Py_XDECREF((PyObject *)self->owner);
+    freefunc tp_free = (freefunc)PyType_GetSlot(tp, Py_tp_free);
+    tp_free(op);
+    Py_DECREF(tp);
+}
+
+/* The world, or NULL and raise while another thread runs it. */
+static sim_world *
+world_of(PyObject *op)
+{
+    simulation_object *self = (simulation_object *)op;
+    if (self->world != NULL && !self->running)
+        return self->world;
+    PyErr_SetString(PyExc_RuntimeError, "the simulation is running");
+    return NULL;
+}
+
+/* ---- set-up ------------------------------------------------------------- */
+
+PyDoc_STRVAR(
+    simulation_service_doc,
+    "service($self, backend, *, ttft=0.0, ttft_spread=0.0, tail_share=0.0,\n"
+    "        tail_factor=1.0, prefill=0.0, token=0.0, token_crowd=0.0,\n"
+    "        token_spread=0.0, failure=0.0, failure_after=0.0, refusal_after=0.0,\n"
+    "        slots=0, queue=-1, most_output=0, cache_least=0, cache_life=0.0,\n"
+    "        exponential=False, serial=False, headers=False, retry_after=False)\n"
+    "--\n\n"
+    "Say how a backend really answers; the fields of sim_service, times in s.");
+
+static int
+service_ok(const sim_service *s, double life)
+{
+    const double times[] = {
+        s->ttft,        s->ttft_spread,  s->tail_factor,   s->prefill,       s->token,
+        s->token_crowd, s->token_spread, s->failure_after, s->refusal_after, life};
+    for (size_t k = 0; k < sizeof times / sizeof *times; k++)
+        if (!(times[k] >= 0 && times[k] < 9e9))
+            return 0;
+    return s->failure >= 0 && s->failure <= 1 && s->tail_share >= 0 &&
+           s->tail_share <= 1 && s->slots >= 0 && s->most_output >= 0 &&
+           s->cache_least >= 0;
+}
+
+static PyObject *
+simulation_service(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {
+        "backend",      "ttft",        "ttft_spread",   "tail_share",
+        "tail_factor",  "prefill",     "token",         "token_crowd",
+        "token_spread", "failure",     "failure_after", "refusal_after",
+        "slots",        "queue",       "most_output",   "cache_least",
+        "cache_life",   "exponential", "serial",        "headers",
+        "retry_after",  NULL};
+    sim_world *w = world_of(op);
+    unsigned int backend;
+    sim_service s = {.tail_factor = 1, .queue = -1};
+    int exponential = 0, serial = 0, headers = 0, retry_after = 0;
+    double life = 0;
+    if (w == NULL ||
+        !PyArg_ParseTupleAndKeywords(
+            args, kwargs, "I|$dddddddddddiiiidpppp:service", names, &backend, &s.ttft,
+            &s.ttft_spread, &s.tail_share, &s.tail_factor, &s.prefill, &s.token,
+            &s.token_crowd, &s.token_spread, &s.failure, &s.failure_after,
+            &s.refusal_after, &s.slots, &s.queue, &s.most_output, &s.cache_least, &life,
+            &exponential, &serial, &headers, &retry_after))
+        return NULL;
+    sim_station *station = sim_world_station(w, backend);
+    if (station == NULL || !service_ok(&s, life))
+        return py_raise(LB_EINVAL, "service: no such backend, or a negative value");
+    s.shape = exponential ? SIM_EXPONENTIAL : SIM_LOGNORMAL;
+    s.serial = serial != 0;
+    s.headers = headers != 0;
+    s.retry_after = retry_after != 0;
+    s.cache_life = (lb_ns)(life * 1e9);
+    station->service = s;
+    return Py_NewRef(Py_None);
+}
+
+PyDoc_STRVAR(simulation_limit_doc,
+             "limit($self, backend, unit, charge, limit, window, burst=0)\n--\n\n"
+             "Put a station under a rate limit of the provider's; arguments as\n"
+             "Pool.add_limit() takes them.  Returns the limit's index.");
+
+static PyObject *
+simulation_limit(PyObject *op, PyObject *args)
+{
+    sim_world *w = world_of(op);
+    unsigned int backend;
+    sim_limit l;
+    long long limit, burst = 0;
+    double window;
+    if (w == NULL || !PyArg_ParseTuple(args, "IbbLd|L:limit", &backend, &l.unit,
+                                       &l.charge, &limit, &window, &burst))
+        return NULL;
+    int i = LB_EINVAL;
+    if (window > 0 && window < 9e9)
+        i = (int)lb_rate_init(&l.rate, limit, (lb_ns)(window * 1e9), burst);
+    if (i == LB_OK)
+        i = sim_world_add_limit(w, backend, &l);
+    return i >= 0 ? PyLong_FromLong(i)
+                  : py_raise((enum lb_status)i,
+                             "limit: no such backend, unit or charge; limit or window "
+                             "not > 0, burst < 0, or more than 8 limits");
+}
+
+PyDoc_STRVAR(simulation_share_doc, "share_limit($self, backend, limit)\n--\n\n"
+                                   "Put a station under the limit of another one.");
+
+static PyObject *
+simulation_share(PyObject *op, PyObject *args)
+{
+    sim_world *w = world_of(op);
+    unsigned int backend, limit;
+    if (w == NULL || !PyArg_ParseTuple(args, "II:share_limit", &backend, &limit))
+        return NULL;
+    enum lb_status st = sim_world_share_limit(w, backend, limit);
+    return st == LB_OK ? Py_NewRef(Py_None)
+                       : py_raise(st, "share_limit: no such backend or limit");
+}
+
+static lb_ns
+moment(double seconds)
+{
+    return SIM_DAWN + (lb_ns)(seconds * 1e9);
+}
+
+PyDoc_STRVAR(
+    simulation_fault_doc,
+    "fault($self, backend, trouble, start, end, share=1.0, factor=1.0)\n"
+    "--\n\n"
+    "A spell of trouble from start to end (s): 'fail', 'hang', 'slow' (factor:\n"
+    "times longer) or 'refuse' (factor: Retry-After in s) for a share of calls.");
+
+static PyObject *
+simulation_fault(PyObject *op, PyObject *args)
+{
+    static const char *const troubles[SIM_NTROUBLES] = {"fail", "hang", "slow",
+                                                        "refuse"};
+    sim_world *w = world_of(op);
+    unsigned int backend;
+    const char *name;
+    double start, end;
+    sim_fault f = {.trouble = SIM_NTROUBLES, .share = 1, .factor = 1};
+    if (w == NULL || !PyArg_ParseTuple(args, "Isdd|dd:fault", &backend, &name, &start,
+                                       &end, &f.share, &f.factor))
+        return NULL;
+    for (int k = 0; k < SIM_NTROUBLES; k++)
+        if (strcmp(troubles[k], name) == 0)
+            f.trouble = (uint8_t)k;
+    enum lb_status st = LB_EINVAL;
+    if (start >= 0 && end > start && end < 9e9 && f.factor < 9e9) {
+        f.from = moment(start);
+        f.until = moment(end);
+        st = sim_world_add_fault(w, backend, &f);
+    }
+    return st == LB_OK ? Py_NewRef(Py_None)
+                       : py_raise(st, "fault: no such backend or trouble, end not "
+                                      "after start, share not in 0..1, or factor < 0");
+}
+
+PyDoc_STRVAR(simulation_price_doc,
+             "price($self, backend, at, price)\n--\n\n"
+             "From `at` (s) on the backend costs this PriceRow, and the router knows.");
+
+static PyObject *
+simulation_price(PyObject *op, PyObject *args)
+{
+    sim_world *w = world_of(op);
+    sim_price p;
+    double at;
+    PyObject *row;
+    if (w == NULL || !PyArg_ParseTuple(args, "IdO:price", &p.backend, &at, &row))
+        return NULL;
+    const lb_price *price = py_price_of(((simulation_object *)op)->state, row, "price");
+    if (price == NULL)
+        return NULL;
+    if (!(at >= 0 && at < 9e9))
+        return py_raise(LB_EINVAL, "price: at must be >= 0");
+    p.at = moment(at);
+    p.price = *price;
+    enum lb_status st = sim_world_add_price(w, &p);
+    return st == LB_OK ? Py_NewRef(Py_None) : py_raise(st, "price: no such backend");
+}
+
+PyDoc_STRVAR(simulation_peer_doc,
+             "peer($self, backend, weight, price, rpm=0, tpm=0)\n--\n\n"
+             "What the rules of others are told of a backend: weight > 0, USD of an\n"
+             "input and an output token together, requests and tokens a minute (0:\n"
+             "none).");
+
+static PyObject *
+simulation_peer(PyObject *op, PyObject *args)
+{
+    sim_world *w = world_of(op);
+    unsigned int backend;
+    double weight, price;
+    long long rpm = 0, tpm = 0;
+    if (w == NULL ||
+        !PyArg_ParseTuple(args, "Idd|LL:peer", &backend, &weight, &price, &rpm, &tpm))
+        return NULL;
+    sim_peer *p = sim_world_peer(w, backend);
+    if (p == NULL || !(weight > 0) || !(price >= 0) || rpm < 0 || tpm < 0)
+        return py_raise(LB_EINVAL, "peer: no such backend, weight not > 0, or a "
+                                   "negative value");
+    p->weight = weight;
+    p->price = price;
+    p->rpm = rpm > 0 ? rpm : INT64_MAX;
+    p->tpm = tpm > 0 ? tpm : INT64_MAX;
+    return Py_NewRef(Py_None);
+}
+
+/* ---- running and looking ------------------------------------------------ */
+
+PyDoc_STRVAR(simulation_run_doc,
+             "run($self, requests)\n--\n\n"
+             "Let at most so many more requests come in; True when all are over.");
+
+static PyObject *
+simulation_run(PyObject *op, PyObject *args)
+{
+    simulation_object *self = (simulation_object *)op;
+    sim_world *w = world_of(op);
+    unsigned long long requests;
+    if (w == NULL || !PyArg_ParseTuple(args, "K:run", &requests))
+        return NULL;
+    int state;
+    self->running = true;
+    PY_LOCK(self->owner);
+    Py_BEGIN_ALLOW_THREADS;
+    state = sim_world_run(w, requests);
+    Py_END_ALLOW_THREADS;
+    PY_UNLOCK(self->owner);
+    self->running = false;
+    return state < 0 ? PyErr_NoMemory() : PyBool_FromLong(state == 1);
+}
+
+PyDoc_STRVAR(simulation_totals_doc,
+             "totals($self)\n--\n\n"
+             "Counts, nano-USD, tokens and seconds of the run so far, as a dict.");
+
+static PyObject *
+simulation_totals(PyObject *op, PyObject *ignored)
+{
+    (void)ignored;
+    const sim_world *w = world_of(op);
+    if (w == NULL)
+        return NULL;
+    const sim_totals *t = &sim_world_tally(w)->total;
+    return Py_BuildValue(
+        "{sLsLsLsLsLsLsLsLsLsLsLsdsLsLsLsLsLsLsLsd}", "requests",
+        (long long)t->requests, "done", (long long)t->end[SIM_DONE], "failed",
+        (long long)t->end[SIM_FAILED], "timed_out", (long long)t->end[SIM_TIMED_OUT],
+        "refused", (long long)t->end[SIM_REFUSED], "attempts", (long long)t->attempts,
+        "attempts_limited", (long long)t->limited, "attempts_failed",
+        (long long)t->failed, "attempts_timed_out", (long long)t->timed_out, "absorbed",
+        (long long)t->absorbed, "waits", (long long)t->waits, "waited", t->waited,
+        "cost_nano_usd", (long long)t->cost, "wasted_nano_usd", (long long)t->wasted,
+        "input_tokens", (long long)t->input, "cached_tokens", (long long)t->cached,
+        "output_tokens", (long long)t->output, "follow_ups", (long long)t->follow_ups,
+        "sticky", (long long)t->sticky, "seconds",
+        t->last > 0 ? (double)(t->last - SIM_DAWN) * 1e-9 : 0.0);
+}
+
+PyDoc_STRVAR(
+    simulation_quantile_doc,
+    "quantile($self, what, p)\n--\n\n"
+    "The p-quantile (0..1) of 'ttft' or 'seconds' over all requests that were\n"
+    "answered, in s; p < 0: the mean.");
+
+static PyObject *
+simulation_quantile(PyObject *op, PyObject *args)
+{
+    const sim_world *w = world_of(op);
+    const char *what;
+    double p;
+    if (w == NULL || !PyArg_ParseTuple(args, "sd:quantile", &what, &p))
+        return NULL;
+    const sim_tally *t = sim_world_tally(w);
+    const sim_hist *h = strcmp(what, "ttft") == 0      ? &t->ttft
+                        : strcmp(what, "seconds") == 0 ? &t->seconds
+                                                       : NULL;
+    if (h == NULL || !(p <= 1))
+        return py_raise(LB_EINVAL, "quantile: 'ttft' or 'seconds', p at most 1");
+    if (p < 0)
+        return PyFloat_FromDouble(h->n > 0 ? h->sum / (double)h->n : 0);
+    return PyFloat_FromDouble(sim_hist_quantile(h, p));
+}
+
+PyDoc_STRVAR(
+    simulation_cells_doc,
+    "cells($self)\n--\n\n"
+    "One tuple for each slice of time and backend, slice by slice: (sent, done,\n"
+    "limited, failed, timed_out, nano-USD, input, cached, output, busy seconds,\n"
+    "used share, breaker state).");
+
+static PyObject *
+simulation_cells(PyObject *op, PyObject *ignored)
+{
+    (void)ignored;
+    const sim_world *w = world_of(op);
+    if (w == NULL)
+        return NULL;
+    const sim_tally *t = sim_world_tally(w);
+    Py_ssize_t n = (Py_ssize_t)t->slices * t->backends;
+    PyObject *list = PyList_New(n);
+    for (Py_ssize_t i = 0; list != NULL && i < n; i++) {
+        const sim_cell *c = &t->cell[i];
+        PyObject *row = Py_BuildValue(
+            "(LLLLLLLLLddi)", (long long)c->sent, (long long)c->done,
+            (long long)c->limited, (long long)c->failed, (long long)c->timed_out,
+            (long long)c->cost, (long long)c->input, (long long)c->cached,
+            (long long)c->output, c->busy, (double)c->used, (int)c->breaker);
+        if (row == NULL || PyList_SetItem(list, i, row) < 0)
+            Py_CLEAR(list);
+    }
+    return list;
+}
+
+PyDoc_STRVAR(
+    simulation_samples_doc,
+    "samples($self)\n--\n\n"
+    "What became of every request, as native structs packed like '=qffhBBi':\n"
+    "nano-USD, ttft s, seconds, backend (-1 none), attempts, end (0 done,\n"
+    "1 failed, 2 timed out, 3 refused), cached tokens; empty unless asked for.");
+
+static PyObject *
+simulation_samples(PyObject *op, PyObject *ignored)
+{
+    (void)ignored;
+    const sim_world *w = world_of(op);
+    if (w == NULL)
+        return NULL;
+    const sim_tally *t = sim_world_tally(w);
+    uint64_t n = t->sample != NULL ? ((simulation_object *)op)->requests : 0;
+    return PyBytes_FromStringAndSize((const char *)t->sample,
+                                     (Py_ssize_t)(n * sizeof *t->sample));
+}
+
+#define PY_KW(f) PY_FAST(f), METH_VARARGS | METH_KEYWORDS
+
+static PyMethodDef simulation_methods[] = {
+    {"service", PY_KW(simulation_service), simulation_service_doc},
+    {"limit", simulation_limit, METH_VARARGS, simulation_limit_doc},
+    {"share_limit", simulation_share, METH_VARARGS, simulation_share_doc},
+    {"fault", simulation_fault, METH_VARARGS, simulation_fault_doc},
+    {"price", simulation_price, METH_VARARGS, simulation_price_doc},
+    {"peer", simulation_peer, METH_VARARGS, simulation_peer_doc},
+    {"run", simulation_run, METH_VARARGS, simulation_run_doc},
+    {"totals", simulation_totals, METH_NOARGS, simulation_totals_doc},
+    {"quantile", simulation_quantile, METH_VARARGS, simulation_quantile_doc},
+    {"cells", simulation_cells, METH_NOARGS, simulation_cells_doc},
+    {"samples", simulation_samples, METH_NOARGS, simulation_samples_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot simulation_slots[] = {
+    {Py_tp_new, PyType_GenericNew},
+    {Py_tp_init, simulation_tp_init},
+    {Py_tp_dealloc, simulation_tp_dealloc},
+    {Py_tp_methods, simulation_methods},
+    {Py_tp_doc,
+     (void
+          *)"Simulation(pool, chain, at, input, output, *, group=None, most=None,\n"
+            "           session=None, block=None, blocks=None, seed=0, rule=None,\n"
+            "           timeout=600.0, stream=False, slice=60.0, slices=100,\n"
+            "           mismeasure=0.0, samples=False, block_tokens=512)\n"
+            "--\n\n"
+            "A trace sent through a pool on a virtual clock that begins at 1 s. "
+            "Columns\n"
+            "are buffers: at int64 ns, group uint16, block and blocks uint64, others\n"
+            "32 bit. chain: the groups to walk for each group. rule: None, or another\n"
+            "router's."},
+    {0, NULL},
+};
+
+PyType_Spec py_sim_spec = {
+    .name = "llmbalance._core.Simulation",
+    .basicsize = sizeof(simulation_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = simulation_slots,
+};

@@ -1,0 +1,292 @@
+"""The router's own configuration on a virtual clock, with the truth behind it.
+
+    Fleet([Backend, ...], services={...}, troubles=[...])
+        |  make(seed)                      the very Fleet of the Router, keys left out
+        v
+    Pool + Simulation                      one of each for every run
+
+Nothing is sent anywhere: backends need no keys and no addresses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+import msgspec
+
+from .. import _fleet
+from .._config import Backend, Breaker, Budget, Limits, one_of, seconds_of
+from .._core import CHARGES, UNITS, PriceRow, Simulation
+from .._errors import ConfigError
+from .._price import Price
+from .._prices import PriceTable
+from .._windows import window
+from ..providers import Dialect
+from ._service import PriceChange, Service, Trouble
+from ._trace import ANY, Trace
+
+_DAWN = 1.0  # the virtual clock's first second
+
+
+class _Silent(Dialect):
+    """The dialect of backends that are never called."""
+
+    name: ClassVar[str] = "simulated"
+    needs_key: ClassVar[bool] = False
+    default_base_url: ClassVar[str] = "http://127.0.0.1:9"
+
+
+class _Virtual(_fleet.Fleet):
+    """The Router's fleet, as of a moment of one's choice."""
+
+    def __init__(self, backends: list[Backend], begins: float, **options: Any) -> None:
+        self.begins = begins
+        super().__init__(backends, **options)
+
+    def _row(self, index: int, at: float, tier: str | None = None) -> PriceRow | None:
+        return super()._row(index, self.begins, tier)
+
+    def refresh(self) -> None:
+        """Let windows begin on the virtual clock."""
+        for meter in self.meters:
+            budget = meter.budget
+            if budget.per == "total":
+                continue
+            _, ends_in, period = window(budget, self.begins)
+            ends_in = period / 32 if budget.rolling else ends_in  # of a slot
+            self.pool.set_window(meter.index, period, ends_in, _DAWN)
+
+
+class Fleet:
+    """Backends with their service models, ready to be simulated any number of times.
+
+    ``services``: how each backend really behaves, by name ("*": all others; default
+    Service()). ``troubles``, ``price_changes``: what happens meanwhile. ``start``: the
+    date and time (UTC) at which traces begin, for calendar budgets and prices that
+    depend on the time. The rest is the Router's: value, fallbacks, budgets, prices,
+    unknown_price, breaker, sessions. The group "*" holds all backends.
+    Raises ConfigError as the Router does, and for names that are no backend.
+    """
+
+    def __init__(
+        self,
+        backends: Iterable[Backend],
+        *,
+        services: Mapping[str, Service] | None = None,
+        troubles: Iterable[Trouble] = (),
+        price_changes: Iterable[PriceChange] = (),
+        start: str = "2026-01-05",
+        value: float | None = None,
+        fallbacks: Mapping[str, Sequence[str]] | None = None,
+        budgets: Iterable[Budget] = (),
+        prices: PriceTable | None = None,
+        unknown_price: str | Price = "dearest",
+        breaker: Breaker | None = None,
+        sessions: int = 4096,
+    ) -> None:
+        self.backends = list(backends)
+        self.services = dict(services or {})
+        self.troubles = list(troubles)
+        self.price_changes = list(price_changes)
+        self.value = value
+        self._options: dict[str, Any] = {
+            "fallbacks": fallbacks,
+            "budgets": list(budgets),
+            "prices": prices or PriceTable(),
+            "unknown_price": unknown_price,
+            "breaker": breaker,
+            "sessions": sessions,
+        }
+        try:
+            moment = datetime.fromisoformat(start)
+        except ValueError:
+            raise ConfigError("start", start, 'write "2026-01-05"') from None
+        self._begins = moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
+        self.make("composite", None, 0)  # says at once what is wrong
+        self.names = [backend.label for backend in self.backends]
+        for name in self.services:
+            one_of("services", name, (*self.names, "*"))
+        for event in self.troubles:
+            one_of("backend", event.backend, self.names)
+        for change in self.price_changes:
+            one_of("backend", change.backend, self.names)
+
+    def service(self, name: str) -> Service:
+        """Return the service model of a backend."""
+        return self.services.get(name) or self.services.get("*") or Service()
+
+    def limits(self, backend: Backend) -> Limits | None:
+        """Return what a backend's provider really allows."""
+        limits = self.service(backend.label).limits
+        return limits if isinstance(limits, Limits | None) else backend.limits
+
+    def charge(self, backend: Backend, limits: Limits) -> str:
+        """Return how a provider charges tokens: one of CHARGES."""
+        return limits.charge or _fleet._CHARGE.get(backend.provider, "actual")
+
+    def members(self, group: str) -> list[int]:
+        """Return the backends a group's calls may end at, fallbacks included."""
+        fallbacks = self._options["fallbacks"] or {}
+        walk = [group]
+        for name in walk:
+            walk += [other for other in fallbacks.get(name, ()) if other not in walk]
+        return [
+            i
+            for i, b in enumerate(self.backends)
+            if b.weight > 0 and {*b.groups, b.model, b.label, ANY} & set(walk)
+        ]
+
+    def replace(self, **changes: Any) -> Fleet:
+        """Return the same fleet with other backends, services, troubles, ..."""
+        options = {
+            "services": self.services,
+            "troubles": self.troubles,
+            "price_changes": self.price_changes,
+            "start": datetime.fromtimestamp(self._begins, UTC).isoformat(),
+            "value": self.value,
+            **self._options,
+        }
+        return Fleet(changes.pop("backends", self.backends), **(options | changes))
+
+    def make(self, strategy: str, value: float | None, seed: int) -> _Virtual:
+        """Make a fresh pool, with the router's configuration in it."""
+        silent = [
+            msgspec.structs.replace(
+                backend,
+                dialect=_Silent,
+                api_key=None,
+                base_url=None,
+                proxy=None,
+                groups=(*backend.groups, ANY),
+            )
+            for backend in self.backends
+        ]
+        return _Virtual(
+            silent,
+            self._begins,
+            strategy=strategy,
+            value=self.value if value is None else value,
+            seed=seed,
+            **self._options,
+        )
+
+    def furnish(self, simulation: Simulation, seconds: float) -> None:
+        """Give the stations of a simulation their truth."""
+        shared: dict[str, list[int]] = {}
+        for i, backend in enumerate(self.backends):
+            service = self.service(backend.label)
+            simulation.service(i, **service.core(backend))
+            limits = self.limits(backend)
+            if limits is not None:
+                self._limit(simulation, i, backend, limits, shared)
+            self._introduce(simulation, i, backend)
+            for at, row in self.price_rows(backend, seconds)[1:]:
+                simulation.price(i, at, row)
+        for event in self.troubles:
+            simulation.fault(
+                self.names.index(event.backend),
+                event.kind,
+                event.start,
+                event.start + event.seconds,
+                event.share,
+                event.factor,
+            )
+
+    def _limit(
+        self,
+        simulation: Simulation,
+        i: int,
+        backend: Backend,
+        limits: Limits,
+        shared: dict[str, list[int]],
+    ) -> None:
+        """Put a station under its account's limits, as the pool is."""
+        if limits.shared is not None and limits.shared in shared:
+            for index in shared[limits.shared]:
+                simulation.share_limit(i, index)
+            return
+        charge = CHARGES.index(self.charge(backend, limits))
+        made = [
+            simulation.limit(
+                i,
+                UNITS.index(limit.what),
+                charge,
+                limit.amount,
+                seconds_of("per", limit.per),
+                limit.burst or 0,
+            )
+            for limit in limits.all()
+        ]
+        if limits.shared is not None:
+            shared[limits.shared] = made
+
+    def _price(self, backend: Backend) -> Price | None:
+        if backend.price is not None:
+            return backend.price
+        prices: PriceTable = self._options["prices"]
+        info = prices.lookup(backend.provider, backend.model.partition("/")[2])
+        return info.price if info is not None else None
+
+    def _price_at(self, backend: Backend, moment: float) -> PriceRow | None:
+        price = self._price(backend)
+        if price is None:
+            return None
+        return price.row(
+            service_tier=backend.service_tier, region=backend.region, at=moment
+        )
+
+    def _introduce(self, simulation: Simulation, i: int, backend: Backend) -> None:
+        """What other routers' rules are told of a backend."""
+        limits = backend.limits or Limits()
+        rpm, tpm = limits.rpm or 0, limits.tpm or 0
+        plain = all(b.weight == 1 for b in self.backends)
+        weight = float(rpm or tpm or 1) if plain else backend.weight
+        row = self._price_at(backend, self._begins)
+        nano = row.cost(input=1000, output=1000) if row is not None else None
+        simulation.peer(i, max(weight, 1e-9), (nano or 0) * 1e-12, rpm, tpm)
+
+    def price_rows(
+        self, backend: Backend, seconds: float
+    ) -> list[tuple[float, PriceRow]]:
+        """Return when (s) a backend takes which price within ``seconds``.
+
+        The first is that at 0; a price that nobody knows is left to the Router.
+        """
+        price, moment = self._price(backend), self._begins
+        row = self._price_at(backend, moment)
+        if row is None:
+            row = PriceRow({"input": 0, "output": 0})
+        rows = [(0.0, row)]
+        while price is not None:
+            change = price.next_change(moment)
+            if change is None or change > self._begins + seconds:
+                break
+            moment = change
+            row = self._price_at(backend, moment)
+            assert row is not None
+            rows.append((moment - self._begins, row))
+        rows += [
+            (change.at, change.price.row(at=self._begins + change.at))
+            for change in self.price_changes
+            if change.backend == backend.label
+        ]
+        return sorted(rows, key=lambda pair: pair[0])
+
+    def chain(self, made: _Virtual) -> list[list[int]]:
+        """Return for every group the groups to walk: itself, then its fallbacks."""
+        chains = []
+        for group in range(len(made.group_names)):
+            chain = [group]
+            for link in chain:
+                chain += [g for g in made.fallbacks.get(link, []) if g not in chain]
+            chains.append(chain)
+        return chains
+
+    def groups_of(self, trace: Trace, made: _Virtual) -> list[int]:
+        """Return the number of each of the trace's groups; UnknownModelError."""
+        return [made.group(name) for name in trace.groups]
+
+    def __repr__(self) -> str:
+        return f"Fleet({', '.join(self.names)})"

@@ -1,0 +1,103 @@
+"""Send a trace through a fleet: seconds of work for days of traffic."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from .._config import positive
+from .._core import Simulation
+from .._errors import ConfigError
+from ._fleet import Fleet
+from ._result import Result
+from ._strategies import split
+from ._trace import Trace
+
+_STEP = 50_000  # requests between two looks at the keyboard and the progress bar
+
+
+def run(
+    trace: Trace,
+    fleet: Fleet,
+    *,
+    strategy: str = "composite",
+    value: float | None = None,
+    seed: int = 0,
+    timeout: float = 600.0,
+    stream: bool = False,
+    estimate_error: float = 0.06,
+    slices: int = 96,
+    samples: bool = False,
+    progress: bool = False,
+) -> Result:
+    """Simulate ``trace`` on ``fleet`` and return what it cost and delivered.
+
+    ``strategy``: one of the Router's, or of REFERENCES; ``value``: its dial v, USD a
+    second. ``timeout``: of a request, s; with ``stream`` time-outs end with the first
+    token. ``estimate_error``: sigma of the logarithm of estimated over true prompt
+    tokens (0.06: what the estimator shows on real bills). ``slices``: pieces of time
+    in the result; ``samples``: keep what became of every request; ``progress``: a bar
+    (needs the ``notebook`` extra). The same arguments give the same result, byte for
+    byte. Raises ConfigError, and UnknownModelError for groups the fleet has not.
+    """
+    positive("timeout", timeout)
+    positive("estimate_error", estimate_error, zero=True)
+    if not (isinstance(slices, int) and 1 <= slices <= 100_000):
+        raise ConfigError("slices", slices, "give 1 to 100,000")
+    own, rule = split(strategy)
+    made = fleet.make(own, value, seed)
+    width = max(trace.seconds * 1.0001 / slices, 1e-3)
+    simulation = Simulation(
+        made.pool,
+        fleet.chain(made),
+        trace.at,
+        trace.input,
+        trace.output,
+        group=_groups(trace, fleet.groups_of(trace, made)),
+        most=trace.most,
+        session=trace.session,
+        block=trace.block if trace.blocks is not None else None,
+        blocks=trace.blocks,
+        block_tokens=trace.block_tokens,
+        seed=seed,
+        rule=rule,
+        timeout=float(timeout),
+        stream=stream,
+        mismeasure=float(estimate_error),
+        slice=width,
+        slices=slices,
+        samples=samples,
+    )
+    fleet.furnish(simulation, trace.seconds)
+    for _ in _steps(simulation, len(trace), progress, strategy):
+        pass
+    return Result(simulation, made, fleet, strategy, value, seed, width, slices)
+
+
+def _groups(trace: Trace, numbers: list[int]) -> array[int]:
+    """The column of groups in the pool's numbers."""
+    if trace.group is None:
+        return array("H", numbers[:1]) * len(trace)
+    return array("H", (numbers[group] for group in trace.group))
+
+
+def _steps(
+    simulation: Simulation, requests: int, progress: bool, name: str
+) -> Iterator[None]:
+    """Run piece by piece, so that an interrupt and a progress bar get their turn."""
+    tell: Callable[[int], Any] = lambda n: None  # noqa: E731
+    bar = None
+    if progress:
+        from tqdm.auto import tqdm
+
+        bar = tqdm(total=requests, desc=name, unit=" requests", leave=False)
+        tell = bar.update
+    left = requests
+    while not simulation.run(_STEP):
+        tell(_STEP)
+        left -= _STEP
+        yield
+    if bar is not None:
+        bar.update(left)
+        bar.close()

@@ -1,0 +1,348 @@
+"""Fleets, runs and comparisons in the simulator, as a notebook uses them."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmbalance import Backend, Budget, ConfigError, Limits, Price, UnknownModelError
+from llmbalance._config import check_strategy
+from llmbalance._core import STRATEGIES
+from llmbalance._price import Deal
+from llmbalance.simulate import (
+    REFERENCES,
+    Fleet,
+    PriceChange,
+    Service,
+    Trace,
+    Trouble,
+    compare,
+    lower_bound,
+    run,
+    sweep,
+)
+
+CHEAP, DEAR = "openai_compatible/cheap", "openai_compatible/dear"
+EVERY = (*STRATEGIES, *REFERENCES)
+
+
+def two(**options: Any) -> Fleet:
+    """A cheap slow backend and a dear fast one."""
+    services = {
+        CHEAP: Service(ttft=1.0, token=0.02),
+        DEAR: Service(ttft=0.3, token=0.005),
+    } | options.pop("services", {})
+    limits = options.pop("limits", None)
+    return Fleet(
+        [
+            Backend(CHEAP, price=Price(1, 4), limits=limits),
+            Backend(DEAR, price=Price(3, 12), groups=["best"]),
+        ],
+        services=services,
+        **options,
+    )
+
+
+TRACE = Trace.poisson(rate=5, seconds=600, seed=1)
+
+
+@pytest.mark.parametrize("strategy", EVERY)
+def test_every_strategy_answers_everything_on_a_quiet_day(strategy: str) -> None:
+    result = run(TRACE, two(), strategy=strategy)
+    told = result.to_dict()
+    assert told["requests"] == told["attempts"] == len(TRACE)
+    assert result.success == 1
+    assert sum(told["share"].values()) == pytest.approx(1)
+    assert sum(told["spending"].values()) == pytest.approx(told["cost"])
+    assert 0 < told["ttft_p50"] < told["p50"] < told["p95"] < told["p99"]
+
+
+@pytest.mark.parametrize("strategy", EVERY)
+def test_a_run_can_be_repeated_to_the_last_byte(strategy: str) -> None:
+    troubles = [Trouble(CHEAP, 100, 100, share=0.5)]
+
+    def outcome() -> Any:
+        result = run(TRACE, two(troubles=troubles), strategy=strategy, samples=True)
+        return result.to_dict(), result.rows(), result.requests()
+
+    assert outcome() == outcome()
+
+
+def test_the_cost_is_that_of_every_request_at_its_backend() -> None:
+    result = run(TRACE, two(), strategy="round_robin", samples=True)
+    rates = {CHEAP: (1.0, 4.0), DEAR: (3.0, 12.0)}
+    total = 0.0
+    for i, row in enumerate(result.requests()):
+        a, b = rates[row["backend"]]
+        cost = (TRACE.input[i] * a + TRACE.output[i] * b) / 1e6
+        assert row["cost"] == pytest.approx(cost, abs=1e-9)
+        total += cost
+    assert result.cost == pytest.approx(total)
+
+
+def test_the_cheapest_backend_is_used_when_money_counts_and_the_fastest_else() -> None:
+    assert run(TRACE, two(), strategy="cost").to_dict()["share"][CHEAP] > 0.99
+    assert run(TRACE, two(), strategy="latency").to_dict()["share"][DEAR] > 0.9
+    worth = {v: run(TRACE, two(), value=v).to_dict()["share"][DEAR] for v in (0, 1)}
+    assert worth[0] < 0.01 and worth[1] > 0.9
+
+
+def test_an_outage_is_absorbed_by_the_other_backend() -> None:
+    fleet = two(troubles=[Trouble(CHEAP, 100, 200)])
+    result = run(TRACE, fleet, strategy="composite", slices=60)
+    told = result.to_dict()
+    assert result.success == 1
+    assert told["absorbed"] > 0
+    assert told["failures"] < 0.02 * len(TRACE)
+    rows = result.rows()[::2]
+    assert {r["breaker"] for r in rows if 150 <= r["start"] < 250} <= {
+        "open",
+        "half_open",
+    }
+    assert rows[-1]["breaker"] == "closed"
+    assert rows[-1]["done"] > 0
+
+
+def test_a_hanging_backend_is_left_after_its_share_of_the_time() -> None:
+    fleet = two(troubles=[Trouble(CHEAP, 100, 200, "hang")])
+    result = run(TRACE, fleet, strategy="p2c", timeout=60)
+    assert result.success == 1
+    assert 0 < result.to_dict()["time_outs"] < 0.05 * len(TRACE)
+
+
+def test_a_slow_spell_moves_calls_to_where_they_are_faster() -> None:
+    fleet = two(troubles=[Trouble(DEAR, 0, 600, "slow", factor=50)])
+    assert run(TRACE, fleet, strategy="latency").to_dict()["share"][CHEAP] > 0.9
+
+
+def test_refusals_are_waited_for_and_absorbed() -> None:
+    fleet = two(troubles=[Trouble(CHEAP, 100, 100, "refuse", factor=20)])
+    told = run(TRACE, fleet, strategy="cost").to_dict()
+    assert told["success"] == 1
+    assert 0 < told["refusals"] < 40
+
+
+def test_known_limits_are_kept_without_a_single_refusal() -> None:
+    told = run(TRACE, two(limits=Limits(rpm=60)), strategy="composite").to_dict()
+    assert told["refusals"] == 0
+    assert told["share"][CHEAP] * len(TRACE) == pytest.approx(60 * 10 + 60, abs=2)
+
+
+def test_hidden_limits_are_learned_from_what_comes_back() -> None:
+    services = {CHEAP: Service(limits=Limits(rpm=60))}
+    told = run(TRACE, two(services=services), strategy="composite").to_dict()
+    assert told["success"] == 1
+    assert told["refusals"] < 0.05 * len(TRACE)
+    blind = run(TRACE, two(services=services), strategy="litellm_cost_based").to_dict()
+    assert blind["refusals"] > 3 * told["refusals"]
+
+
+def test_two_keys_of_one_organisation_share_its_limit() -> None:
+    limits = Limits(rpm=30, shared="org")
+    fleet = Fleet(
+        [Backend(CHEAP, name=n, price=Price(1, 4), limits=limits) for n in ("a", "b")]
+    )
+    told = run(TRACE, fleet, timeout=60).to_dict()
+    assert told["attempts"] == pytest.approx(30 + 30 * 11, abs=3)
+    assert told["refusals"] == 0
+
+
+def test_a_budget_stops_the_spending() -> None:
+    free = run(TRACE, two()).cost
+    fleet = two(budgets=[Budget(usd=free / 2, per="total")])
+    result = run(TRACE, fleet, timeout=5)
+    assert result.cost <= free / 2 * 1.01
+    assert result.success < 0.6
+    [budget] = result.to_dict()["budgets"]
+    assert budget["spent"] == pytest.approx(result.cost)
+
+
+def test_calendar_budgets_begin_anew_on_the_virtual_calendar() -> None:
+    trace = Trace.poisson(rate=1, seconds=7200, seed=1)
+    fleet = two(start="2026-03-01T23:00", budgets=[Budget(usd=0.5, per="day")])
+    rows = run(trace, fleet, timeout=30).rows()
+    first = sum(row["cost"] for row in rows if row["start"] < 3500)
+    second = sum(row["cost"] for row in rows if row["start"] >= 3500)
+    assert [first, second] == pytest.approx([0.5, 0.5], rel=0.02)
+
+
+def test_a_price_that_changes_moves_the_calls() -> None:
+    changes = [PriceChange(CHEAP, 300, Price(10, 40))]
+    rows = run(TRACE, two(price_changes=changes), strategy="cost", slices=10).rows()
+    early = [r["sent"] for r in rows if r["start"] < 290]
+    late = [r["sent"] for r in rows if r["start"] > 310]
+    assert sum(early[0::2]) > 0.99 * sum(early)
+    assert sum(late[0::2]) == 0
+
+
+def test_a_deal_of_the_price_holds_on_the_virtual_calendar() -> None:
+    deal = Deal(factor=0.5, start="2026-01-05T00:05")
+    fleet = Fleet(
+        [Backend(CHEAP, price=Price(1, 4, deals=(deal,)))],
+        start="2026-01-05",
+    )
+    result = run(TRACE, fleet, samples=True)
+    for i, row in enumerate(result.requests()):
+        full = (TRACE.input[i] + 4 * TRACE.output[i]) / 1e6
+        if TRACE.at[i] > 350e9:
+            assert row["cost"] == pytest.approx(full / 2, abs=2e-9)
+        if TRACE.at[i] < 250e9:
+            assert row["cost"] == pytest.approx(full, abs=2e-9)
+
+
+def test_conversations_stay_where_their_prompt_is_cached() -> None:
+    trace = Trace.poisson(rate=3, seconds=1200, turns=6, input=(1500, 0.5), seed=4)
+    price = Price(3, 12, cache_read=0.3)
+    fleet = Fleet(
+        [
+            Backend(CHEAP, name=name, price=price, cache_life=300.0)
+            for name in ("a", "b", "c")
+        ]
+    )
+    told = run(trace, fleet, strategy="composite").to_dict()
+    assert told["stickiness"] > 0.9
+    assert told["cache_hit"] > 0.4
+    spread = run(trace, fleet, strategy="p2c_least_busy").to_dict()
+    assert spread["stickiness"] < 0.5
+    assert spread["cost"] > 1.2 * told["cost"]
+
+
+def test_fallback_groups_take_over() -> None:
+    fleet = Fleet(
+        [
+            Backend(CHEAP, price=Price(1, 4), groups=["first"]),
+            Backend(DEAR, price=Price(3, 12), groups=["second"]),
+        ],
+        fallbacks={"first": ["second"]},
+        troubles=[Trouble(CHEAP, 0, 600)],
+    )
+    for strategy in ("composite", "litellm_simple_shuffle"):
+        told = run(TRACE.in_group("first"), fleet, strategy=strategy).to_dict()
+        assert told["share"][DEAR] == 1, strategy
+
+
+def test_a_group_the_fleet_has_not_is_refused() -> None:
+    with pytest.raises(UnknownModelError, match="nobody"):
+        run(TRACE.in_group("nobody"), two())
+
+
+def test_a_strategy_nobody_knows_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'composite'"):
+        run(TRACE, two(), strategy="composit")
+    with pytest.raises(ConfigError):
+        check_strategy("strategy", REFERENCES[0])  # for the simulator only
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"services": {"nobody": Service()}},
+        {"troubles": [Trouble("nobody", 0, 1)]},
+        {"price_changes": [PriceChange("nobody", 0, Price(1, 1))]},
+        {"start": "yesterday"},
+    ],
+)
+def test_a_fleet_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        two(**wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"ttft": -1},
+        {"slots": 0},
+        {"failure_rate": 2},
+        {"tail_share": -0.1},
+        {"limits": "none"},
+    ],
+)
+def test_a_service_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        Service(**wrong)
+
+
+def test_a_comparison_finds_the_frontier_and_the_cheapest_for_a_goal() -> None:
+    found = compare(
+        TRACE, two(), strategies=["cost", "latency", "round_robin"], repeats=3
+    )
+    assert found.labels == ["cost", "latency", "round_robin"]
+    assert {"cost", "latency"} <= set(found.frontier)
+    assert found.best() == "cost"
+    goal = found.mean("latency", "p95") * 1.05
+    assert found.best(p95=goal) == "latency"
+    with pytest.raises(ConfigError, match="none reaches it"):
+        found.best(p95=0.01)
+    assert found.interval("cost", "p95") > 0
+    assert len({r.p95 for r in found.results["cost"]}) == 3
+
+
+def test_a_sweep_of_the_dial_trades_money_for_time() -> None:
+    found = sweep(TRACE, two(), v=[0, 1e-4, 1e-2])
+    costs = [found.mean(label, "cost") for label in found.labels]
+    p95s = [found.mean(label, "p95") for label in found.labels]
+    assert costs == sorted(costs) and costs[0] < costs[-1]
+    assert p95s == sorted(p95s, reverse=True) and p95s[0] > p95s[-1]
+    weighed = sweep(TRACE, two(), v=[0], weights=[{CHEAP: 0.0}, {DEAR: 0.0}])
+    assert len(weighed.labels) == 2
+    assert weighed[weighed.labels[0]].to_dict()["share"][CHEAP] == 0
+    with pytest.raises(ConfigError, match="nobody"):
+        sweep(TRACE, two(), weights=[{"nobody": 1}])
+
+
+@pytest.mark.parametrize("limits", [None, Limits(rpm=60), Limits(tpm=60_000)])
+def test_no_strategy_is_cheaper_than_the_bound(limits: Limits | None) -> None:
+    pytest.importorskip("scipy")
+    fleet = two(limits=limits)
+    bound = lower_bound(TRACE, fleet)
+    for strategy in EVERY:
+        result = run(TRACE, fleet, strategy=strategy)
+        assert result.success == 1
+        assert result.cost >= bound.cost * (1 - 1e-9)
+    if limits is None:
+        assert run(TRACE, fleet, strategy="cost").cost == pytest.approx(
+            bound.cost, rel=0.01
+        )
+
+
+def test_a_bound_that_the_limits_forbid_is_refused() -> None:
+    pytest.importorskip("scipy")
+    fleet = Fleet([Backend(CHEAP, price=Price(1, 4), limits=Limits(rpm=10))])
+    with pytest.raises(ConfigError, match="limits do not allow"):
+        lower_bound(TRACE, fleet)
+    assert lower_bound(TRACE, fleet, success=0.03).cost > 0
+
+
+def test_results_go_to_csv_and_html(tmp_path: Path) -> None:
+    result = run(TRACE, two(), slices=7)
+    result.to_csv(tmp_path / "run.csv")
+    with open(tmp_path / "run.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 7 * 2
+    assert sum(int(row["done"]) for row in rows) == len(TRACE)
+    found = compare(TRACE, two(), strategies=["cost", "latency"])
+    found.to_csv(tmp_path / "all.csv")
+    assert (tmp_path / "all.csv").read_text().count("\n") == 3
+    for shown in (result._repr_html_(), found._repr_html_()):
+        assert shown.startswith("<table>") and "cost" in shown
+    assert "latency" in repr(found)
+
+
+def test_results_are_data_frames_and_figures() -> None:
+    pytest.importorskip("pandas")
+    result = run(TRACE, two(troubles=[Trouble(CHEAP, 60, 60)]), samples=True)
+    assert result.to_pandas()["done"].sum() == len(TRACE)
+    assert len(result.to_pandas(requests=True)) == len(TRACE)
+    assert len(TRACE.to_pandas()) == len(TRACE)
+    pytest.importorskip("matplotlib")
+    assert len(result.plot().axes) == 4
+    found = compare(TRACE, two(), strategies=["cost", "latency"])
+    assert len(found.plot().axes) == 1
+
+
+def test_an_empty_trace_is_no_error() -> None:
+    result = run(Trace([], [], []), two())
+    assert result.cost == 0 and result.to_dict()["requests"] == 0
