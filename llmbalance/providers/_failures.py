@@ -332,7 +332,7 @@ def _from_object(outer: dict[str, Any], hint: str) -> ErrorBody:
     if isinstance(message, list | dict):
         message = msgspec.json.encode(message).decode()
     details = inner.get("details")
-    found = [hint]
+    found: list[Any] = [hint]
     # The inner the word stands, the more it tells: a spent budget is a
     # "rate_limit_error" to the type and says what it is in the details alone.
     if isinstance(details, dict):
