@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from llmbalance._errors import LLMBalanceError, ProviderError
 from llmbalance._types import Failure
 from llmbalance.providers import KINDS, TRANSPORT_KINDS, dialect, exception_of
-from llmbalance.providers._failures import classify, read_error
+from llmbalance.providers._classify import classify, read_error
 
 NOW = 1_750_000_000.0
 ACTIONS = {"never", "other", "same_later", "larger", "able"}

@@ -10,6 +10,7 @@ import msgspec
 from .._errors import InvalidRequestError
 from .._types import Call
 from . import _messages
+from ._anthropic_messages import marked_part, split_turns, text_block
 from ._base import merge
 from ._models import ClaudeModel, claude_model
 
@@ -46,13 +47,12 @@ _NO_EFFECT = frozenset(
     ("stream_options", "store", "prompt_cache_key", "prompt_cache_retention")
 )
 _UNKNOWN = "Anthropic has no such parameter"
-_ID_SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 
 
 def write_body(dialect: Dialect, call: Call, warnings: list[str]) -> dict[str, Any]:
     """The body of a message request without model and stream."""
     model = claude_model(dialect.model)
-    system, turns = _turns(_messages.as_dicts(call.messages))
+    system, turns = split_turns(_messages.as_dicts(call.messages))
     params = {k: v for k, v in call.params.items() if v is not None}
     extra = params.pop("extra_body", None)
     limit = params.pop("max_completion_tokens", None)
@@ -87,173 +87,6 @@ def _default_limit(dialect: Dialect, model: ClaudeModel) -> int:
 # -- messages ---------------------------------------------------------------
 
 
-def _turns(messages: list[dict[str, Any]]) -> tuple[Any, list[dict[str, Any]]]:
-    """Split messages in system text and alternating turns of user and assistant."""
-    system: list[dict[str, Any]] = []
-    turns: list[dict[str, Any]] = []
-    for at, message in enumerate(messages):
-        role, content = message["role"], message.get("content")
-        if role in _messages.SYSTEM_ROLES:
-            system += _text_blocks(message, content)
-            continue
-        if role == "tool":
-            role, blocks = "user", [_tool_result(at, message)]
-        elif role == "assistant":
-            blocks = _assistant(message)
-        else:
-            blocks = _user(at, message)
-        if turns and turns[-1]["role"] == role:
-            turns[-1]["content"] += blocks
-        elif blocks:
-            turns.append({"role": role, "content": blocks})
-    for turn in turns:
-        _results_first(turn)
-    if not turns:
-        raise InvalidRequestError(
-            "messages", "(system only)", "add a user message: Anthropic needs one"
-        )
-    if turns[0]["role"] != "user":
-        turns.insert(0, {"role": "user", "content": [_text("(continue)")]})
-    return _plain_system(system), turns
-
-
-def _text(text: str) -> dict[str, Any]:
-    return {"type": "text", "text": text}
-
-
-def _plain_system(blocks: list[dict[str, Any]]) -> Any:
-    if any("cache_control" in block for block in blocks):
-        return blocks
-    return "\n\n".join(block["text"] for block in blocks)
-
-
-def _text_blocks(message: Mapping[str, Any], content: Any) -> list[dict[str, Any]]:
-    if not isinstance(content, list):
-        return _marked([_text(content)], message) if content else []
-    blocks = [
-        _marked_part(_text(part["text"]), part)
-        for part in content
-        if isinstance(part, dict) and part.get("text")
-    ]
-    return _marked(blocks, message)
-
-
-def _marked(
-    blocks: list[dict[str, Any]], message: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    """Put a message's own cache marker on its last block."""
-    if blocks and message.get("cache_control"):
-        blocks[-1]["cache_control"] = message["cache_control"]
-    return blocks
-
-
-def _marked_part(block: dict[str, Any], part: Mapping[str, Any]) -> dict[str, Any]:
-    if part.get("cache_control"):
-        block["cache_control"] = part["cache_control"]
-    return block
-
-
-def _user(at: int, message: Mapping[str, Any]) -> list[dict[str, Any]]:
-    content = message.get("content")
-    if type(content) is str:
-        return _marked([_text(content)], message) if content else []
-    blocks = [
-        _marked_part(block, part)
-        for kind, part in _messages.parts_of(at, content)
-        if (block := _part(at, kind, part)) is not None
-    ]
-    return _marked(blocks, message)
-
-
-def _part(at: int, kind: str, part: dict[str, Any]) -> dict[str, Any] | None:
-    if kind == "text":
-        return _text(part["text"]) if part.get("text") else None
-    if kind == "image_url":
-        return {"type": "image", "source": _source(_messages.image_url(at, part))}
-    if kind == "file":
-        return _document(at, part.get("file") or {})
-    if kind in ("image", "document", "search_result"):  # Anthropic's own
-        return dict(part)
-    raise InvalidRequestError(
-        f"messages[{at}].content", kind, "Anthropic takes text, images and documents"
-    )
-
-
-def _source(url: str) -> dict[str, Any]:
-    data = _messages.data_url(url)
-    if data is None:
-        return {"type": "url", "url": url}
-    return {"type": "base64", "media_type": data[0], "data": data[1]}
-
-
-def _document(at: int, file: dict[str, Any]) -> dict[str, Any]:
-    data, identity = file.get("file_data"), file.get("file_id")
-    if isinstance(data, str) and data:
-        if "://" not in data and not data.startswith("data:"):
-            data = f"data:application/pdf;base64,{data}"
-        block: dict[str, Any] = {"type": "document", "source": _source(data)}
-    elif identity:
-        block = {"type": "document", "source": {"type": "file", "file_id": identity}}
-    else:
-        raise InvalidRequestError(
-            f"messages[{at}].content.file", "(empty)", "give file_data or file_id"
-        )
-    if file.get("filename"):
-        block["title"] = file["filename"]
-    return block
-
-
-def _assistant(message: Mapping[str, Any]) -> list[dict[str, Any]]:
-    blocks: list[dict[str, Any]] = list(message.get("thinking_blocks") or ())
-    blocks += _text_blocks(message, message.get("content"))
-    for call in message.get("tool_calls") or ():
-        blocks.append(
-            {
-                "type": "tool_use",
-                "id": safe_id(call.get("id")),
-                "name": (call.get("function") or {}).get("name") or "",
-                "input": _messages.arguments_of(call),
-            }
-        )
-    return blocks
-
-
-def safe_id(identity: Any) -> str:
-    """A tool call's id in the letters Anthropic takes; other providers use more."""
-    text = str(identity or "call")
-    if _ID_SAFE.issuperset(text):
-        return text
-    return "".join(c if c in _ID_SAFE else "_" for c in text)
-
-
-def _tool_result(at: int, message: Mapping[str, Any]) -> dict[str, Any]:
-    block: dict[str, Any] = {
-        "type": "tool_result",
-        "tool_use_id": safe_id(message.get("tool_call_id")),
-    }
-    content = message.get("content")
-    if type(content) is str:
-        block["content"] = content
-    else:
-        blocks = _user(at, {"content": content})
-        if blocks:  # an empty list is refused
-            block["content"] = blocks
-    if message.get("is_error"):
-        block["is_error"] = True
-    return _marked_part(block, message)
-
-
-def _results_first(turn: dict[str, Any]) -> None:
-    """Results come before anything else a user says; one plain text goes as such."""
-    blocks = turn["content"]
-    if len(blocks) == 1:
-        block = blocks[0]
-        if block["type"] == "text" and len(block) == 2:
-            turn["content"] = block["text"]
-    elif any(block["type"] == "tool_result" for block in blocks):
-        blocks.sort(key=lambda block: block["type"] != "tool_result")
-
-
 # -- parameters ---------------------------------------------------------------
 
 
@@ -281,7 +114,7 @@ def _tool(function: dict[str, Any]) -> dict[str, Any]:
     tool["input_schema"] = schema
     if function.get("strict"):
         tool["strict"] = True
-    return _marked_part(tool, function)
+    return marked_part(tool, function)
 
 
 def _tool_choice(choice: Any) -> dict[str, Any]:
@@ -470,7 +303,7 @@ def _response_format(
 
 def _append_system(system: Any, text: str) -> Any:
     if isinstance(system, list):
-        return [*system, _text(text)]
+        return [*system, text_block(text)]
     return f"{system}\n\n{text}" if system else text
 
 

@@ -39,7 +39,8 @@ from .._types import (
     Request,
     Usage,
 )
-from ._failures import classify, exception_of
+from ._classify import classify
+from ._failures import exception_of
 
 ApiKey = str | Callable[[], str] | None
 

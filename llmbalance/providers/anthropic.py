@@ -19,7 +19,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import msgspec
-from msgspec import Struct
 
 from .._errors import ProtocolError
 from .._types import (
@@ -37,11 +36,19 @@ from .._types import (
     Request,
     ToolCall,
     ToolCallDelta,
-    Usage,
 )
 from ._anthropic_request import JSON_TOOL, write_body
+from ._anthropic_wire import (
+    StopDetails,
+    WireBlock,
+    WireDelta,
+    WireReply,
+    WireUsage,
+    decode_event,
+    decode_reply,
+)
 from ._base import NATIVE, REFUSED, TRANSLATED, Dialect, StreamReader, unreadable
-from ._failures import request_id
+from ._classify import request_id
 from ._limits import anthropic_limits
 
 MARKS = (b'"content_block_delta"', b'"message_delta"', b'"error"')
@@ -59,110 +66,6 @@ FINISH_REASONS: Mapping[str, str] = {
 PAUSED = "the provider paused its turn: send the reply back to let it go on"
 
 
-class _CacheCreation(Struct, gc=False):
-    ephemeral_5m_input_tokens: int | None = None
-    ephemeral_1h_input_tokens: int | None = None
-
-
-class _OutputDetails(Struct, gc=False):
-    thinking_tokens: int | None = None
-
-
-class _ServerTools(Struct, gc=False):
-    web_search_requests: int | None = None
-
-
-class _Usage(Struct):
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    cache_creation: _CacheCreation | None = None
-    output_tokens_details: _OutputDetails | None = None
-    server_tool_use: _ServerTools | None = None
-    service_tier: str | None = None
-
-    def update(self, later: _Usage) -> None:
-        """Take over what a later event of the stream says; its counts are totals."""
-        for name in self.__struct_fields__:
-            value = getattr(later, name)
-            if value is not None:
-                setattr(self, name, value)
-
-    def usage(self) -> Usage:
-        """The common form: the prompt includes what was read from and put in cache."""
-        read, write = self.cache_read_input_tokens or 0, 0
-        write = self.cache_creation_input_tokens or 0
-        hour = (
-            self.cache_creation and self.cache_creation.ephemeral_1h_input_tokens
-        ) or 0
-        thought = self.output_tokens_details
-        tools = self.server_tool_use
-        prompt, output = (
-            (self.input_tokens or 0) + read + write,
-            self.output_tokens or 0,
-        )
-        return Usage(
-            prompt_tokens=prompt,
-            completion_tokens=output,
-            total_tokens=prompt + output,
-            cached_tokens=read,
-            cache_write_tokens=write,
-            cache_write_1h_tokens=hour,
-            reasoning_tokens=(thought and thought.thinking_tokens) or 0,
-            web_search_requests=(tools and tools.web_search_requests) or 0,
-        )
-
-
-class _Block(Struct):
-    type: str
-    text: str | None = None
-    id: str | None = None
-    name: str | None = None
-    input: msgspec.Raw = msgspec.Raw(b"")
-    thinking: str | None = None
-    signature: str | None = None
-    data: str | None = None
-
-
-class _StopDetails(Struct):
-    category: str | None = None
-    explanation: str | None = None
-
-
-class _Reply(Struct):
-    content: list[_Block] = []
-    id: str = ""
-    model: str = ""
-    type: str = ""
-    stop_reason: str | None = None
-    stop_details: _StopDetails | None = None
-    usage: _Usage | None = None
-    error: Any = None
-
-
-class _Delta(Struct):
-    type: str | None = None
-    text: str | None = None
-    partial_json: str | None = None
-    thinking: str | None = None
-    signature: str | None = None
-    stop_reason: str | None = None
-    stop_details: _StopDetails | None = None
-
-
-class _Event(Struct):
-    type: str = ""
-    index: int = 0
-    delta: _Delta | None = None
-    content_block: _Block | None = None
-    message: _Reply | None = None
-    usage: _Usage | None = None
-    error: Any = None
-
-
-_decode_reply = msgspec.json.Decoder(_Reply).decode
-_decode_event = msgspec.json.Decoder(_Event).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -252,7 +155,7 @@ class Anthropic(Dialect):
     ) -> ChatReply:
         """Read a complete message."""
         try:
-            wire = _decode_reply(body)
+            wire = decode_reply(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise unreadable(body, error) from None
         if wire.error or wire.type == "error":
@@ -282,7 +185,7 @@ class Anthropic(Dialect):
         return anthropic_limits(headers, now_wall)
 
 
-def _choice(wire: _Reply) -> tuple[Message, int, str]:
+def _choice(wire: WireReply) -> tuple[Message, int, str]:
     """Message, index and finish reason of a complete answer."""
     text: list[str] = []
     thoughts: list[str] = []
@@ -321,7 +224,7 @@ def _thinking(text: str | None, signature: str | None) -> dict[str, Any]:
     return {"type": "thinking", "thinking": text or "", "signature": signature or ""}
 
 
-def _refusal(details: _StopDetails | None) -> str:
+def _refusal(details: StopDetails | None) -> str:
     if details is None:
         return "the provider refused to answer"
     return details.explanation or details.category or "the provider refused to answer"
@@ -332,7 +235,7 @@ class AnthropicStream(StreamReader):
 
     def __init__(self, dialect: Dialect) -> None:
         super().__init__(dialect)
-        self._usage = _Usage()
+        self._usage = WireUsage()
         self._tools: dict[int, int] = {}  # block -> number of its tool call
         self._json_blocks: set[int] = set()  # blocks of the forced JSON tool
         self._untouched: set[int] = set()  # tool calls that got no arguments yet
@@ -342,7 +245,7 @@ class AnthropicStream(StreamReader):
     def feed(self, event: str, data: bytes) -> list[ChatChunk]:
         """Read one event; unknown ones give nothing."""
         try:
-            wire = _decode_event(data)
+            wire = decode_event(data)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise unreadable(data, error) from None
         kind = wire.type or event
@@ -367,13 +270,13 @@ class AnthropicStream(StreamReader):
             raise self.dialect.error_inside({}, data)
         return []
 
-    def _count(self, usage: _Usage | None) -> None:
+    def _count(self, usage: WireUsage | None) -> None:
         if usage is not None:
             self._usage.update(usage)
             self.usage = self._usage.usage()
             self.service_tier = self._usage.service_tier
 
-    def _finish(self, delta: _Delta) -> list[ChatChunk]:
+    def _finish(self, delta: WireDelta) -> list[ChatChunk]:
         reason = FINISH_REASONS.get(delta.stop_reason or "", "stop")
         if reason == "tool_calls" and self._json_blocks and not self._tools:
             reason = "stop"
@@ -384,7 +287,7 @@ class AnthropicStream(StreamReader):
             return self.add(Delta(refusal=_refusal(delta.stop_details)))
         return []
 
-    def _block(self, index: int, block: _Block | None) -> list[ChatChunk]:
+    def _block(self, index: int, block: WireBlock | None) -> list[ChatChunk]:
         if block is None:
             return []
         if block.type == "tool_use":
@@ -403,7 +306,7 @@ class AnthropicStream(StreamReader):
             return self.add(Delta(block.text))
         return []
 
-    def _delta(self, index: int, delta: _Delta) -> list[ChatChunk]:
+    def _delta(self, index: int, delta: WireDelta) -> list[ChatChunk]:
         kind = delta.type
         if kind == "text_delta":
             return self.add(Delta(delta.text)) if delta.text else []

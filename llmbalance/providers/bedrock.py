@@ -22,7 +22,6 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 import msgspec
-from msgspec import Struct
 
 from .._errors import ConfigError, ProtocolError
 from .._types import (
@@ -39,12 +38,21 @@ from .._types import (
     Request,
     ToolCall,
     ToolCallDelta,
-    Usage,
 )
 from ._anthropic_request import JSON_TOOL
 from ._base import NATIVE, REFUSED, TRANSLATED, Dialect, StreamReader, unreadable
 from ._bedrock_request import write_body
-from ._failures import request_id
+from ._bedrock_wire import (
+    Reasoning,
+    Thought,
+    ToolUse,
+    WireBlock,
+    WireDelta,
+    decode_chunk,
+    decode_event,
+    decode_reply,
+)
+from ._classify import request_id
 from .anthropic import Anthropic, AnthropicStream
 
 MARKS = (b'"contentBlockIndex"', b'"stopReason"', b'"bytes"')
@@ -59,109 +67,6 @@ FINISH_REASONS: Mapping[str, str] = {
 }
 _CLAUDE_VERSION = "bedrock-2023-05-31"
 _encode = msgspec.json.Encoder().encode
-
-
-class _ToolUse(Struct, rename="camel"):
-    name: str = ""
-    tool_use_id: str = ""
-    input: msgspec.Raw = msgspec.Raw(b"{}")
-
-
-class _Thought(Struct):
-    text: str = ""
-    signature: str | None = None
-
-
-class _Reasoning(Struct, rename="camel"):
-    reasoning_text: _Thought | None = None
-    redacted_content: str | None = None
-    text: str | None = None
-    signature: str | None = None
-
-
-class _Block(Struct, rename="camel"):
-    text: str | None = None
-    tool_use: _ToolUse | None = None
-    reasoning_content: _Reasoning | None = None
-
-
-class _Content(Struct):
-    content: list[_Block] = []
-
-
-class _Output(Struct):
-    message: _Content | None = None
-
-
-class _CacheDetail(Struct, rename="camel"):
-    ttl: str = ""
-    input_tokens: int = 0
-
-
-class _Usage(Struct, rename="camel"):
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cache_read_input_tokens: int = 0
-    cache_write_input_tokens: int = 0
-    cache_details: list[_CacheDetail] | None = None
-
-    def usage(self) -> Usage:
-        """The common form: the prompt includes what was read from and put in cache."""
-        read, write = self.cache_read_input_tokens, self.cache_write_input_tokens
-        prompt = self.input_tokens + read + write
-        hour = sum(d.input_tokens for d in self.cache_details or () if d.ttl == "1h")
-        return Usage(
-            prompt_tokens=prompt,
-            completion_tokens=self.output_tokens,
-            total_tokens=prompt + self.output_tokens,
-            cached_tokens=read,
-            cache_write_tokens=write,
-            cache_write_1h_tokens=hour,
-        )
-
-
-class _Tier(Struct):
-    type: str | None = None
-
-
-class _Reply(Struct, rename="camel"):
-    output: _Output | None = None
-    stop_reason: str | None = None
-    usage: _Usage | None = None
-    service_tier: _Tier | None = None
-
-
-class _Start(Struct, rename="camel"):
-    tool_use: _ToolUse | None = None
-
-
-class _InputPiece(Struct):
-    input: str = ""
-
-
-class _Delta(Struct, rename="camel"):
-    text: str | None = None
-    tool_use: _InputPiece | None = None
-    reasoning_content: _Reasoning | None = None
-
-
-class _Event(Struct, rename="camel"):
-    content_block_index: int = 0
-    start: _Start | None = None
-    delta: _Delta | None = None
-    stop_reason: str | None = None
-    usage: _Usage | None = None
-    service_tier: _Tier | None = None
-    message: str | None = None  # of an exception
-
-
-class _Chunk(Struct):
-    bytes: str = ""
-
-
-_decode_reply = msgspec.json.Decoder(_Reply).decode
-_decode_event = msgspec.json.Decoder(_Event).decode
-_decode_chunk = msgspec.json.Decoder(_Chunk).decode
 
 
 class _Aws:
@@ -270,7 +175,7 @@ class Bedrock(_Aws, Dialect):
     ) -> ChatReply:
         """Read a complete answer."""
         try:
-            wire = _decode_reply(body)
+            wire = decode_reply(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise unreadable(body, error) from None
         if wire.output is None or wire.output.message is None or not wire.stop_reason:
@@ -304,7 +209,7 @@ class Bedrock(_Aws, Dialect):
         return BedrockStream(self)
 
 
-def _message(blocks: list[_Block]) -> Message:
+def _message(blocks: list[WireBlock]) -> Message:
     text: list[str] = []
     thoughts: list[str] = []
     kept: list[dict[str, Any]] = []
@@ -330,10 +235,10 @@ def _message(blocks: list[_Block]) -> Message:
     return message
 
 
-def _thinking(reasoning: _Reasoning) -> dict[str, Any]:
+def _thinking(reasoning: Reasoning) -> dict[str, Any]:
     if reasoning.redacted_content is not None:
         return {"type": "redacted_thinking", "data": reasoning.redacted_content}
-    thought = reasoning.reasoning_text or _Thought()
+    thought = reasoning.reasoning_text or Thought()
     return {
         "type": "thinking",
         "thinking": thought.text,
@@ -358,7 +263,7 @@ class BedrockStream(StreamReader):
         if event.startswith(("exception:", "error:")):
             raise self._exception(event, data)
         try:
-            wire = _decode_event(data)
+            wire = decode_event(data)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise unreadable(data, error) from None
         index = wire.content_block_index
@@ -388,7 +293,7 @@ class BedrockStream(StreamReader):
         headers = {"x-amzn-errortype": event.partition(":")[2]}
         return self.dialect.error_inside(headers, data)
 
-    def _start(self, index: int, tool: _ToolUse | None) -> list[ChatChunk]:
+    def _start(self, index: int, tool: ToolUse | None) -> list[ChatChunk]:
         if tool is None:
             return []
         if tool.name == JSON_TOOL:
@@ -400,7 +305,7 @@ class BedrockStream(StreamReader):
         call = ToolCallDelta(number, tool.tool_use_id, function, "function")
         return self.add(Delta(tool_calls=[call]))
 
-    def _delta(self, index: int, delta: _Delta) -> list[ChatChunk]:
+    def _delta(self, index: int, delta: WireDelta) -> list[ChatChunk]:
         if delta.text:
             return self.add(Delta(delta.text))
         if delta.tool_use is not None and delta.tool_use.input:
@@ -415,9 +320,9 @@ class BedrockStream(StreamReader):
             self._thoughts.setdefault(index, []).append(reasoning.text)
             return self.add(Delta(reasoning_content=reasoning.text))
         if reasoning.signature is not None:
-            thought = _Thought("".join(self._thoughts.pop(index, ())))
+            thought = Thought("".join(self._thoughts.pop(index, ())))
             thought.signature = reasoning.signature
-            block = _thinking(_Reasoning(thought))
+            block = _thinking(Reasoning(thought))
             return self.add(Delta(thinking_blocks=[block]))
         if reasoning.redacted_content is not None:
             return self.add(Delta(thinking_blocks=[_thinking(reasoning)]))
@@ -500,7 +405,7 @@ class BedrockClaudeStream(AnthropicStream):
             headers = {"x-amzn-errortype": event.partition(":")[2]}
             raise self.dialect.error_inside(headers, data)
         try:
-            inner = base64.b64decode(_decode_chunk(data).bytes)
+            inner = base64.b64decode(decode_chunk(data).bytes)
         except (msgspec.DecodeError, ValueError) as error:
             raise unreadable(data, error) from None
         return super().feed("", inner) if inner else []

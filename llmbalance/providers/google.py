@@ -21,7 +21,6 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 import msgspec
-from msgspec import Struct, field
 
 from .._errors import InvalidRequestError, ProtocolError
 from .._types import (
@@ -41,11 +40,19 @@ from .._types import (
     Request,
     ToolCall,
     ToolCallDelta,
-    Usage,
 )
 from ._base import NATIVE, REFUSED, TRANSLATED, Dialect, StreamReader, unreadable
-from ._failures import request_id
+from ._classify import request_id
 from ._google_request import write_body
+from ._google_wire import (
+    WireBlob,
+    WireCandidate,
+    WirePart,
+    WireReply,
+    WireUsage,
+    decode_embeddings,
+    decode_reply,
+)
 
 MARKS = (b'"text"', b'"functionCall"', b'"inlineData"', b'"finishReason"', b'"error"')
 
@@ -69,98 +76,6 @@ FINISH_REASONS: Mapping[str, str] = {
 }
 
 
-class _Call(Struct):
-    name: str = ""
-    args: msgspec.Raw = msgspec.Raw(b"{}")
-    id: str | None = None
-
-
-class _Blob(Struct):
-    mime: str = field(default="application/octet-stream", name="mimeType")
-    data: str = ""
-
-
-class _Part(Struct, rename="camel"):
-    text: str | None = None
-    thought: bool = False
-    thought_signature: str | None = None
-    function_call: _Call | None = None
-    inline_data: _Blob | None = None
-
-
-class _Content(Struct):
-    parts: list[_Part] = []
-
-
-class _Candidate(Struct, rename="camel"):
-    content: _Content | None = None
-    finish_reason: str | int | None = None
-    finish_message: str | None = None
-    index: int = 0
-
-
-class _Feedback(Struct, rename="camel"):
-    block_reason: str | int | None = None
-    block_reason_message: str | None = None
-
-
-class _Modality(Struct, rename="camel"):
-    modality: str | int | None = None
-    token_count: int = 0
-
-
-class _Usage(Struct, rename="camel"):
-    prompt_token_count: int = 0
-    candidates_token_count: int = 0
-    thoughts_token_count: int = 0
-    tool_use_prompt_token_count: int = 0
-    cached_content_token_count: int = 0
-    total_token_count: int = 0
-    prompt_tokens_details: list[_Modality] | None = None
-    candidates_tokens_details: list[_Modality] | None = None
-    service_tier: str | None = None
-
-    def usage(self) -> Usage:
-        """The common form: the completion includes the thoughts."""
-        prompt = self.prompt_token_count + self.tool_use_prompt_token_count
-        output = self.candidates_token_count + self.thoughts_token_count
-        return Usage(
-            prompt_tokens=prompt,
-            completion_tokens=output,
-            total_tokens=self.total_token_count or prompt + output,
-            cached_tokens=self.cached_content_token_count,
-            reasoning_tokens=self.thoughts_token_count,
-            audio_input_tokens=_of(self.prompt_tokens_details, "AUDIO"),
-            audio_output_tokens=_of(self.candidates_tokens_details, "AUDIO"),
-            image_input_tokens=_of(self.prompt_tokens_details, "IMAGE"),
-            image_output_tokens=_of(self.candidates_tokens_details, "IMAGE"),
-        )
-
-
-def _of(details: list[_Modality] | None, modality: str) -> int:
-    return sum(d.token_count for d in details or () if d.modality == modality)
-
-
-class _Reply(Struct, rename="camel"):
-    candidates: list[_Candidate] = []
-    prompt_feedback: _Feedback | None = None
-    usage_metadata: _Usage | None = None
-    model_version: str = ""
-    response_id: str = ""
-    error: Any = None
-
-
-class _Vector(Struct):
-    values: list[float] = []
-
-
-class _Embeddings(Struct):
-    embeddings: list[_Vector] = []
-    error: Any = None
-
-
-_decode_reply = msgspec.json.Decoder(_Reply).decode
-_decode_embeddings = msgspec.json.Decoder(_Embeddings).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -288,7 +203,7 @@ class Google(Dialect):
             raw_body=body,
         )
 
-    def _choice(self, candidate: _Candidate, headers: Mapping[str, str]) -> Choice:
+    def _choice(self, candidate: WireCandidate, headers: Mapping[str, str]) -> Choice:
         text: list[str] = []
         thoughts: list[str] = []
         calls: list[ToolCall] = []
@@ -318,7 +233,7 @@ class Google(Dialect):
         return Choice(message, candidate.index, reason)
 
     def finish(
-        self, candidate: _Candidate, calls: bool, headers: Mapping[str, str]
+        self, candidate: WireCandidate, calls: bool, headers: Mapping[str, str]
     ) -> str | None:
         """OpenAI's finish reason; raises where Google's tells of a failure."""
         said = candidate.finish_reason
@@ -336,7 +251,7 @@ class Google(Dialect):
     ) -> EmbeddingReply:
         """Read embeddings; Google reports no usage for them."""
         try:
-            wire = _decode_embeddings(body)
+            wire = decode_embeddings(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise unreadable(body, error) from None
         if wire.error:
@@ -356,38 +271,7 @@ class Google(Dialect):
         return GoogleStream(self)
 
 
-def decode_reply(body: bytes) -> _Reply:
-    """Decode an answer or a chunk; a list of chunks (no alt=sse) is joined."""
-    try:
-        if body.lstrip()[:1] == b"[":
-            return _joined(msgspec.json.decode(body, type=list[_Reply]))
-        return _decode_reply(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise unreadable(body, error) from None
-
-
-def _joined(chunks: list[_Reply]) -> _Reply:
-    """One answer out of the chunks of a stream."""
-    whole = _Reply()
-    by_index: dict[int, _Candidate] = {}
-    for chunk in chunks:
-        whole.error = whole.error or chunk.error
-        whole.prompt_feedback = whole.prompt_feedback or chunk.prompt_feedback
-        whole.usage_metadata = chunk.usage_metadata or whole.usage_metadata
-        whole.model_version = chunk.model_version or whole.model_version
-        whole.response_id = chunk.response_id or whole.response_id
-        for one in chunk.candidates:
-            kept = by_index.setdefault(one.index, _Candidate(_Content([])))
-            assert kept.content is not None
-            kept.content.parts += one.content.parts if one.content is not None else []
-            kept.finish_reason = one.finish_reason or kept.finish_reason
-            kept.finish_message = one.finish_message or kept.finish_message
-            kept.index = one.index
-    whole.candidates = list(by_index.values())
-    return whole
-
-
-def _blocked(wire: _Reply) -> Choice:
+def _blocked(wire: WireReply) -> Choice:
     feedback = wire.prompt_feedback
     if feedback is None or feedback.block_reason is None:
         raise ProtocolError("the answer has no candidates")
@@ -395,7 +279,7 @@ def _blocked(wire: _Reply) -> Choice:
     return Choice(Message("", refusal=refusal), 0, "content_filter")
 
 
-def billed_tier(usage: _Usage | None, headers: Mapping[str, str]) -> str | None:
+def billed_tier(usage: WireUsage | None, headers: Mapping[str, str]) -> str | None:
     """The service tier that was used, from the answer or its headers."""
     said = usage.service_tier if usage is not None else None
     return said or headers.get("x-gemini-service-tier")
@@ -405,7 +289,7 @@ def _signature(signature: str | None) -> dict[str, Any] | None:
     return {"google": {"thought_signature": signature}} if signature else None
 
 
-def _image(blob: _Blob) -> dict[str, Any]:
+def _image(blob: WireBlob) -> dict[str, Any]:
     url = f"data:{blob.mime};base64,{blob.data}"
     return {"type": "image_url", "image_url": {"url": url}}
 
@@ -441,7 +325,7 @@ class GoogleStream(StreamReader):
             choices.append(ChunkChoice(Delta(refusal=blocked.message.refusal)))
         return self.chunk(choices) if choices else []
 
-    def _choice(self, candidate: _Candidate) -> list[ChunkChoice]:
+    def _choice(self, candidate: WireCandidate) -> list[ChunkChoice]:
         index = candidate.index
         deltas = []
         for part in candidate.content.parts if candidate.content is not None else ():
@@ -456,7 +340,7 @@ class GoogleStream(StreamReader):
                 deltas.append(ChunkChoice(Delta(refusal=refusal), index))
         return deltas
 
-    def _delta(self, index: int, part: _Part) -> Delta | None:
+    def _delta(self, index: int, part: WirePart) -> Delta | None:
         signature = _signature(part.thought_signature)
         if part.function_call is not None:
             call, number = part.function_call, self._calls.get(index, 0)

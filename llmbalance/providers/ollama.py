@@ -44,7 +44,7 @@ from ._base import (
     merge,
     unreadable,
 )
-from ._failures import request_id
+from ._classify import request_id
 from .openai_compatible import rename_max_tokens
 
 MARKS = (b'"message"', b'"error"')

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import msgspec
-from msgspec import Struct
 
 from .._errors import InvalidRequestError, ProtocolError
 from .._types import (
@@ -23,12 +22,10 @@ from .._types import (
     ChatReply,
     Choice,
     ChunkChoice,
-    Embedding,
     EmbeddingReply,
     LimitReading,
     Request,
     ToolCallDelta,
-    Usage,
 )
 from . import _messages
 from ._base import (
@@ -40,9 +37,16 @@ from ._base import (
     merge,
     unreadable,
 )
-from ._failures import request_id
-from ._lenient import put_right
+from ._classify import request_id
 from ._limits import openai_limits
+from ._openai_wire import (
+    WireChunk,
+    WireReply,
+    convert,
+    decode_chunk,
+    decode_embeddings,
+    decode_reply,
+)
 
 # Where a stream event carries something the caller waits for. The finish reason is
 # among them because an answer may have no content at all.
@@ -98,102 +102,7 @@ FEATURES: Mapping[str, str] = {
 }
 
 
-class _PromptParts(Struct, gc=False):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-    audio_tokens: int | None = None
-    image_tokens: int | None = None
-
-
-class _CompletionParts(Struct, gc=False):
-    reasoning_tokens: int | None = None
-    audio_tokens: int | None = None
-    image_tokens: int | None = None
-
-
-class WireUsage(Struct):
-    """Usage as OpenAI and its relatives send it."""
-
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    total_tokens: int | None = None
-    prompt_tokens_details: _PromptParts | None = None
-    completion_tokens_details: _CompletionParts | None = None
-    prompt_cache_hit_tokens: int | None = None  # DeepSeek
-    cached_tokens: int | None = None  # Together and others, outside the details
-    cost: float | dict[str, Any] | None = None  # OpenRouter, USD; Perplexity nests it
-    cost_in_usd_ticks: int | None = None  # xAI, in 1e-10 USD
-
-    def usage(self) -> Usage:
-        """The same in the common form."""
-        prompt, completion = self.prompt_tokens or 0, self.completion_tokens or 0
-        inside = self.prompt_tokens_details
-        outside = self.completion_tokens_details
-        cached = (inside and inside.cached_tokens) or self.prompt_cache_hit_tokens
-        cost = self.cost
-        if isinstance(cost, dict):
-            cost = cost.get("total_cost")
-        if self.cost_in_usd_ticks is not None:
-            cost = self.cost_in_usd_ticks / 1e10
-        return Usage(
-            prompt,
-            completion,
-            self.total_tokens or prompt + completion,
-            cached or self.cached_tokens or 0,
-            (inside and inside.cache_write_tokens) or 0,
-            0,
-            (outside and outside.reasoning_tokens) or 0,
-            (inside and inside.audio_tokens) or 0,
-            (outside and outside.audio_tokens) or 0,
-            (inside and inside.image_tokens) or 0,
-            (outside and outside.image_tokens) or 0,
-            0,
-            cost,
-        )
-
-
-class _Groq(Struct):
-    usage: WireUsage | None = None
-
-
-class WireReply(Struct):
-    """A complete answer."""
-
-    choices: list[Choice] = []
-    id: str = ""
-    created: int = 0
-    model: str = ""
-    usage: WireUsage | None = None
-    service_tier: str | None = None
-    system_fingerprint: str | None = None
-    error: Any = None
-
-
-class WireChunk(Struct):
-    """One event of a stream."""
-
-    choices: list[ChunkChoice] = []
-    id: str = ""
-    created: int = 0
-    model: str = ""
-    usage: WireUsage | None = None
-    service_tier: str | None = None
-    system_fingerprint: str | None = None
-    error: Any = None
-    x_groq: _Groq | None = None
-
-
-class _WireEmbeddings(Struct):
-    data: list[Embedding] = []
-    model: str = ""
-    usage: WireUsage | None = None
-    error: Any = None
-
-
 _encode = msgspec.json.Encoder().encode
-_decode_reply = msgspec.json.Decoder(WireReply).decode
-_decode_chunk = msgspec.json.Decoder(WireChunk).decode
-_decode_embeddings = msgspec.json.Decoder(_WireEmbeddings).decode
 
 
 class OpenAICompatible(Dialect):
@@ -353,7 +262,7 @@ class OpenAICompatible(Dialect):
     ) -> ChatReply:
         """Read a complete answer."""
         try:
-            wire = _decode_reply(body)
+            wire = decode_reply(body)
         except msgspec.ValidationError:
             wire = convert(decode_object(body), WireReply)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -394,7 +303,7 @@ class OpenAICompatible(Dialect):
     ) -> EmbeddingReply:
         """Read embeddings, put in the order of their index."""
         try:
-            wire = _decode_embeddings(body)
+            wire = decode_embeddings(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise unreadable(body, error) from None
         if wire.error:
@@ -438,7 +347,7 @@ class OpenAIStream(StreamReader):
             self.done = True
             return []
         try:
-            wire = _decode_chunk(data)
+            wire = decode_chunk(data)
         except msgspec.ValidationError:
             wire = convert(decode_object(data), WireChunk)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -507,14 +416,6 @@ def rename_max_tokens(body: dict[str, Any], name: str) -> None:
     if other in body:
         limit = body.pop(other)
         body.setdefault(name, limit)
-
-
-def convert(value: dict[str, Any], wire: type[Any]) -> Any:
-    """Convert an answer that did not fit at once; ProtocolError when it cannot be."""
-    try:
-        return msgspec.convert(put_right(value), wire, strict=False)
-    except msgspec.ValidationError as error:
-        raise ProtocolError(f"the answer has an unexpected shape: {error}") from None
 
 
 def _finish_error(reason: str) -> dict[str, Any]:

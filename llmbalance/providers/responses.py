@@ -19,7 +19,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from .._errors import InvalidRequestError, ProtocolError
 from .._types import (
@@ -36,12 +35,18 @@ from .._types import (
     Request,
     ToolCall,
     ToolCallDelta,
-    Usage,
 )
 from . import _messages
 from ._base import Dialect, StreamReader, merge, unreadable
-from ._failures import request_id
+from ._classify import request_id
 from ._models import openai_model
+from ._responses_wire import (
+    WireEvent,
+    WireItem,
+    WireResponse,
+    decode_event,
+    decode_response,
+)
 from .azure import Azure
 from .openai import OpenAI, adapt_to_model
 from .openai_compatible import OpenAICompatible
@@ -64,85 +69,6 @@ _FLAT = frozenset(
 _NO_EFFECT = frozenset(("stream_options",))
 _UNKNOWN = "the Responses API has no such parameter"
 _encode = msgspec.json.Encoder().encode
-
-
-class _InputDetails(Struct, gc=False):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-
-
-class _OutputDetails(Struct, gc=False):
-    reasoning_tokens: int | None = None
-
-
-class _Usage(Struct):
-    input_tokens: int = 0
-    output_tokens: int = 0
-    total_tokens: int = 0
-    input_tokens_details: _InputDetails | None = None
-    output_tokens_details: _OutputDetails | None = None
-    cost_in_usd_ticks: int | None = None  # xAI: 1e-10 USD
-
-    def usage(self) -> Usage:
-        """The common form."""
-        inside, outside = self.input_tokens_details, self.output_tokens_details
-        ticks = self.cost_in_usd_ticks
-        return Usage(
-            prompt_tokens=self.input_tokens,
-            completion_tokens=self.output_tokens,
-            total_tokens=self.total_tokens,
-            cached_tokens=(inside and inside.cached_tokens) or 0,
-            cache_write_tokens=(inside and inside.cache_write_tokens) or 0,
-            reasoning_tokens=(outside and outside.reasoning_tokens) or 0,
-            cost_usd=ticks / 1e10 if ticks else None,
-        )
-
-
-class _Part(Struct):
-    type: str = ""
-    text: str | None = None
-    refusal: str | None = None
-    annotations: list[dict[str, Any]] | None = None
-
-
-class _Item(Struct):
-    type: str = ""
-    id: str | None = None
-    content: list[_Part] | None = None
-    summary: list[_Part] | None = None
-    encrypted_content: str | None = None
-    call_id: str | None = None
-    name: str | None = None
-    arguments: str | None = None
-
-
-class _Incomplete(Struct):
-    reason: str | None = None
-
-
-class _Response(Struct):
-    output: list[_Item] = []
-    id: str = ""
-    model: str = ""
-    created_at: float = 0
-    status: str | None = None
-    incomplete_details: _Incomplete | None = None
-    usage: _Usage | None = None
-    service_tier: str | None = None
-    error: Any = None
-
-
-class _Event(Struct):
-    type: str = ""
-    delta: str | None = None
-    output_index: int = 0
-    item: _Item | None = None
-    response: _Response | None = None
-    error: Any = None
-
-
-_decode_response = msgspec.json.Decoder(_Response).decode
-_decode_event = msgspec.json.Decoder(_Event).decode
 
 
 class _Responses(OpenAICompatible):
@@ -213,7 +139,7 @@ class _Responses(OpenAICompatible):
     ) -> ChatReply:
         """Read a complete response."""
         try:
-            wire = _decode_response(body)
+            wire = decode_response(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise unreadable(body, error) from None
         if wire.error or wire.status == "failed":
@@ -329,7 +255,7 @@ def _format(value: Any) -> dict[str, Any]:
     return {"type": kind}
 
 
-def _message(items: list[_Item]) -> Message:
+def _message(items: list[WireItem]) -> Message:
     message = Message()
     text: list[str] = []
     thoughts: list[str] = []
@@ -359,7 +285,7 @@ def _message(items: list[_Item]) -> Message:
     return message
 
 
-def _reasoning(item: _Item) -> dict[str, Any]:
+def _reasoning(item: WireItem) -> dict[str, Any]:
     summary = [{"type": p.type, "text": p.text} for p in item.summary or ()]
     return {
         "type": "reasoning",
@@ -368,7 +294,7 @@ def _reasoning(item: _Item) -> dict[str, Any]:
     }
 
 
-def _reason(wire: _Response, calls: bool) -> str:
+def _reason(wire: WireResponse, calls: bool) -> str:
     if wire.status == "incomplete":
         why = wire.incomplete_details and wire.incomplete_details.reason
         return "content_filter" if why == "content_filter" else "length"
@@ -389,7 +315,7 @@ class ResponsesStream(StreamReader):
             self.done = True
             return []
         try:
-            wire = _decode_event(data)
+            wire = decode_event(data)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise unreadable(data, error) from None
         kind = wire.type or event
@@ -414,7 +340,7 @@ class ResponsesStream(StreamReader):
             self._response(kind, wire.response)
         return []
 
-    def _response(self, kind: str, response: _Response) -> None:
+    def _response(self, kind: str, response: WireResponse) -> None:
         self.id, self.created = response.id, int(response.created_at)
         self.model = response.model or self.dialect.model
         if response.usage is not None:
@@ -424,7 +350,7 @@ class ResponsesStream(StreamReader):
             self.reasons[0] = _reason(response, bool(self._tools))
             self.done = True
 
-    def _item(self, index: int, item: _Item) -> list[ChatChunk]:
+    def _item(self, index: int, item: WireItem) -> list[ChatChunk]:
         if item.type != "function_call":
             return []
         number = self._tools[index] = len(self._tools)
@@ -434,7 +360,7 @@ class ResponsesStream(StreamReader):
         call = ToolCallDelta(number, item.call_id or item.id, function, "function")
         return self.add(Delta(tool_calls=[call]))
 
-    def _item_done(self, index: int, item: _Item) -> list[ChatChunk]:
+    def _item_done(self, index: int, item: WireItem) -> list[ChatChunk]:
         """Hand on what came without deltas: whole arguments, encrypted reasoning."""
         if item.type == "function_call" and index not in self._given:
             if index not in self._tools:
@@ -453,7 +379,7 @@ class ResponsesStream(StreamReader):
         return self.add(Delta(tool_calls=[call]))
 
 
-def _error_of(wire: _Event, data: bytes) -> dict[str, Any] | bytes:
+def _error_of(wire: WireEvent, data: bytes) -> dict[str, Any] | bytes:
     if wire.response is not None and isinstance(wire.response.error, dict):
         return {"error": wire.response.error}
     return data

@@ -18,7 +18,7 @@ from msgspec import Struct
 from .._errors import ConfigError, InvalidRequestError, ProtocolError
 from .._types import SSE, UNARY, Call, Embedding, EmbeddingReply, Request, Usage
 from ._base import REFUSED, Dialect, unreadable
-from ._failures import request_id
+from ._classify import request_id
 from .anthropic import MARKS as CLAUDE_MARKS
 from .anthropic import Anthropic
 from .google import Google

@@ -1,0 +1,141 @@
+"""Google's answers and chunks as they come: see ``google.py``.
+
+Fields bear the provider's own names; what nobody reads is left out, and skipped.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+
+from .._types import Usage
+from ._base import unreadable
+
+
+class WireCall(Struct):
+    name: str = ""
+    args: msgspec.Raw = msgspec.Raw(b"{}")
+    id: str | None = None
+
+
+class WireBlob(Struct):
+    mime: str = field(default="application/octet-stream", name="mimeType")
+    data: str = ""
+
+
+class WirePart(Struct, rename="camel"):
+    text: str | None = None
+    thought: bool = False
+    thought_signature: str | None = None
+    function_call: WireCall | None = None
+    inline_data: WireBlob | None = None
+
+
+class WireContent(Struct):
+    parts: list[WirePart] = []
+
+
+class WireCandidate(Struct, rename="camel"):
+    content: WireContent | None = None
+    finish_reason: str | int | None = None
+    finish_message: str | None = None
+    index: int = 0
+
+
+class WireFeedback(Struct, rename="camel"):
+    block_reason: str | int | None = None
+    block_reason_message: str | None = None
+
+
+class WireModality(Struct, rename="camel"):
+    modality: str | int | None = None
+    token_count: int = 0
+
+
+class WireUsage(Struct, rename="camel"):
+    prompt_token_count: int = 0
+    candidates_token_count: int = 0
+    thoughts_token_count: int = 0
+    tool_use_prompt_token_count: int = 0
+    cached_content_token_count: int = 0
+    total_token_count: int = 0
+    prompt_tokens_details: list[WireModality] | None = None
+    candidates_tokens_details: list[WireModality] | None = None
+    service_tier: str | None = None
+
+    def usage(self) -> Usage:
+        """The common form: the completion includes the thoughts."""
+        prompt = self.prompt_token_count + self.tool_use_prompt_token_count
+        output = self.candidates_token_count + self.thoughts_token_count
+        return Usage(
+            prompt_tokens=prompt,
+            completion_tokens=output,
+            total_tokens=self.total_token_count or prompt + output,
+            cached_tokens=self.cached_content_token_count,
+            reasoning_tokens=self.thoughts_token_count,
+            audio_input_tokens=_of(self.prompt_tokens_details, "AUDIO"),
+            audio_output_tokens=_of(self.candidates_tokens_details, "AUDIO"),
+            image_input_tokens=_of(self.prompt_tokens_details, "IMAGE"),
+            image_output_tokens=_of(self.candidates_tokens_details, "IMAGE"),
+        )
+
+
+def _of(details: list[WireModality] | None, modality: str) -> int:
+    return sum(d.token_count for d in details or () if d.modality == modality)
+
+
+class WireReply(Struct, rename="camel"):
+    candidates: list[WireCandidate] = []
+    prompt_feedback: WireFeedback | None = None
+    usage_metadata: WireUsage | None = None
+    model_version: str = ""
+    response_id: str = ""
+    error: Any = None
+
+
+class WireVector(Struct):
+    values: list[float] = []
+
+
+class WireEmbeddings(Struct):
+    embeddings: list[WireVector] = []
+    error: Any = None
+
+
+_decode_reply = msgspec.json.Decoder(WireReply).decode
+
+
+decode_embeddings = msgspec.json.Decoder(WireEmbeddings).decode
+
+
+def decode_reply(body: bytes) -> WireReply:
+    """Decode an answer or a chunk; a list of chunks (no alt=sse) is joined."""
+    try:
+        if body.lstrip()[:1] == b"[":
+            return _joined(msgspec.json.decode(body, type=list[WireReply]))
+        return _decode_reply(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise unreadable(body, error) from None
+
+
+def _joined(chunks: list[WireReply]) -> WireReply:
+    """One answer out of the chunks of a stream."""
+    whole = WireReply()
+    by_index: dict[int, WireCandidate] = {}
+    for chunk in chunks:
+        whole.error = whole.error or chunk.error
+        whole.prompt_feedback = whole.prompt_feedback or chunk.prompt_feedback
+        whole.usage_metadata = chunk.usage_metadata or whole.usage_metadata
+        whole.model_version = chunk.model_version or whole.model_version
+        whole.response_id = chunk.response_id or whole.response_id
+        for one in chunk.candidates:
+            kept = by_index.setdefault(one.index, WireCandidate(WireContent([])))
+            assert kept.content is not None
+            kept.content.parts += one.content.parts if one.content is not None else []
+            kept.finish_reason = one.finish_reason or kept.finish_reason
+            kept.finish_message = one.finish_message or kept.finish_message
+            kept.index = one.index
+    whole.candidates = list(by_index.values())
+    return whole
