@@ -21,9 +21,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from llmbalance import Backend, Budget, Router
 from llmbalance._core import PriceRow
 from llmbalance._ledger import Entry, Ledger
 from llmbalance._prices import PriceTable
+from llmbalance._run import counts_of
 from llmbalance._types import Usage
 
 Row = dict[str, Any]
@@ -124,6 +126,31 @@ def ledger(folder: Path) -> Iterator[Row]:
     yield from sustained(folder / "paced.db", 20_000, seconds=5.0)
 
 
+def router(folder: Path) -> Iterator[Row]:
+    """What the books of a router add to a call that is settled."""
+    messages = [{"role": "user", "content": "Hello"}]
+    backends = [Backend("openai/gpt-4o", api_key="k")]
+    budgets = [Budget(usd=1e6, per="day"), Budget(usd=1e6, per="month")]
+    with Ledger(folder / "router.db") as book:
+        routers = {
+            "no ledger, no budget": Router(backends),
+            "two budgets with alerts": Router(backends, budgets=budgets),
+            "a ledger": Router(backends, ledger=book),
+        }
+        for subject, each in routers.items():
+            with each.acquire("openai/gpt-4o", messages, max_tokens=500) as lease:
+                lease.settle(usage=USAGE)
+            run, shot, counts = lease._run, lease.shot, counts_of(USAGE)
+
+            def note(run: Any = run, shot: Any = shot, counts: Any = counts) -> None:
+                run.id = ""  # each one is a call of its own
+                run._note(shot, "ok", counts, 1000, True, 1.0, 0.1)
+                run.end()
+
+            spent = min(timeit.repeat(note, number=9000, repeat=9)) / 9000
+            yield row("books of a call", subject, "time per call", spent * 1e9, "ns")
+
+
 def sustained(path: Path, rate: int, seconds: float) -> Iterator[Row]:
     """Record *rate* calls a second in steps of 5 ms, while the thread writes."""
     case = f"ledger at {rate} calls/s"
@@ -158,7 +185,7 @@ def main() -> None:
     options = parser.parse_args()
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
-        for part in (in_c(), in_python(), ledger(Path(folder))):
+        for part in (in_c(), in_python(), ledger(Path(folder)), router(Path(folder))):
             for item in part:
                 rows.append(item)
                 name = f"{item['case']}: {item['subject']}, {item['metric']}"

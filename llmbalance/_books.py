@@ -71,6 +71,7 @@ class Books:
         self._prefix = os.urandom(6).hex()
         self._numbers = itertools.count(1)
         self._pid = os.getpid()
+        self._news = False  # something was written since the last save
         if self.book is not None:
             from ._ledger import Entry
 
@@ -129,6 +130,7 @@ class Books:
         """Put an entry into the ledger; ``last`` says that it ended its call."""
         assert self.book is not None
         entry.last = last
+        self._news = True
         try:
             self.book.record(entry)
         except Exception:  # the call itself is done, whatever its ledger says
@@ -213,8 +215,9 @@ class Books:
         """
         if self.book is None or os.getpid() != self._pid:
             return
-        self.save()
+        if self._news:
+            self.save()
+            self._news = False
+            self.book.flush()
         if self._owned:
             self.book.close()
-        else:
-            self.book.flush()

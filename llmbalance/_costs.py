@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from ._core import KINDS
+from ._core import KINDS, PriceRow
 from ._errors import ConfigError
 from ._reports import Report, Rows
 from ._windows import next_start, since_when, start_of
@@ -142,6 +142,11 @@ def savings_report(books: Books, reference: int, since: Since) -> Report:
         actual, calls, other = _from_pool(fleet, row)
     else:
         actual, calls, other = _from_ledger(books.book, row, _begin(books, since))
+    if other is None:
+        raise ConfigError(
+            *("reference", target.name),
+            "it has no price for something that was used: name another backend",
+        )
     saved = other - actual
     line = {
         "reference": target.name,
@@ -156,18 +161,22 @@ def savings_report(books: Books, reference: int, since: Since) -> Report:
     return Report(line, [line], columns | {"saved": "$", "saved_share": "%"})
 
 
-def _from_pool(fleet: Fleet, row: Any) -> tuple[int, int, int]:
+def _from_pool(fleet: Fleet, row: PriceRow) -> tuple[int, int, int | None]:
     """From sums: as if no call had been long enough for another rate."""
     views = [fleet.pool.backend(target.index) for target in fleet.targets]
     tokens = {k: sum(view["tokens"][k] for view in views) for k in views[0]["tokens"]}
     calls = sum(view["calls"] for view in views)
-    small = {**dict.fromkeys(tokens, 0), "requests": 1}
-    fee = row.cost(**small) or 0
-    pico = sum(row.cost_pico(**{k: 1}) * n for k, n in tokens.items() if n)
-    return sum(view["cost"] for view in views), calls, pico // 1000 + fee * calls
+    parts = [(row.cost_pico(requests=1), calls)]
+    parts += [(row.cost_pico(**{kind: 1}), n) for kind, n in tokens.items() if n]
+    actual = sum(view["cost"] for view in views)
+    if any(pico is None for pico, _ in parts):
+        return actual, calls, None
+    return actual, calls, (sum((pico or 0) * n for pico, n in parts) + 500) // 1000
 
 
-def _from_ledger(book: Book, row: Any, since: float) -> tuple[int, int, int]:
+def _from_ledger(
+    book: Book, row: PriceRow, since: float
+) -> tuple[int, int, int | None]:
     actual = calls = pico = 0
     for entry in book.entries(since):
         actual += entry.cost_nano or 0
@@ -176,8 +185,11 @@ def _from_ledger(book: Book, row: Any, since: float) -> tuple[int, int, int]:
             tokens = dict(zip(KINDS, tokens, strict=False))
         used = {kind: n for kind, n in tokens.items() if n}
         if entry.last and used:
+            price = row.cost_pico(**used, requests=1)
+            if price is None:
+                return actual, calls, None
             calls += 1
-            pico += row.cost_pico(**used, requests=1) or 0
+            pico += price
     return actual, calls, (pico + 500) // 1000
 
 

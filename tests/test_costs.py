@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,15 @@ import msgspec
 import pytest
 from leases import USAGE, backend, call
 
-from llmbalance import Backend, ConfigError, Price, Router, ServerError, Timeouts
+from llmbalance import (
+    Backend,
+    ConfigError,
+    Deal,
+    Price,
+    Router,
+    ServerError,
+    Timeouts,
+)
 from llmbalance._ledger import Entry, Ledger
 from llmbalance.testing import MockProvider
 
@@ -356,6 +366,35 @@ def test_a_new_price_moves_the_next_call_and_is_what_it_costs() -> None:
         router.set_price("c", Price(1, 1))
 
 
+def test_a_promotion_begins_and_ends_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wall, mono = time.time(), time.monotonic()
+
+    def go_to(seconds: float) -> None:
+        monkeypatch.setattr(time, "time", lambda: wall + seconds)
+        monkeypatch.setattr(time, "monotonic", lambda: mono + seconds)
+
+    def moment(seconds: float) -> str:
+        return datetime.fromtimestamp(wall + seconds, UTC).isoformat()
+
+    deal = Deal(factor=0.1, start=moment(600), until=moment(1200))
+    router = Router(
+        [backend("a", Price(3, 3, deals=(deal,))), backend("b", Price(2, 2))]
+    )
+    assert call(router) == "b"
+    go_to(599)
+    assert call(router) == "b"
+    go_to(601)
+    assert call(router) == "a"
+    assert router.costs()["backends"]["a"]["total_nano_usd"] == 2000 * 300
+    go_to(1199)
+    assert call(router) == "a"
+    go_to(1201)
+    assert call(router) == "b"
+    assert router.costs()["backends"]["b"]["total_nano_usd"] == 3 * 2000 * 2000
+
+
 # -- lessons over a restart ------------------------------------------------------
 
 
@@ -408,6 +447,16 @@ def test_a_damaged_lesson_is_told_and_left_out(
     router = Router([backend("a", Price(1, 1))], ledger=ledger)
     assert caplog.text.count("is of no use") == 4
     assert call(router) == "a"
+
+
+async def test_a_closed_router_leaves_its_ledger_alone(tmp_path: Path) -> None:
+    path = tmp_path / "costs.db"
+    async with Router([backend("a", Price(1, 1))], ledger=path) as router:
+        call(router)
+    path.unlink()
+    await router.aclose()
+    del router
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_router_that_is_dropped_keeps_its_lessons(tmp_path: Path) -> None:

@@ -198,11 +198,17 @@ def test_savings_do_not_bill_the_reference_for_what_failed_here(
     assert (report["actual"], report["reference_cost"]) == (6, 1)
 
 
-def test_a_reference_of_unknown_price_is_refused() -> None:
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_reference_of_unknown_price_is_refused(kept: bool) -> None:
     own = Backend("vllm/own-model", name="own", base_url="http://127.0.0.1:9/v1")
-    router = Router([backend("a", Price(1, 1)), own])
-    with pytest.raises(ConfigError, match="reference"):
-        router.savings("own")
+    half = backend("half", Price(input=1), groups=[])
+    router = Router(
+        [backend("a", Price(1, 1)), own, half], ledger=":memory:" if kept else None
+    )
+    call(router)
+    for name in ("own", "half"):
+        with pytest.raises(ConfigError, match=f"reference = '{name}'"):
+            router.savings(name)
 
 
 # -- the published examples ------------------------------------------------------
