@@ -95,7 +95,7 @@ class Google(Dialect):
         "tools": TRANSLATED,
         "tool_choice": TRANSLATED,
         "parallel_tool_calls": REFUSED,
-        "image_url": TRANSLATED,
+        "image_url": REFUSED,
         "image_data": TRANSLATED,
         "input_audio": TRANSLATED,
         "file": TRANSLATED,

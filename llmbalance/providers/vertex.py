@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from .._errors import ConfigError, InvalidRequestError, ProtocolError
 from .._types import SSE, UNARY, Call, Embedding, EmbeddingReply, Request, Usage
-from ._base import REFUSED, Dialect, unreadable
+from ._base import REFUSED, TRANSLATED, Dialect, unreadable
 from ._classify import request_id
 from .anthropic import MARKS as CLAUDE_MARKS
 from .anthropic import Anthropic
@@ -98,7 +98,11 @@ class Vertex(_Place, Google):
     name = "vertex"
     key_env = ("CLOUDSDK_AUTH_ACCESS_TOKEN",)
     base_env = ("GOOGLE_VERTEX_BASE_URL",)
-    supports: ClassVar[Mapping[str, str]] = {**Google.supports, "health": REFUSED}
+    supports: ClassVar[Mapping[str, str]] = {
+        **Google.supports,
+        "image_url": TRANSLATED,
+        "health": REFUSED,
+    }
     fetches_urls = True
     max_inputs = 250
 
