@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
@@ -246,15 +246,15 @@ class Reader(Tables):
     ) -> list[Backend]:
         """Put the backends into the groups that name them, and under all aliases."""
         joined = {backend.label: list(backend.groups) for backend in backends}
-        for name, group in groups.items():
-            for i, label in enumerate(group.backends):
-                if label in self.labels:
-                    self.names.add(name)
-                    joined.get(label, []).append(name)
-                else:
-                    hint = suggestion(label, self.labels)
-                    path = ("group", name, "backends", i)
-                    self.fault(path, f"no backend {label!r}; {hint}")
+        for name, i, label in self._listed("backends"):
+            if label in self.labels:
+                self.names.add(name)
+                joined.get(label, []).append(name)
+            else:
+                hint = suggestion(label, self.labels)
+                path = ("group", name, "backends", i)
+                self.fault(path, f"no backend {label!r}; {hint}")
+        for group in groups.values():
             self.names |= set(group.aliases)
         for backend in backends:
             names = joined[backend.label]
@@ -265,16 +265,22 @@ class Reader(Tables):
             for b in backends
         ]
 
-    def _fallbacks(self, groups: Mapping[str, GroupTable]) -> dict[str, list[str]]:
+    def _listed(self, field: str) -> Iterator[tuple[str, int, str]]:
+        """The names in a field of all groups, faulty groups included."""
         for name, table in self._group_tables().items():
-            others = table.get("fallbacks") if isinstance(table, Mapping) else None
-            for i, other in enumerate(others if isinstance(others, list) else ()):
-                if isinstance(other, str) and other not in self.names:
-                    hint = suggestion(other, self.names)
-                    self.fault(
-                        ("group", name, "fallbacks", i),
-                        f"no group, model or backend {other!r}; {hint}",
-                    )
+            listed = table.get(field) if isinstance(table, Mapping) else None
+            for i, other in enumerate(listed if isinstance(listed, list) else ()):
+                if isinstance(other, str):
+                    yield name, i, other
+
+    def _fallbacks(self, groups: Mapping[str, GroupTable]) -> dict[str, list[str]]:
+        for name, i, other in self._listed("fallbacks"):
+            if other not in self.names:
+                hint = suggestion(other, self.names)
+                self.fault(
+                    ("group", name, "fallbacks", i),
+                    f"no group, model or backend {other!r}; {hint}",
+                )
         return {
             alias: list(group.fallbacks)
             for name, group in groups.items()

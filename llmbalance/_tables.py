@@ -161,9 +161,10 @@ _FAULTY = _Faulty()
 def suggestion(word: object, known: Iterable[str]) -> str:
     """Say which known word is meant, or what there is when none is near."""
     names = sorted(known)
-    near = difflib.get_close_matches(str(word), names, n=1)
-    if near:
-        return f"did you mean {near[0]!r}?"
+    near = difflib.get_close_matches(str(word), names)
+    if near:  # letters in the wrong order are likelier than wrong letters
+        best = min(near, key=lambda name: sorted(name) != sorted(str(word)))
+        return f"did you mean {best!r}?"
     shown = ", ".join(names[:_SHOWN]) or "none"
     return f"known are {shown}{', ...' if len(names) > _SHOWN else ''}"
 
