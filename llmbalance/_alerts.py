@@ -13,6 +13,7 @@ that raises is logged and harms no call. Every alert is also a warning of the lo
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -27,17 +28,25 @@ _log = logging.getLogger("llmbalance")
 class Meter:
     """A budget, its place in the pool, and what was told of it in this window."""
 
-    __slots__ = ("budget", "index", "marks", "rolls", "silent_until", "told")
+    __slots__ = (
+        "_lock",
+        "_rolls",
+        "_silent_until",
+        "_told",
+        "budget",
+        "index",
+        "marks",
+    )
 
     def __init__(self, budget: Budget, index: int) -> None:
         self.budget = budget
         self.index = index
         cap = round(budget.usd * 1e9)
-        shares = sorted(budget.alert_at)
-        self.marks = [(max(round(cap * share), 1), share) for share in shares]
-        self.told = 0  # marks already told
-        self.rolls = 0  # of the window they were told in
-        self.silent_until = 0.0  # rolling: monotonic time when all may be told again
+        self.marks = [(max(round(cap * x), 1), x) for x in sorted(budget.alert_at)]
+        self._told = 0  # marks already told
+        self._rolls = 0  # of the window they were told in
+        self._silent_until = 0.0  # rolling: when all may be told again
+        self._lock = threading.Lock()  # two threads may pass one mark together
 
     def check(self, pool: Pool, now: float, *, silent: bool = False) -> None:
         """Tell the marks that were passed; ``now`` is monotonic seconds.
@@ -46,18 +55,27 @@ class Meter:
         again by its successor.
         """
         spent, rolls = pool.spent(self.index, now)
-        if self.budget.rolling:
-            if self.told and now >= self.silent_until:
-                self.told = 0
-        elif rolls != self.rolls:
-            self.rolls, self.told = rolls, 0
-        while self.told < len(self.marks) and spent >= self.marks[self.told][0]:
-            share = self.marks[self.told][1]
-            self.told += 1
-            if self.budget.rolling and self.told == 1:
-                self.silent_until = now + self.budget.seconds
-            if not silent:
+        if not self._told and spent < self.marks[0][0]:
+            return
+        with self._lock:
+            passed = self._passed(spent, rolls, now)
+        if not silent:
+            for share in passed:
                 self._tell(share, spent)
+
+    def _passed(self, spent: int, rolls: int, now: float) -> list[float]:
+        """The shares to tell now; they count as told."""
+        if self.budget.rolling:
+            if now >= self._silent_until:
+                self._told = 0
+        elif rolls > self._rolls:
+            self._rolls, self._told = rolls, 0
+        first = self._told
+        while self._told < len(self.marks) and spent >= self.marks[self._told][0]:
+            self._told += 1
+        if self.budget.rolling and first == 0 and self._told:
+            self._silent_until = now + self.budget.seconds
+        return [share for _, share in self.marks[first : self._told]]
 
     def _tell(self, share: float, spent: int) -> None:
         budget = self.budget
@@ -87,7 +105,10 @@ class Pulse:
     Times are monotonic seconds, so that no step of the clock looks like a pace.
     """
 
-    __slots__ = ("_highest", "_mean", "_minutes", "_now", "_quiet", "_square", "_start")
+    __slots__ = (
+        *("_highest", "_lock", "_mean", "_minutes", "_now", "_quiet", "_square"),
+        "_start",
+    )
 
     WIDTH = 60.0
     MEMORY = 1440  # minutes
@@ -99,9 +120,14 @@ class Pulse:
         self._minutes = 0
         self._mean = self._square = self._highest = 0.0
         self._quiet = 0  # minutes in which nothing is told any more
+        self._lock = threading.Lock()
 
     def add(self, nano: int, now: float) -> Anomaly | None:
         """Count a cost; returns what is strange about this minute, if anything is."""
+        with self._lock:
+            return self._add(nano, now)
+
+    def _add(self, nano: int, now: float) -> Anomaly | None:
         if now - self._start >= self.WIDTH:
             self._turn(now)
         self._now += nano

@@ -156,6 +156,7 @@ class Books:
         wall, now = time.time(), time.monotonic()
         for meter in self.fleet.meters:
             self._spent_before(book, meter, wall)
+        for meter in self._meters:
             meter.check(self.fleet.pool, now, silent=True)
         lessons = book.learned()
         for key, state in lessons.items():

@@ -351,7 +351,9 @@ class Budget(Struct, frozen=True, kw_only=True):
         scopes = [name for name in SCOPES if getattr(self, name) is not None]
         if len(scopes) > 1:
             raise ConfigError(
-                scopes[1], getattr(self, scopes[1]), f"{scopes[0]} is given already"
+                scopes[1],
+                getattr(self, scopes[1]),
+                f"{scopes[0]} is given already: use one of {', '.join(SCOPES)}",
             )
         for share in self.alert_at:
             if not 0 < share <= 1000:

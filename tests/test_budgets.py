@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -286,6 +287,27 @@ def test_a_rolling_budget_tells_once_a_period() -> None:
         pool.book(0, COST, 0, now + 60 * minute)
         meter.check(pool, now + 60 * minute)
     assert told == [1, 1]
+
+
+def test_threads_that_pass_a_mark_together_tell_it_once() -> None:
+    told: list[float] = []
+    of = router(
+        Budget(
+            usd=COST * 400e-9,
+            hard=False,
+            on_alert=lambda _, share: told.append(share),
+        )
+    )
+    threads = [
+        threading.Thread(target=lambda: [call(of) for _ in range(100)])
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(told) == [0.5, 0.8, 1.0]
+    assert of._fleet.pool.spent(0)[0] == 800 * COST
 
 
 def test_budgets_without_marks_are_not_looked_at() -> None:
