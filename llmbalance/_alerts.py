@@ -13,6 +13,7 @@ that raises is logged and harms no call. Every alert is also a warning of the lo
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +22,9 @@ from msgspec import Struct
 
 from ._config import Budget
 from ._core import Pool
+from ._windows import window
 
+_NEAR = 0.5  # seconds
 _log = logging.getLogger("llmbalance")
 
 
@@ -29,13 +32,8 @@ class Meter:
     """A budget, its place in the pool, and what was told of it in this window."""
 
     __slots__ = (
-        "_lock",
-        "_rolls",
-        "_silent_until",
-        "_told",
-        "budget",
-        "index",
-        "marks",
+        *("_lock", "_rolls", "_silent_until", "_start", "_told", "_turned"),
+        *("budget", "index", "marks"),
     )
 
     def __init__(self, budget: Budget, index: int) -> None:
@@ -43,10 +41,27 @@ class Meter:
         self.index = index
         cap = round(budget.usd * 1e9)
         self.marks = [(max(round(cap * x), 1), x) for x in sorted(budget.alert_at)]
+        self._start = math.inf  # epoch second of the window, once known
+        self._turned = 0  # windows that had ended then
         self._told = 0  # marks already told
         self._rolls = 0  # of the window they were told in
         self._silent_until = 0.0  # rolling: when all may be told again
         self._lock = threading.Lock()  # two threads may pass one mark together
+
+    def turn(self, pool: Pool, wall: float) -> float:
+        """Keep the pool's window in step with the calendar at ``wall`` (epoch s).
+
+        Returns the epoch second to come again. The pool ends a window by its own
+        clock; that one stands still while a machine sleeps.
+        """
+        start, ends_in, period = window(self.budget, wall)
+        if ends_in < _NEAR:  # the two clocks may differ by so much
+            return wall + ends_in
+        if start > self._start and pool.spent(self.index)[1] == self._turned:
+            pool.set_window(self.index, period, 1e-9)
+        pool.set_window(self.index, period, ends_in)
+        self._start, self._turned = start, pool.spent(self.index)[1]
+        return wall + ends_in
 
     def check(self, pool: Pool, now: float, *, silent: bool = False) -> None:
         """Tell the marks that were passed; ``now`` is monotonic seconds.

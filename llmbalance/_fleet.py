@@ -398,11 +398,8 @@ class Fleet:
             self._put_price(i, wall)
             changes.append(price.next_change(wall) or changes[0])
         for meter in self.meters:
-            budget = meter.budget
-            if budget.per != "total" and not budget.rolling:
-                _, ends_in, period = window(budget, wall)
-                self.pool.set_window(meter.index, period, ends_in)
-                changes.append(wall + ends_in)
+            if meter.budget.per != "total" and not meter.budget.rolling:
+                changes.append(meter.turn(self.pool, wall))
         if self.books is not None:
             self.books.save()
         self.due = time.monotonic() + max(min(changes) - wall, 0.0) + 0.001

@@ -145,11 +145,38 @@ def test_a_budget_of_one_backend_sends_calls_to_the_others() -> None:
     assert taken.count("b") == 17
 
 
-def test_a_new_window_is_a_new_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_window_is_a_new_budget() -> None:
     of = router(Budget(usd=SMALL, per=3600))
     assert calls_until_refused(of) == 3
     pool, later = of._fleet.pool, time.monotonic() + 3600
     assert pool.spent(0, later)[0] == 0
+
+
+def test_a_day_that_begins_while_the_machine_sleeps_is_a_new_day() -> None:
+    of = router(Budget(usd=SMALL, per="day"))
+    [meter], pool, wall = of._fleet.meters, of._fleet.pool, time.time()
+    assert calls_until_refused(of) == 3
+    meter.turn(pool, wall)
+    assert calls_until_refused(of) == 0
+    tomorrow = (wall // 86400 + 1) * 86400 + 7200
+    again = meter.turn(pool, tomorrow)  # the pool's own clock did not move
+    assert again == tomorrow + 22 * 3600
+    assert pool.budget(0)["ends_in"] == pytest.approx(22 * 3600, abs=5)
+    assert calls_until_refused(of) == 3
+    meter.turn(pool, tomorrow + 60)
+    assert calls_until_refused(of) == 0
+
+
+def test_a_clock_that_is_a_little_late_ends_no_window_twice() -> None:
+    of = router(Budget(usd=SMALL, per="day"))
+    [meter], pool = of._fleet.meters, of._fleet.pool
+    midnight = (time.time() // 86400 + 1) * 86400
+    meter.turn(pool, midnight - 3600)
+    now = time.monotonic() + 3601  # by the pool's clock the day is over
+    assert pool.spent(0, now)[1] == 1
+    assert meter.turn(pool, midnight - 0.01) == pytest.approx(midnight)
+    pool.book(0, COST, 0, now)
+    assert pool.spent(0, now)[0] == COST
 
 
 async def test_a_thousand_calls_at_once_never_pass_the_cap(
