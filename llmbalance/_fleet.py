@@ -309,6 +309,10 @@ class Fleet:
         self.pool.set_price(index, row)
 
     def _add(self, target: Target, row: PriceRow) -> None:
+        self.pool.add_backend(row, **self.terms(target))
+
+    def terms(self, target: Target) -> dict[str, Any]:
+        """Return what the pool is to know of a backend, beside its price."""
         backend, info = target.backend, self._infos[target.index]
         abilities = backend.can
         if abilities is None and info is not None and info.source != "set":
@@ -320,21 +324,20 @@ class Fleet:
         if life is None:
             life = _CACHE_LIFE.get(backend.provider, 0.0)
         limits = backend.limits
-        self.pool.add_backend(
-            row,
-            id=stable_hash(backend.label),
-            tags=sum(self.tags[tag] for tag in set(backend.tags)),
-            can=sum(1 << ABILITIES.index(a) for a in set(abilities)),
-            context=backend.context or (info and info.context) or 0,
-            max_output=backend.max_output or (info and info.max_output) or 0,
-            max_calls=(limits and limits.concurrency) or 0,
-            weight=float(backend.weight),
-            order=backend.order,
-            quality=backend.quality,
-            family=family_of(backend.model),
-            cache_life=life,
-            breaker=(backend.breaker or self.breaker).rules(),
-        )
+        return {
+            "id": stable_hash(backend.label),
+            "tags": sum(self.tags[tag] for tag in set(backend.tags)),
+            "can": sum(1 << ABILITIES.index(a) for a in set(abilities)),
+            "context": backend.context or (info and info.context) or 0,
+            "max_output": backend.max_output or (info and info.max_output) or 0,
+            "max_calls": (limits and limits.concurrency) or 0,
+            "weight": float(backend.weight),
+            "order": backend.order,
+            "quality": backend.quality,
+            "family": family_of(backend.model),
+            "cache_life": life,
+            "breaker": (backend.breaker or self.breaker).rules(),
+        }
 
     def _add_limits(self) -> None:
         shared: dict[str, list[int]] = {}

@@ -16,6 +16,7 @@ from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import Struct
 
 from ._config import Backend, Budget
 from ._errors import ConfigError
@@ -329,7 +330,7 @@ class _Reader:
                 continue
             duration = entry.get("time_period", entry.get("budget_duration"))
             if self._budget(made, place2, amount, _per(duration), labels[0]):
-                finish.append(_Charge(len(made) - 1, labels[1:]))
+                finish.append(_Charge(len(made) - 1, tuple(labels[1:])))
         return made, finish
 
     def _budget(
@@ -354,11 +355,11 @@ def _per(duration: Any) -> str:
     return "month" if text in ("1mo", "monthly") else text
 
 
-class _Charge:
+class _Charge(Struct, frozen=True):
     """Makes further backends count towards a budget of the first one."""
 
-    def __init__(self, budget: int, labels: list[str]) -> None:
-        self.budget, self.labels = budget, labels
+    budget: int
+    labels: tuple[str, ...]
 
     def __call__(self, router: Router) -> None:
         fleet = router._fleet

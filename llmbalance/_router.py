@@ -11,6 +11,7 @@ import asyncio
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -46,6 +47,7 @@ from ._types import Call, ChatReply, EmbeddingReply
 if TYPE_CHECKING:
     from ._ledger import Book
     from ._places import Note
+    from ._reload import Source
     from ._sync import SyncRouter
 
 
@@ -106,6 +108,7 @@ class Router:
         self._transport = Transport()
         self._sync: SyncRouter | None = None
         self.notes: tuple[Note, ...] = ()  # what from_litellm has to say
+        self._source: Source | None = None  # the file it was made from
         self._tags_route = True  # tags in LiteLLM's metadata choose backends
         self._books = Books(self._fleet, ledger, on_anomaly)
         self._fleet.books = self._books or None
@@ -122,8 +125,9 @@ class Router:
         docs/configuration.md says what may stand in it.
         """
         from ._load import load
+        from ._reload import Source
 
-        return load(source).build(cls)
+        return Source(source, load).build(cls)
 
     @classmethod
     def from_litellm(
@@ -136,11 +140,22 @@ class Router:
         that concerns routing cannot be honoured.
         """
         from ._litellm import load_litellm
+        from ._reload import Source
 
-        plan = load_litellm(source, strict=strict)
-        router = plan.build(cls)
-        router.notes = plan.notes
-        return router
+        return Source(source, partial(load_litellm, strict=strict)).build(cls)
+
+    def reload(self, source: str | Path | Mapping[str, Any] | None = None) -> None:
+        """Read the router's file again, or another one, and take over what changed.
+
+        Leases, learned latencies, breakers, limits and budgets go on as they are; a
+        backend that is gone gets no more calls. ConfigFileError when the file is wrong
+        or asks for what needs a new router (new backends, groups, rate limits,
+        budgets): nothing changes then. ConfigError for routers not made from a file.
+        """
+        if self._source is None:
+            remedy = "only routers made by from_file or from_litellm have one"
+            raise ConfigError("source", None, remedy)
+        self._source.reload(self, source)
 
     # -- calls ---------------------------------------------------------------
 

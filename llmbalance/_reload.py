@@ -1,0 +1,187 @@
+"""A running router takes a changed file without losing what it knows.
+
+    old fleet  ---- same backends, groups, limits, budgets? ----  new plan
+        |                        no: ConfigFileError, nothing changes
+        v                        yes:
+    pool.set_terms, set_group; new time-outs, keys, addresses, fallbacks
+
+The pool stays: leases, latencies, breakers, filled limits and spent budgets go on. So
+what the pool was made for must stay as well; the new settings are tried on a fleet of
+their own first, so that a mistake shows before anything has changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path as FilePath
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ._config import Backend
+from ._errors import ConfigError
+from ._fleet import Fleet, Target
+from ._load import Plan
+from ._places import ConfigFileError, Note
+
+if TYPE_CHECKING:
+    from ._router import Router
+
+# Options of a Router that the pool or the ledger was made with.
+_FIXED = ("sessions", "seed", "ledger")
+# Fields of a Backend that its connections were made with.
+_WIRE = (
+    *("api_key", "base_url", "options", "proxy", "verify", "http_version"),
+    "unix_socket",
+)
+
+
+class Source:
+    """Where a router came from, and the plan it follows."""
+
+    def __init__(
+        self,
+        place: str | FilePath | Mapping[str, Any],
+        load: Callable[[str | FilePath | Mapping[str, Any]], Plan],
+    ) -> None:
+        self._place, self._load = place, load
+        self.plan = load(place)
+        self._room: dict[str, int] = {}  # members a group has had at most
+
+    def build(self, make: Callable[..., Router]) -> Router:
+        """Make the router that the plan describes."""
+        router = self.plan.build(make)
+        router.notes = self.plan.notes
+        router._source = self
+        return router
+
+    def reload(
+        self, router: Router, place: str | FilePath | Mapping[str, Any] | None
+    ) -> None:
+        """Read the place again, or another one, and follow what it says.
+
+        ConfigFileError when it is wrong or needs a new router; nothing changes then.
+        """
+        plan = self._load(self._place if place is None else place)
+        fleet = router._fleet
+        _refuse(plan, self._faults(fleet, plan))
+        fresh = self._tried(fleet, plan)
+        members = fresh._members()
+        _refuse(plan, self._group_faults(fleet, fresh, members))
+        _take_over(fleet, fresh, members)
+        plan.set_groups(router)
+        fleet.fallbacks = fleet._check_fallbacks(plan.options.get("fallbacks") or {})
+        fleet.refresh()
+        router._timeout = float(plan.options.get("timeout", 600.0))
+        router._wait = bool(plan.options.get("wait", True))
+        router.notes = plan.notes
+        self.plan = plan
+
+    def _faults(self, fleet: Fleet, plan: Plan) -> list[tuple[str, str]]:
+        """Everything that the pool cannot take over."""
+        found = []
+        old = {backend.label: backend for backend in fleet.backends}
+        for backend in plan.backends:
+            before = old.get(backend.label)
+            if before is None:
+                found.append((backend.label, "is a new backend: make a new router"))
+            elif before.model != backend.model:
+                found.append((backend.label, "has another model: make a new router"))
+            elif _rates(before) != _rates(backend):
+                found.append((backend.label, "other rate limits: make a new router"))
+        if list(plan.options.get("budgets", ())) != fleet.budgets:
+            found.append(("budget", "has changed: make a new router"))
+        for name in _FIXED:
+            if plan.options.get(name) != self.plan.options.get(name):
+                found.append((f"router.{name}", "has changed: make a new router"))
+        if plan.finish != self.plan.finish:
+            what = "budgets of providers, cooldowns or tag filtering"
+            found.append((what, "have changed: make a new router"))
+        return found
+
+    def _tried(self, fleet: Fleet, plan: Plan) -> Fleet:
+        """The plan as a fleet of its own, with the old one's numbers for backends.
+
+        A backend that the plan no longer has stays, drained.
+        """
+        wanted = {backend.label: backend for backend in plan.backends}
+        backends = [
+            wanted.get(old.label) or msgspec.structs.replace(old, weight=0.0)
+            for old in fleet.backends
+        ]
+        options = dict(plan.options)
+        for name in ("timeout", "wait", "ledger"):
+            options.pop(name, None)
+        options["value"] = options.pop("v", None)
+        try:
+            return Fleet(backends, **options)
+        except ConfigError as error:
+            raise ConfigFileError(
+                [Note(plan.file, 0, error.field, str(error))]
+            ) from None
+
+    def _group_faults(
+        self, fleet: Fleet, fresh: Fleet, members: Mapping[str, list[int]]
+    ) -> list[tuple[str, str]]:
+        """Groups that came, went, or outgrew the place they have in the pool."""
+        for name, indices in fleet._members().items():
+            self._room[name] = max(self._room.get(name, 0), len(indices))
+        found = [
+            (f"group.{name}", "is new: make a new router")
+            for name in members.keys() - fleet.groups.keys()
+        ]
+        found += [
+            (f"group.{name}", "is gone: make a new router")
+            for name in fleet.groups.keys() - members.keys()
+        ]
+        found += [
+            (f"group.{name}", f"never had more than {self._room[name]} backends")
+            for name, indices in members.items()
+            if name in self._room and len(indices) > self._room[name]
+        ]
+        if len(fleet.tags.keys() | fresh.tags.keys()) > 64:
+            found.append(("tags", "at most 64 different tags"))
+        return sorted(found)
+
+
+def _refuse(plan: Plan, faults: list[tuple[str, str]]) -> None:
+    if faults:
+        raise ConfigFileError([Note(plan.file, 0, *fault) for fault in faults])
+
+
+def _take_over(fleet: Fleet, fresh: Fleet, members: Mapping[str, list[int]]) -> None:
+    """Everything was checked: from here on nothing can fail."""
+    for name in fresh.tags:
+        fleet.tags.setdefault(name, 1 << len(fleet.tags))
+    fleet.prices, fleet.unpriced = fresh.prices, fresh.unpriced
+    fleet.timeouts, fleet.breaker = fresh.timeouts, fresh.breaker
+    fleet.strategy, fleet.value = fresh.strategy, fresh.value
+    for i, target in enumerate(fresh.targets):
+        kept = fleet.targets[i]
+        if _wire(kept) == _wire(target):
+            target = _renewed(kept, target)  # its connections are warm
+        fleet.targets[i] = target
+        fleet.backends[i] = target.backend
+        fleet._infos[i], fleet._prices[i] = fresh._infos[i], fresh._prices[i]
+        fleet._rows[i] = fresh._rows[i]
+        fleet.pool.set_terms(i, fleet._rows[i], **fleet.terms(target))
+    value = -1.0 if fleet.value is None else fleet.value
+    for name, indices in members.items():
+        fleet.pool.set_group(fleet.groups[name], indices, fleet.strategy, value)
+
+
+def _renewed(kept: Target, target: Target) -> Target:
+    kept.backend, kept.timeouts = target.backend, target.timeouts
+    kept.rows.clear()
+    return kept
+
+
+def _wire(target: Target) -> tuple[Any, ...]:
+    """What a target's connections were made with; the key as it was then."""
+    fields = [getattr(target.backend, name) for name in _WIRE]
+    return (*fields, target.dialect.api_key)
+
+
+def _rates(backend: Backend) -> tuple[Any, ...]:
+    limits = backend.limits
+    return (limits.all(), limits.charge, limits.shared) if limits else ([], None, None)

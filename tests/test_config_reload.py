@@ -1,0 +1,238 @@
+"""A router follows its file while running; a bad file changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmbalance import Backend, ConfigError, ConfigFileError, Price, Router
+from llmbalance.testing import MockProvider
+
+ASK = [{"role": "user", "content": "What is the capital of France?"}]
+Provider = Callable[..., MockProvider]
+
+
+def config(**changes: Any) -> dict[str, Any]:
+    """Two backends in group all, one of them also in group big."""
+    data: dict[str, Any] = {
+        "router": {"strategy": "weighted", "seed": 1},
+        "backend": [
+            {"name": "a", "model": "ollama/x", "groups": ["all", "big"]},
+            {"name": "b", "model": "ollama/y", "groups": ["all"]},
+        ],
+        "budget": [{"usd": 1, "per": "day"}],
+    }
+    return data | changes
+
+
+def backends(a: dict[str, Any], b: dict[str, Any] | None = None) -> dict[str, Any]:
+    first, second = config()["backend"]
+    return {"backend": [first | a, second | (b or {})]}
+
+
+def rule(router: Router, group: str) -> str:
+    fleet = router._fleet
+    return str(fleet.pool.pick(fleet.group(group), "hello").decision["strategy"])
+
+
+def shares(router: Router, group: str, calls: int = 40) -> dict[str, int]:
+    fleet = router._fleet
+    counts = dict.fromkeys(router.backends, 0)
+    for _ in range(calls):
+        lease = fleet.pool.pick(fleet.group(group), "hello")
+        counts[router.backends[lease.backend]] += 1
+        lease.settle(0, (10, 10), 0.01, 0.02)
+    return counts
+
+
+def test_weights_change_and_nothing_learned_is_lost() -> None:
+    router = Router.from_file(config())
+    assert shares(router, "all") == {"a": 20, "b": 20}
+    before = router._fleet.pool.backend(0)
+    router.reload(config(**backends({"weight": 3})))
+    assert router._fleet.pool.backend(0) == before | {"weight": 3.0}
+    assert shares(router, "all") == {"a": 30, "b": 10}
+
+
+def test_prices_and_abilities_change() -> None:
+    router = Router.from_file(config())
+    price = {"input": 5, "output": 10}
+    router.reload(config(**backends({"price": price, "context": 10, "can": ["json"]})))
+    target = router._fleet.targets[0]
+    assert target.backend.price == Price(5.0, 10.0)
+    assert router._fleet.row(target).cost(input=1_000_000) == 5_000_000_000
+    refused = {
+        row["backend"]: row["reason"]
+        for row in router.explain("all", "many words " * 50).rows()
+    }
+    assert refused["a"] == "context"
+
+
+def test_a_lease_taken_before_is_settled_after() -> None:
+    router = Router.from_file(config())
+    lease = router._fleet.pool.pick(router._fleet.group("big"), "hello")
+    assert router._fleet.pool.backend(0)["in_flight"] == 1
+    router.reload(config(**backends({"weight": 2})))
+    assert router._fleet.pool.backend(0)["in_flight"] == 1
+    lease.settle(0, (10, 10), 0.01, 0.02)
+    view = router._fleet.pool.backend(0)
+    assert (view["in_flight"], view["outcomes"]["done"]) == (0, 1)
+
+
+def test_spent_money_stays_spent() -> None:
+    price = {"input": 1, "output": 2}
+    router = Router.from_file(config(**backends({"price": price}, {"price": price})))
+    shares(router, "all", 10)
+    spent = router._fleet.pool.budget(0)["spent"]
+    assert spent > 0
+    router.reload(config(**backends({"price": price, "weight": 9}, {"price": price})))
+    assert router._fleet.pool.budget(0)["spent"] == spent
+
+
+def test_groups_change_rule_fallbacks_and_members() -> None:
+    router = Router.from_file(config())
+    router.reload(
+        config(
+            router={"strategy": "p2c", "seed": 1, "timeout": 9, "wait": False},
+            group={"big": {"strategy": "latency", "fallbacks": ["b"]}},
+        )
+    )
+    assert (rule(router, "big"), rule(router, "all")) == ("latency", "p2c")
+    chain = [row["backend"] for row in router.explain("big", "hi").rows()]
+    assert chain == ["a", "b"]
+    assert (router._timeout, router._wait) == (9.0, False)
+    moved = backends({"groups": ["all"]}, {"groups": ["all", "big"]})
+    router.reload(config(**moved))
+    assert shares(router, "big", 4) == {"a": 0, "b": 4}
+    assert rule(router, "big") == "weighted"
+
+
+def test_tags_keep_their_meaning_and_new_ones_join() -> None:
+    router = Router.from_file(config(**backends({"tags": ["m"]}, {"tags": ["z"]})))
+    router.reload(config(**backends({"tags": ["m", "a"]}, {"tags": ["z"]})))
+
+    def serving(tag: str) -> list[str]:
+        rows = router.explain("all", "hi", tags=[tag]).rows()
+        return [row["backend"] for row in rows if row["reason"] == "eligible"]
+
+    assert [serving(tag) for tag in ("m", "z", "a")] == [["a"], ["b"], ["a"]]
+
+
+def test_a_backend_that_is_gone_gets_no_more_calls_and_may_come_back() -> None:
+    router = Router.from_file(config())
+    data = config()
+    del data["backend"][1]
+    router.reload(data)
+    assert shares(router, "all") == {"a": 40, "b": 0}
+    router.reload(config())
+    assert shares(router, "all") == {"a": 20, "b": 20}
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"router": {"strategy": "x"}}, "router.strategy"),
+        ({"router": {"strategy": "weighted", "seed": 2}}, "router.seed: has changed"),
+        ({"budget": [{"usd": 2, "per": "day"}]}, "budget: has changed"),
+        (backends({"model": "ollama/z"}), "a: has another model"),
+        (backends({"limits": {"rpm": 3}}), "a: other rate limits"),
+        (backends({"name": "c"}), "c: is a new backend"),
+        (backends({"groups": ["all", "big", "new"]}), "group.new: is new"),
+        (backends({"groups": ["all"]}), "group.big: is gone"),
+        (backends({}, {"groups": ["all", "big"]}), "group.big: never had more than 1"),
+    ],
+)
+def test_what_needs_a_new_router_is_refused_and_changes_nothing(
+    changes: dict[str, Any], why: str
+) -> None:
+    router = Router.from_file(config())
+    fleet = router._fleet
+    before = (list(fleet.targets), list(fleet.backends), dict(fleet.groups))
+    with pytest.raises(ConfigFileError) as caught:
+        router.reload(config(**changes))
+    assert why in str(caught.value)
+    assert (fleet.targets, fleet.backends, fleet.groups) == before
+    assert shares(router, "all") == {"a": 20, "b": 20}
+
+
+def test_calls_in_flight_may_be_bounded_anew_where_rates_stay() -> None:
+    rates = {"rpm": 600}
+    router = Router.from_file(config(**backends({"limits": rates})))
+    router.reload(config(**backends({"limits": rates | {"concurrency": 1}})))
+    pool, group = router._fleet.pool, router._fleet.group("big")
+    held = pool.pick(group, "hello")
+    assert held.backend == 0
+    assert pool.pick(group, "hello").backend == -1
+
+
+def test_the_file_itself_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "llmbalance.toml"
+    text = '[[backend]]\nname = "a"\nmodel = "ollama/x"\nweight = 1\n'
+    path.write_text(text)
+    router = Router.from_file(path)
+    path.write_text(text.replace("weight = 1", "weight = 7"))
+    router.reload()
+    assert router._fleet.backends[0].weight == 7
+    path.write_text(text.replace("weight = 1", "wieght = 7"))
+    with pytest.raises(ConfigFileError, match=r"toml:4: backend\[0\].wieght"):
+        router.reload()
+    assert router._fleet.backends[0].weight == 7
+
+
+def test_a_router_that_has_no_file_cannot_be_reloaded() -> None:
+    with pytest.raises(ConfigError, match="from_file"):
+        Router([Backend("ollama/x")]).reload()
+
+
+def test_a_litellm_configuration_is_followed_as_well() -> None:
+    def data(**router: Any) -> dict[str, Any]:
+        rows = [
+            {"model_name": "g", "litellm_params": {"model": f"ollama/{m}"}}
+            for m in "xy"
+        ]
+        return {"model_list": rows, "router_settings": router}
+
+    router = Router.from_litellm(data())
+    router.reload(data(routing_strategy="least-busy", plugins=[]))
+    assert rule(router, "g") == "least_busy"
+    assert [note.field for note in router.notes] == ["router_settings.plugins"]
+    with pytest.raises(ConfigFileError, match="tag filtering"):
+        router.reload(data(enable_tag_filtering=True))
+
+
+async def test_a_new_key_and_address_are_used_and_warm_connections_kept(
+    llm_provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = llm_provider("openai"), llm_provider("openai")
+
+    def data(url: str, weight: float = 1) -> dict[str, Any]:
+        return {
+            "backend": [
+                {
+                    "name": "a",
+                    "model": "openai_compatible/gpt-4o",
+                    "base_url": url,
+                    "api_key": "env:KEY_OF_A",
+                    "price": {"input": 1, "output": 2},
+                    "weight": weight,
+                }
+            ]
+        }
+
+    monkeypatch.setenv("KEY_OF_A", "test-key")
+    async with Router.from_file(data(old.base_url)) as router:
+        await router.chat("a", ASK)
+        kept = router._fleet.targets[0]
+        router.reload(data(old.base_url, 2))
+        assert router._fleet.targets[0] is kept
+        router.reload(data(new.base_url))
+        assert router._fleet.targets[0] is not kept
+        await router.chat("a", ASK)
+        assert (len(old.requests), len(new.requests)) == (1, 1)
+        moved = router._fleet.targets[0]
+        monkeypatch.setenv("KEY_OF_A", "another")
+        router.reload()
+        assert router._fleet.targets[0] is not moved
