@@ -6,6 +6,8 @@
 /* Until a group has answers to learn from. */
 enum { FIRST_EXPECTED = 256, FIRST_RESERVE = 1024 };
 
+static const double SURELY = 0.999; /* beyond all rounding of a share */
+
 enum { SOON = 1 }; /* ns: when a call in flight ends */
 
 static const char *const names[LB_NREASONS] = {
@@ -57,7 +59,12 @@ void
 lb_outlook_init(lb_pool *p, const lb_ask *ask, lb_outlook *o, lb_ns now)
 {
     const lb_group *g = lb_pool_group(p, ask->group);
-    *o = (lb_outlook){.now = now, .room = INT64_MAX, .bound = -1, .prior = g->prior};
+    o->now = now;
+    o->room = INT64_MAX;
+    o->cached = 0;
+    o->bound = -1;
+    o->metered = false;
+    o->prior = g->prior;
     o->strategy = ask->strategy >= 0 ? (uint8_t)ask->strategy : g->strategy;
     o->forecast = o->strategy == LB_PREDICTIVE;
     o->size = (uint8_t)lb_pool_size_class(ask->tokens[0]);
@@ -82,20 +89,20 @@ lb_gate_output(const lb_ask *ask, const lb_backend *b, int64_t tokens)
     return tokens;
 }
 
-lb_load
+void
 lb_gate_load(const lb_pool *p, const lb_ask *ask, const lb_outlook *o,
-             const lb_backend *b)
+             const lb_backend *b, lb_load *load)
 {
-    lb_load load = {.input = ask->tokens[b->terms.family],
-                    .output = lb_gate_output(ask, b, o->reserve),
-                    .chars = ask->chars,
-                    .messages = ask->messages};
+    int64_t input = ask->tokens[b->terms.family];
     float ratio = lb_pool_ratio(p, b);
     if (ratio != 1.0F)
-        load.input = (int64_t)((double)load.input * (double)ratio);
-    load.most =
-        ask->max_tokens > 0 ? lb_gate_output(ask, b, ask->max_tokens) : load.output;
-    return load;
+        input = (int64_t)((double)input * (double)ratio);
+    int64_t output = lb_gate_output(ask, b, o->reserve);
+    load->input = input;
+    load->output = output;
+    load->most = ask->max_tokens > 0 ? lb_gate_output(ask, b, ask->max_tokens) : output;
+    load->chars = ask->chars;
+    load->messages = ask->messages;
 }
 
 int64_t
@@ -117,10 +124,24 @@ lb_gate_units(const lb_limit *limit, const lb_load *load)
     return load->input + output;
 }
 
-int64_t
-lb_gate_hold(const lb_price *price, int64_t input, int64_t most)
+/* What lb_price_estimate says of a plain call, or LB_UNKNOWN when it must be asked. */
+static int64_t
+plain_cost(const lb_fare *fare, int32_t pico, int64_t input, int64_t output)
 {
+    if (input > fare->flat || output > INT32_MAX)
+        return LB_UNKNOWN;
+    return (pico * input + (int64_t)fare->out * output + 500) / 1000;
+}
+
+int64_t
+lb_gate_hold(const lb_pool *p, uint32_t i, int64_t input, int64_t most)
+{
+    const lb_fare *fare = &lb_pool_backend(p, i)->fare;
     int64_t padded = input + input / 4 + 16;
+    int64_t cost = plain_cost(fare, fare->write, padded, most);
+    if (cost != LB_UNKNOWN)
+        return cost;
+    const lb_price *price = &lb_pool_record(p, i)->price;
     if (price->pico[LB_CACHE_WRITE] <= price->pico[LB_INPUT])
         return lb_price_estimate(price, padded, 0, most);
     lb_usage dearest = {0};
@@ -150,14 +171,27 @@ fixed_gates(const lb_terms *t, uint32_t i, const lb_ask *ask, int64_t input)
     return t->weight > 0 ? LB_ELIGIBLE : LB_NO_WEIGHT;
 }
 
+static int64_t
+cost_of(const lb_pool *p, uint32_t i, int64_t input, int64_t cached, int64_t output)
+{
+    const lb_fare *fare = &lb_pool_backend(p, i)->fare;
+    int64_t cost = LB_UNKNOWN;
+    if (cached == 0)
+        cost = plain_cost(fare, fare->in, input, output);
+    if (cost != LB_UNKNOWN)
+        return cost;
+    return lb_price_estimate(&lb_pool_record(p, i)->price, input, cached, output);
+}
+
 /* Cost and duration of the call here; max_cost counts the longest answer. */
 static enum lb_reason
-price_gate(const lb_backend *b, const lb_price *price, const lb_ask *ask,
-           const lb_outlook *o, const lb_load *load, lb_quote *q)
+price_gate(const lb_pool *p, uint32_t i, const lb_ask *ask, const lb_outlook *o,
+           const lb_load *load, lb_quote *q)
 {
+    const lb_backend *b = lb_pool_backend(p, i);
     int64_t cached = q->bound ? lb_min(o->cached, load->input) : 0;
     int64_t expected = lb_gate_output(ask, b, o->expected);
-    q->cost = lb_price_estimate(price, load->input, cached, expected);
+    q->cost = cost_of(p, i, load->input, cached, expected);
     q->seconds = lb_latency_expect(&b->latency, &o->prior, load->input - cached,
                                    expected, o->now);
     if (o->forecast && b->latency.trend > 0)
@@ -165,7 +199,7 @@ price_gate(const lb_backend *b, const lb_price *price, const lb_ask *ask,
     if (q->cost == LB_UNKNOWN)
         return LB_NO_PRICE;
     if (ask->max_cost != INT64_MAX &&
-        lb_price_estimate(price, load->input, cached, load->most) > ask->max_cost)
+        cost_of(p, i, load->input, cached, load->most) > ask->max_cost)
         return LB_NO_COST;
     if (ask->max_latency != LB_FOREVER && q->seconds * 1e9 > (double)ask->max_latency)
         return LB_NO_LATENCY;
@@ -196,7 +230,7 @@ static double
 ahead(const lb_limit *l, double used, lb_ns horizon, lb_ns now)
 {
     double seconds = (double)horizon * 1e-9;
-    double back = l->per_ns * (double)horizon;
+    double back = (double)l->per_ns * (double)horizon;
     double units = (double)lb_limit_pace(l, now) * seconds;
     double later = used + units / (double)l->rate.burst - back;
     return later > used ? later : used;
@@ -211,8 +245,10 @@ rate_gate(const lb_pool *p, const lb_backend *b, const lb_ask *ask, const lb_out
     for (int k = 0; k < b->nlimits; k++) {
         const lb_limit *l = lb_pool_limit(p, b->limit[k]);
         int64_t units = lb_gate_units(l, load);
-        wait = lb_max(wait, lb_rate_wait(&l->rate, units, share, o->now));
         double used = lb_limit_used(l, o->now);
+        /* Far from full there is no need to count exactly. */
+        if (used + (double)units * (double)l->per_unit > SURELY * share)
+            wait = lb_max(wait, lb_rate_wait(&l->rate, units, share, o->now));
         if (o->forecast)
             used = ahead(l, used, p->horizon, o->now);
         if (used > fullest)
@@ -238,12 +274,13 @@ budgets_wait(lb_pool *p, const uint16_t *list, int n, int64_t hold, lb_ns now)
 }
 
 static void
-budget_gate(lb_pool *p, const lb_backend *b, const lb_price *price, const lb_ask *ask,
-            const lb_outlook *o, const lb_load *load, lb_quote *q)
+budget_gate(lb_pool *p, uint32_t i, const lb_ask *ask, const lb_outlook *o,
+            const lb_load *load, lb_quote *q)
 {
+    const lb_backend *b = lb_pool_backend(p, i);
     if (!o->metered && b->nbudgets == 0)
         return;
-    q->hold = lb_gate_hold(price, load->input, load->most);
+    q->hold = lb_gate_hold(p, i, load->input, load->most);
     if (q->hold == LB_UNKNOWN) {
         shut(q, LB_NO_PRICE, 0);
         return;
@@ -279,26 +316,33 @@ void
 lb_gate(lb_pool *p, uint32_t i, const lb_ask *ask, const lb_outlook *o, lb_quote *q)
 {
     lb_backend *b = lb_pool_backend(p, i);
-    const lb_record *r = lb_pool_record(p, i);
-    lb_load load = lb_gate_load(p, ask, o, b);
-    *q = (lb_quote){.backend = (int32_t)i,
-                    .order = b->terms.order,
-                    .bound = o->bound == (int32_t)i,
-                    .calls = b->latency.calls,
-                    .weight = b->terms.weight,
-                    .ease = 1,
-                    .fail = b->fail,
-                    .cost = LB_UNKNOWN,
-                    .input = load.input,
-                    .id = b->terms.id};
+    lb_load load;
+    lb_gate_load(p, ask, o, b, &load);
+    /* One by one: zeroing it first, as an initializer does, takes longer. */
+    q->backend = (int32_t)i;
+    q->order = b->terms.order;
+    q->bound = o->bound == (int32_t)i;
+    q->full = 0;
+    q->calls = b->latency.calls;
+    q->weight = b->terms.weight;
+    q->ease = 1;
+    q->used = 0;
+    q->fail = b->fail;
+    q->seconds = 0;
+    q->cost = LB_UNKNOWN;
+    q->score = 0;
+    q->wait = 0;
+    q->input = load.input;
+    q->hold = 0;
+    q->id = b->terms.id;
     q->reason = (uint8_t)fixed_gates(&b->terms, i, ask, load.input);
     if (q->reason != LB_ELIGIBLE)
         return;
-    q->reason = (uint8_t)price_gate(b, &r->price, ask, o, &load, q);
+    q->reason = (uint8_t)price_gate(p, i, ask, o, &load, q);
     if (q->reason != LB_ELIGIBLE)
         return;
     concurrency_gate(b, q);
     rate_gate(p, b, ask, o, &load, q);
-    budget_gate(p, b, &r->price, ask, o, &load, q);
-    breaker_gate(&b->breaker, &r->rules, o->now, q);
+    budget_gate(p, i, ask, o, &load, q);
+    breaker_gate(&b->breaker, &lb_pool_record(p, i)->rules, o->now, q);
 }

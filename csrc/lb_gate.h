@@ -106,14 +106,15 @@ typedef struct lb_load {
     int32_t messages;
 } lb_load;
 
-/* The load to reserve for a call at this backend. */
-lb_load lb_gate_load(const lb_pool *p, const lb_ask *ask, const lb_outlook *o,
-                     const lb_backend *b);
+/* Set *load to what a call reserves at this backend. */
+void lb_gate_load(const lb_pool *p, const lb_ask *ask, const lb_outlook *o,
+                  const lb_backend *b, lb_load *load);
 
 /* Units of `limit` that a load charges. */
 int64_t lb_gate_units(const lb_limit *limit, const lb_load *load);
 
-/* Nano-USD to hold against budgets: the longest answer and the prompt, nothing of
+/* Nano-USD that backend `i` makes budgets hold: the longest answer and the prompt,
+ * nothing of
  * it cached, all of it written to a cache where that is dearer, with a margin of a
  * quarter and 16 tokens for the estimate.
  *
@@ -122,7 +123,7 @@ int64_t lb_gate_units(const lb_limit *limit, const lb_load *load);
  * bill), if the answer is longer than max_tokens (without max_tokens: than the
  * 0.8-quantile), or if it holds what costs more than plain tokens: caches kept for
  * an hour, sound, pictures made, searches. */
-int64_t lb_gate_hold(const lb_price *price, int64_t input, int64_t most);
+int64_t lb_gate_hold(const lb_pool *p, uint32_t i, int64_t input, int64_t most);
 
 /* Fill `q` for backend `i`.  q->reason says whether it may compete. */
 void lb_gate(lb_pool *p, uint32_t i, const lb_ask *ask, const lb_outlook *o,

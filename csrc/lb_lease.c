@@ -15,13 +15,17 @@ start_record(lb_decision *d)
     d->wait = LB_FOREVER;
 }
 
-static void
+/* Returns whether it is eligible. */
+static bool
 note(lb_decision *d, const lb_quote *q)
 {
     d->looked++;
+    if (q->reason == LB_ELIGIBLE)
+        return true;
     d->refused[q->reason]++;
     if (q->wait > 0 && q->wait < d->wait)
         d->wait = q->wait;
+    return false;
 }
 
 static void
@@ -101,9 +105,9 @@ sample(lb_pool *p, const lb_group *g, const lb_ask *ask, const lb_outlook *o,
         if (n == 1 && q[0].backend == (int32_t)i)
             continue;
         lb_gate(p, i, ask, o, &q[n]);
-        note(d, &q[n]);
-        n += q[n].reason == LB_ELIGIBLE;
+        n += note(d, &q[n]);
     }
+    d->refused[LB_ELIGIBLE] = (uint32_t)n;
     if (n < 2)
         return n;
     double a = (double)q[0].weight, b = (double)q[1].weight;
@@ -126,8 +130,10 @@ scan(lb_pool *p, lb_group *g, const lb_ask *ask, const lb_outlook *o, lb_quote *
         lb_gate(p, members[i], ask, o, &q[i]);
     if (g->mixed)
         drop_later_orders(q, n);
+    uint32_t eligible = 0;
     for (int i = 0; i < n; i++)
-        note(d, &q[i]);
+        eligible += note(d, &q[i]);
+    d->refused[LB_ELIGIBLE] = eligible;
     taste_of(p, ask, o, &taste);
     int best = lb_pick(q, n, &taste, &p->rng, &g->cursor, lb_pool_smooth(p, g));
     if (best < 0 && ask->last_resort) {
@@ -203,7 +209,7 @@ reserve(lb_pool *p, const lb_ask *ask, const lb_outlook *o, const lb_quote *q,
     lease->started = o->now;
     lease->session = ask->session;
     lease->estimate = ask->tokens[b->terms.family];
-    lease->load = lb_gate_load(p, ask, o, b);
+    lb_gate_load(p, ask, o, b, &lease->load);
     lease->expected = lb_gate_output(ask, b, o->expected);
     lease->ahead = lease->expected;
     lease->cost = q->cost;

@@ -33,6 +33,11 @@ lb_lease_progress(lb_pool *p, lb_lease *lease, int64_t output_tokens)
 
 /* ---- what stays charged -------------------------------------------------- */
 
+/* What the usage of a call comes to, for limits and for learning. */
+typedef struct seen {
+    int64_t input, cached, output;
+} seen;
+
 static int64_t
 sum(const lb_usage *u, int from, int to)
 {
@@ -50,29 +55,27 @@ is_refusal(enum lb_outcome o)
 }
 
 static int64_t
-settled_units(const lb_limit *l, const lb_lease *lease, const lb_result *r)
+settled_units(const lb_limit *l, const lb_lease *lease, const lb_result *r,
+              const seen *s)
 {
     if (!r->sent)
         return 0;
     if (l->unit != LB_PER_REQUEST && is_refusal(r->outcome) && !r->metered)
         return 0;
     lb_load load = lease->load;
-    load.output = load.most = sum(&r->usage, LB_OUTPUT, LB_NTOKENS);
-    if (r->metered) {
-        load.input = sum(&r->usage, 0, LB_OUTPUT);
-        if (l->charge == LB_CHARGE_ACTUAL)
-            load.input -= lb_max(r->usage.count[LB_CACHE_READ], 0);
-    }
+    load.output = load.most = s->output;
+    if (r->metered)
+        load.input = s->input - (l->charge == LB_CHARGE_ACTUAL ? s->cached : 0);
     return lb_gate_units(l, &load);
 }
 
 static void
 settle_limits(lb_pool *p, const lb_backend *b, lb_lease *lease, const lb_result *r,
-              lb_ns now)
+              const seen *s, lb_ns now)
 {
     for (int k = 0; k < lease->nlimits; k++) {
         lb_limit *l = lb_pool_limit(p, b->limit[k]);
-        int64_t more = settled_units(l, lease, r) - lb_gate_units(l, &lease->load);
+        int64_t more = settled_units(l, lease, r, s) - lb_gate_units(l, &lease->load);
         lb_limit_charge(l, more, now);
         lease->mark[k] += more; /* still its own charge, now corrected */
     }
@@ -190,24 +193,21 @@ learn_times(lb_group *g, lb_backend *b, lb_record *rec, int64_t fresh, int64_t o
 
 static void
 learn(lb_pool *p, lb_backend *b, lb_record *rec, const lb_lease *lease,
-      const lb_result *r, lb_ns now)
+      const lb_result *r, seen s, lb_ns now)
 {
     lb_group *g = lb_pool_group(p, lease->group);
-    int64_t input = sum(&r->usage, 0, LB_OUTPUT);
-    int64_t output = sum(&r->usage, LB_OUTPUT, LB_NTOKENS);
     if (r->metered)
-        learn_usage(p, b, g, lease, input, output);
-    else if (output == 0) { /* nobody counted: the estimate must do */
-        input = lb_max(input, lease->load.input);
-        output = lease->expected;
+        learn_usage(p, b, g, lease, s.input, s.output);
+    else if (s.output == 0) { /* nobody counted: the estimate must do */
+        s.input = lb_max(s.input, lease->load.input);
+        s.output = lease->expected;
     }
     if (r->seconds > 0)
-        learn_times(g, b, rec, input - lb_max(r->usage.count[LB_CACHE_READ], 0), output,
-                    r, now);
+        learn_times(g, b, rec, s.input - s.cached, s.output, r, now);
     if (lease->session != 0 && b->terms.cache_life > 0 && p->size.sessions != 0)
         lb_affinity_bind(lb_pool_sessions(p), p->size.sessions, lease->session,
                          lease->backend,
-                         (int32_t)lb_min(lb_add_capped(input, output), INT32_MAX),
+                         (int32_t)lb_min(lb_add_capped(s.input, s.output), INT32_MAX),
                          b->terms.cache_life, now);
 }
 
@@ -246,7 +246,8 @@ count(lb_tally *t, enum lb_outcome outcome, const lb_usage *usage, int64_t cost)
     t->outcome[outcome]++;
     t->cost = lb_add_capped(t->cost, cost);
     for (int k = 0; k < LB_NTOKENS; k++)
-        t->tokens[k] = lb_add_capped(t->tokens[k], lb_max(usage->count[k], 0));
+        if (usage->count[k] > 0)
+            t->tokens[k] = lb_add_capped(t->tokens[k], usage->count[k]);
 }
 
 int64_t
@@ -260,7 +261,10 @@ lb_lease_settle(lb_pool *p, lb_lease *lease, const lb_result *r, lb_ns now)
     lb_record *rec = lb_pool_record(p, (uint32_t)lease->backend);
     enum lb_outcome outcome = outcome_of(lease, r);
     int64_t cost = cost_of(&rec->price, r);
-    settle_limits(p, b, lease, r, now);
+    seen s = {.input = sum(&r->usage, 0, LB_OUTPUT),
+              .cached = lb_max(r->usage.count[LB_CACHE_READ], 0),
+              .output = sum(&r->usage, LB_OUTPUT, LB_NTOKENS)};
+    settle_limits(p, b, lease, r, &s, now);
     hear_limits(p, b, lease, r, now);
     for (int k = 0; k < lease->nbudgets; k++)
         lb_budget_settle(lb_pool_budget(p, lease->budget[k]), lease->hold, cost, now);
@@ -270,7 +274,7 @@ lb_lease_settle(lb_pool *p, lb_lease *lease, const lb_result *r, lb_ns now)
                      r->retry_after, &p->rng, now);
     back_off(p, b, r, now);
     if (outcome == LB_DONE || outcome == LB_SLOW)
-        learn(p, b, rec, lease, r, now);
+        learn(p, b, rec, lease, r, s, now);
     count_failure(b, outcome);
     count(&rec->tally, outcome, &r->usage, cost);
     return cost;

@@ -94,8 +94,10 @@ draw_among(const lb_quote *q, int n, double score, double seconds, bool headroom
         if (q[i].reason != 0 || q[i].score > score || q[i].seconds > seconds)
             continue;
         double weight = (double)q[i].weight;
-        if (headroom)
-            weight *= fmax(1 - (double)q[i].used, LEAST_HEADROOM);
+        if (headroom) {
+            double left = 1 - (double)q[i].used;
+            weight *= left > LEAST_HEADROOM ? left : LEAST_HEADROOM;
+        }
         draw(&d, q, i, weight, taste, rng);
     }
     return d.best;

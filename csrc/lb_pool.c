@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const float RATIO_NOISE = 0.05F;
-static const double PACE_SECONDS = 10; /* memory of a limit's pace */
+static const float FAMILY_WEIGHT = 0.1F; /* of a backend's ratio in its family's */
+static const double PACE_SECONDS = 10;   /* memory of a limit's pace */
 
 /* Place a table of n records behind what is there, on a cache line. */
 static uint64_t
@@ -88,7 +88,7 @@ lb_pool_add_backend(lb_pool *p, const lb_terms *terms, const lb_price *price,
     uint32_t i = p->used.backends++;
     lb_backend *b = lb_pool_backend(p, i);
     b->terms = *terms;
-    lb_pool_record(p, i)->price = *price;
+    (void)lb_pool_set_price(p, i, price);
     (void)lb_pool_set_rules(p, i, rules);
     return (int)i;
 }
@@ -116,7 +116,9 @@ lb_limit_charge(lb_limit *l, int64_t units, lb_ns now)
 void
 lb_limit_tuned(lb_limit *l)
 {
-    l->per_ns = 4096.0 / ((double)l->rate.burst * (double)l->rate.unit_q12);
+    double burst = (double)l->rate.burst;
+    l->per_unit = (float)(1.0 / burst);
+    l->per_ns = (float)(4096.0 / (burst * (double)l->rate.unit_q12));
 }
 
 int
@@ -283,6 +285,31 @@ lb_pool_set_terms(lb_pool *p, uint32_t backend, const lb_terms *terms)
     return LB_OK;
 }
 
+static lb_fare
+fare_of(const lb_price *price)
+{
+    const int64_t *pico = price->pico;
+    bool plain = !price->marginal && price->uplift_ppm == 0 && pico[LB_REQUESTS] <= 0 &&
+                 pico[LB_INPUT] >= 0 && pico[LB_OUTPUT] >= 0;
+    lb_fare fare = {.flat = plain ? INT32_MAX : -1,
+                    .in = (int32_t)pico[LB_INPUT],
+                    .out = (int32_t)pico[LB_OUTPUT],
+                    .write = (int32_t)lb_max(pico[LB_INPUT], pico[LB_CACHE_WRITE])};
+    if (plain && price->ntiers > 0)
+        fare.flat = (int32_t)lb_min(price->tier[0].above - 1, INT32_MAX);
+    return fare;
+}
+
+enum lb_status
+lb_pool_set_price(lb_pool *p, uint32_t backend, const lb_price *price)
+{
+    if (backend >= p->used.backends)
+        return LB_EINVAL;
+    lb_pool_record(p, backend)->price = *price;
+    lb_pool_backend(p, backend)->fare = fare_of(price);
+    return LB_OK;
+}
+
 enum lb_status
 lb_pool_set_rules(lb_pool *p, uint32_t backend, const lb_breaker_rules *rules)
 {
@@ -294,23 +321,14 @@ lb_pool_set_rules(lb_pool *p, uint32_t backend, const lb_breaker_rules *rules)
     return LB_OK;
 }
 
-float
-lb_pool_ratio(const lb_pool *p, const lb_backend *b)
-{
-    float family = p->ratio[b->terms.family];
-    float apart = b->ratio - family;
-    bool own =
-        b->ratio > 0 && (apart > RATIO_NOISE * family || apart < -RATIO_NOISE * family);
-    return own ? b->ratio : family;
-}
-
 void
 lb_pool_learn_ratio(lb_pool *p, lb_backend *b, int64_t estimate, int64_t billed)
 {
     if (b->ratio == 0)
         b->ratio = p->ratio[b->terms.family];
-    (void)lb_tokens_calibrate(&b->ratio, estimate, billed);
-    (void)lb_tokens_calibrate(&p->ratio[b->terms.family], estimate, billed);
+    float own = lb_tokens_calibrate(&b->ratio, estimate, billed);
+    float *family = &p->ratio[b->terms.family];
+    *family += FAMILY_WEIGHT * (own - *family);
 }
 
 int

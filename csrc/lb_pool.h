@@ -48,14 +48,24 @@ enum lb_charge {
 };
 
 typedef struct lb_limit {
-    lb_rate rate;
+    float per_ns;    /* share of the burst that comes back in a nanosecond */
+    float per_unit;  /* share of the burst that one unit is */
     uint8_t unit;    /* enum lb_unit */
     uint8_t charge;  /* enum lb_charge */
     uint8_t learned; /* told by headers, not configured */
     float pace;      /* units a second of late, for the forecast */
-    lb_ns paced;     /* time of the newest charge in `pace` */
-    double per_ns;   /* share of the burst that comes back in a nanosecond */
+    lb_rate rate;
+    lb_ns paced; /* time of the newest charge in `pace` */
 } lb_limit;
+
+/* A price in short, so that a choice need not look at the whole of it: what plain
+ * tokens cost while the prompt has at most `flat` of them. */
+typedef struct lb_fare {
+    int32_t flat;  /* input tokens; negative: ask lb_price itself */
+    int32_t in;    /* pico-USD a token; rates end at 1e9 */
+    int32_t out;   /* pico-USD a token */
+    int32_t write; /* pico-USD a token, `in` or what writing it to a cache costs */
+} lb_fare;
 
 /* What a backend is and may do; the part the user configures. */
 typedef struct lb_terms {
@@ -82,6 +92,7 @@ typedef struct lb_backend {
     float fail;                  /* share of late calls that failed, 0..1 */
     int32_t refusals;            /* 429s in a row */
     lb_ns not_before;            /* asked to be left alone until then */
+    lb_fare fare;
     lb_latency latency;
     lb_breaker breaker;
 } lb_backend;
@@ -242,6 +253,7 @@ enum lb_status lb_pool_charge_backend(lb_pool *p, uint32_t backend, uint32_t bud
 
 /* Changes while running. */
 enum lb_status lb_pool_set_terms(lb_pool *p, uint32_t backend, const lb_terms *terms);
+enum lb_status lb_pool_set_price(lb_pool *p, uint32_t backend, const lb_price *price);
 enum lb_status lb_pool_set_rules(lb_pool *p, uint32_t backend,
                                  const lb_breaker_rules *rules);
 enum lb_status lb_pool_set_members(lb_pool *p, uint32_t group, const uint32_t *members,
@@ -250,7 +262,14 @@ enum lb_status lb_pool_set_members(lb_pool *p, uint32_t group, const uint32_t *m
 /* Billed prompt tokens to expect of an estimated one.  Backends of one tokenizer
  * family bill alike: what sets one apart from it by less than 5 % is the noise of
  * its prompts, and must not make it look cheaper than the others. */
-float lb_pool_ratio(const lb_pool *p, const lb_backend *b);
+static inline float
+lb_pool_ratio(const lb_pool *p, const lb_backend *b)
+{
+    const float noise = 0.05F;
+    float family = p->ratio[b->terms.family];
+    float apart = b->ratio > family ? b->ratio - family : family - b->ratio;
+    return b->ratio > 0 && apart > noise * family ? b->ratio : family;
+}
 
 /* Learn from a prompt estimated at `estimate` and billed as `billed` tokens. */
 void lb_pool_learn_ratio(lb_pool *p, lb_backend *b, int64_t estimate, int64_t billed);
@@ -258,12 +277,13 @@ void lb_pool_learn_ratio(lb_pool *p, lb_backend *b, int64_t estimate, int64_t bi
 /* The input-size class of `tokens`: 0 .. LB_SIZES - 1. */
 int lb_pool_size_class(int64_t tokens);
 
-/* Share of a limit that is used up: 0 nothing, 1 all, above 1 in debt; the same as
- * lb_rate_used without its division. */
+/* Share of a limit that is used up: 0 nothing, 1 all, above 1 in debt; as
+ * lb_rate_used, to six digits and without its division. */
 static inline double
 lb_limit_used(const lb_limit *l, lb_ns now)
 {
-    return l->rate.full_at > now ? (double)(l->rate.full_at - now) * l->per_ns : 0;
+    return l->rate.full_at > now ? (double)(l->rate.full_at - now) * (double)l->per_ns
+                                 : 0;
 }
 
 /* Units a second that were charged of late, at `now`. */

@@ -36,7 +36,7 @@ py_pool_set_terms(PyObject *op, PyObject *args, PyObject *kwargs)
     if (i < self->pool->used.backends && lb_breaker_check(&rules) == LB_OK)
         st = lb_pool_set_terms(self->pool, (uint32_t)i, &terms);
     if (st == LB_OK) {
-        lb_pool_record(self->pool, (uint32_t)i)->price = *price;
+        (void)lb_pool_set_price(self->pool, (uint32_t)i, price);
         (void)lb_pool_set_rules(self->pool, (uint32_t)i, &rules);
     }
     PY_UNLOCK(self);
@@ -81,12 +81,10 @@ py_pool_set_price(PyObject *op, PyObject *args)
     const lb_price *price = py_price_of(self->state, row, "price");
     if (price == NULL)
         return NULL;
-    if (i >= self->pool->used.backends)
-        return py_raise(LB_EINVAL, "set_price: no such backend");
     PY_LOCK(self);
-    lb_pool_record(self->pool, i)->price = *price;
+    enum lb_status st = lb_pool_set_price(self->pool, i, price);
     PY_UNLOCK(self);
-    return Py_NewRef(Py_None);
+    return py_status(st, "set_price: no such backend");
 }
 
 const char py_pool_set_window_doc[] =

@@ -246,7 +246,7 @@ class Router:
         """A prompt was billed."""
         own = self.ratio if server.ratio is None else server.ratio
         server.ratio = calibrated(own, estimate, billed)
-        self.ratio = calibrated(self.ratio, estimate, billed)
+        self.ratio += 0.1 * (server.ratio - self.ratio)
 
     def believed(self, server: Server) -> set[float]:
         """What is expected of the next bill: the own ratio, if it is clearly apart."""

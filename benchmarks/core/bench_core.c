@@ -19,6 +19,7 @@
 #include "lb_breaker.h"
 #include "lb_budget.h"
 #include "lb_latency.h"
+#include "lb_lease.h"
 #include "lb_quantile.h"
 #include "lb_rate.h"
 
@@ -45,6 +46,12 @@ static lb_breaker_rules rules;
 static const lb_latency_prior prior = {0.5F, 0.02F};
 static lb_rng rng = {1};
 static lb_ns now;
+
+/* Whole pools: every backend under two limits, a concurrency and a breaker, every
+ * call under a budget. */
+static lb_pool *five, *many, *sixteen, *crowd;
+static lb_ask ask;
+static lb_result answer, unsent;
 
 /* One call; what it returns is summed, so that no call can be left out. */
 typedef int64_t call(backend *b, int64_t i);
@@ -193,6 +200,54 @@ five_candidates(backend *b, int64_t i)
     return best;
 }
 
+/* A whole decision: choose, reserve, settle with a bill. */
+static int64_t
+decide(lb_pool *p, int64_t i)
+{
+    static lb_lease lease;
+    (void)lb_lease_pick(p, &ask, &lease, now);
+    (void)lb_lease_settle(p, &lease, &answer, now);
+    return lease.backend + i;
+}
+
+static int64_t
+decide_5(backend *b, int64_t i)
+{
+    (void)b;
+    return decide(five, i);
+}
+
+static int64_t
+decide_200(backend *b, int64_t i)
+{
+    (void)b;
+    return decide(many, i);
+}
+
+static int64_t
+decide_p2c_16(backend *b, int64_t i)
+{
+    (void)b;
+    return decide(sixteen, i);
+}
+
+static int64_t
+decide_p2c_10000(backend *b, int64_t i)
+{
+    (void)b;
+    return decide(crowd, i);
+}
+
+static int64_t
+pick_cancel_5(backend *b, int64_t i)
+{
+    static lb_lease lease;
+    (void)b;
+    (void)lb_lease_pick(five, &ask, &lease, now);
+    (void)lb_lease_settle(five, &lease, &unsent, now);
+    return lease.backend + i;
+}
+
 static const struct {
     const char *name;
     call *call;
@@ -216,14 +271,71 @@ static const struct {
     {"affinity_find", affinity_find},
     {"affinity_score", affinity_score},
     {"five_candidates", five_candidates},
-    /* pool_pick, pool_settle: rows go here; their pool is built in set_up(). */
+    {"decide_5", decide_5},
+    {"decide_200", decide_200},
+    {"decide_p2c_16", decide_p2c_16},
+    {"decide_p2c_10000", decide_p2c_10000},
+    {"pick_cancel_5", pick_cancel_5},
 };
+
+static lb_pool *
+make_pool(uint32_t n, enum lb_strategy strategy)
+{
+    lb_pool_size size = {n, 2 * n, 1, 1, n, 0};
+    lb_pool *p = lb_pool_new(&size, 1);
+    uint32_t *members = malloc(n * sizeof *members);
+    if (p == NULL || members == NULL)
+        exit(1);
+    lb_price price;
+    lb_price_init(&price);
+    price.pico[LB_INPUT] = 2500000;
+    price.pico[LB_OUTPUT] = 10000000;
+    (void)lb_price_complete(&price, NULL);
+    lb_terms terms = {.context = 128000, .max_calls = 100000, .weight = 1};
+    for (uint32_t i = 0; i < n; i++) {
+        members[i] = i;
+        (void)lb_pool_add_backend(p, &terms, &price, &rules);
+        (void)lb_pool_add_limit(p, i, LB_PER_REQUEST, LB_CHARGE_ACTUAL, 10000000,
+                                60 * LB_NS_PER_S, 0);
+        (void)lb_pool_add_limit(p, i, LB_PER_TOKEN, LB_CHARGE_ACTUAL, 2000000000,
+                                60 * LB_NS_PER_S, 0);
+    }
+    (void)lb_pool_add_budget(p, LB_FIXED, true, INT64_MAX, 86400 * LB_NS_PER_S,
+                             86400 * LB_NS_PER_S, 0);
+    (void)lb_pool_charge_all(p, 0);
+    (void)lb_pool_add_group(p, strategy, -1, members, n);
+    free(members);
+    return p;
+}
+
+static void
+set_up_pools(void)
+{
+    five = make_pool(5, LB_COMPOSITE);
+    many = make_pool(200, LB_COMPOSITE);
+    sixteen = make_pool(16, LB_P2C);
+    crowd = make_pool(10000, LB_P2C);
+    lb_ask_init(&ask, 0);
+    for (int f = 0; f < LB_TOK_NFAMILIES; f++)
+        ask.tokens[f] = 250;
+    ask.max_tokens = 500;
+    lb_result_init(&unsent);
+    lb_result_init(&answer);
+    answer.outcome = LB_DONE;
+    answer.sent = answer.metered = true;
+    answer.usage.count[LB_INPUT] = 250;
+    answer.usage.count[LB_OUTPUT] = 100;
+    answer.ttft = 0.2;
+    answer.seconds = 1;
+}
 
 static void
 set_up(void)
 {
     now = 1000 * LB_NS_PER_S;
     lb_breaker_default(&rules);
+    if (five == NULL)
+        set_up_pools();
     memset(backends, 0, sizeof backends);
     for (int i = 0; i < BACKENDS; i++) {
         backend *b = &backends[i];

@@ -30,6 +30,14 @@ kit_price(double in, double out)
     return price;
 }
 
+/* Change backend `i` to that price. */
+static inline void
+kit_reprice(lb_pool *p, uint32_t i, double in, double out)
+{
+    lb_price price = kit_price(in, out);
+    (void)lb_pool_set_price(p, i, &price);
+}
+
 static inline int
 kit_add(lb_pool *p, double in, double out, float weight)
 {

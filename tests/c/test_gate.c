@@ -83,7 +83,12 @@ static void
 an_unknown_price_is_no_candidate(void)
 {
     (void)fresh();
-    lb_pool_record(p, 0)->price.pico[LB_OUTPUT] = LB_UNKNOWN;
+    lb_price unknown;
+    lb_price_init(&unknown);
+    CHECK_EQ(lb_pool_set_price(p, 0, &unknown), LB_OK);
+    CHECK_EQ(quote(0).reason, LB_NO_PRICE);
+    unknown.pico[LB_INPUT] = 1000000; /* and of an answer nothing */
+    CHECK_EQ(lb_pool_set_price(p, 0, &unknown), LB_OK);
     CHECK_EQ(quote(0).reason, LB_NO_PRICE);
 }
 
@@ -232,7 +237,7 @@ a_budget_admits_what_it_can_hold(void)
     lb_backend *b = fresh();
     ask.max_tokens = 100;
     int64_t hold = 1266 * 2500 + 100 * 10000;
-    CHECK_EQ(lb_gate_hold(&lb_pool_record(p, 0)->price, 1000, 100), hold);
+    CHECK_EQ(lb_gate_hold(p, 0, 1000, 100), hold);
     CHECK_EQ(budget(LB_TOTAL, hold), 0);
     CHECK_EQ(lb_pool_charge_all(p, 0), LB_OK);
     CHECK_EQ(quote(0).reason, LB_ELIGIBLE);
@@ -254,7 +259,7 @@ money_promised_to_others_comes_back_soon(void)
 {
     (void)fresh();
     ask.max_tokens = 100;
-    int64_t hold = lb_gate_hold(&lb_pool_record(p, 0)->price, 1000, 100);
+    int64_t hold = lb_gate_hold(p, 0, 1000, 100);
     CHECK_EQ(budget(LB_FIXED, 2 * hold), 0);
     CHECK_EQ(lb_pool_charge_group(p, group, 0), LB_OK);
     lb_budget *b = lb_pool_budget(p, 0);
@@ -300,18 +305,54 @@ static void
 a_cache_that_is_dear_to_write_is_held_at_that_price(void)
 {
     (void)fresh();
-    lb_price *price = &lb_pool_record(p, 0)->price;
-    price->pico[LB_CACHE_WRITE] = 3125000;
-    price->pico[LB_REQUESTS] = 1000000;
-    CHECK_EQ(lb_gate_hold(price, 1000, 100), 1266 * 3125 + 100 * 10000 + 1000);
+    lb_price price = kit_price(2.5, 10);
+    price.pico[LB_CACHE_WRITE] = 3125000;
+    CHECK_EQ(lb_pool_set_price(p, 0, &price), LB_OK);
+    CHECK_EQ(lb_gate_hold(p, 0, 1000, 100), 1266 * 3125 + 100 * 10000);
+    price.pico[LB_REQUESTS] = 1000000;
+    CHECK_EQ(lb_pool_set_price(p, 0, &price), LB_OK);
+    CHECK_EQ(lb_gate_hold(p, 0, 1000, 100), 1266 * 3125 + 100 * 10000 + 1000);
     CHECK_EQ(lb_pool_add_budget(p, LB_TOTAL, true, 1000000000, 0, 0, 0), 0);
     CHECK_EQ(lb_pool_charge_all(p, 0), LB_OK);
     CHECK_EQ(quote(0).reason, LB_ELIGIBLE);
-    price->ntiers = 1; /* for long prompts no price of an answer is known */
-    price->tier[0] = (lb_price_tier){.above = 1100};
+    price.ntiers = 1; /* for long prompts no price of an answer is known */
+    price.tier[0] = (lb_price_tier){.above = 1100};
     for (int k = 0; k < LB_NTOKENS; k++)
-        price->tier[0].pico[k] = LB_UNKNOWN;
+        price.tier[0].pico[k] = LB_UNKNOWN;
+    CHECK_EQ(lb_pool_set_price(p, 0, &price), LB_OK);
     CHECK_EQ(quote(0).reason, LB_NO_PRICE); /* only the margin reaches the tier */
+}
+
+/* The short form of a price and the whole of it must never disagree. */
+static void
+a_fare_is_the_price_in_short(void)
+{
+    (void)fresh();
+    ask.max_tokens = 0;
+    for (int kind = 0; kind < 6; kind++) {
+        lb_price price = kit_price(2.5, 10);
+        price.marginal = kind == 1;
+        price.uplift_ppm = kind == 2 ? 100000 : 0;
+        price.pico[LB_REQUESTS] = kind == 3 ? 5000 : 0;
+        price.ntiers = kind >= 4 || kind == 1;
+        price.inclusive = kind == 5;
+        price.tier[0] = price.tier[1];
+        price.tier[0].above = 1000;
+        for (int k = 0; k < LB_NTOKENS; k++)
+            price.tier[0].pico[k] = 2 * price.pico[k] + 1;
+        CHECK_EQ(lb_pool_set_price(p, 0, &price), LB_OK);
+        for (int64_t tokens = 1; tokens < 4000000000; tokens = tokens * 3 + 1)
+            for (int64_t exact = tokens - 1; exact <= tokens; exact++) {
+                ask = kit_ask((int)group, exact);
+                CHECK_EQ(quote(0).cost, lb_price_estimate(&price, exact, 0, 256));
+                ask = kit_ask((int)group, 998 + exact % 5);
+                CHECK_EQ(quote(0).cost,
+                         lb_price_estimate(&price, 998 + exact % 5, 0, 256));
+                CHECK_EQ(
+                    lb_gate_hold(p, 0, exact, 10 * tokens),
+                    lb_price_estimate(&price, exact + exact / 4 + 16, 0, 10 * tokens));
+            }
+    }
 }
 
 static void
@@ -407,7 +448,9 @@ static void
 the_holder_of_a_session_is_quoted_what_its_cache_saves(void)
 {
     (void)fresh();
-    lb_pool_record(p, 0)->price.pico[LB_CACHE_READ] = 250000;
+    lb_price cheap = kit_price(2.5, 10);
+    cheap.pico[LB_CACHE_READ] = 250000;
+    CHECK_EQ(lb_pool_set_price(p, 0, &cheap), LB_OK);
     ask.session = 99;
     CHECK_EQ(quote(0).bound, 0);
     lb_affinity_bind(lb_pool_sessions(p), p->size.sessions, 99, 0, 800, 300 * SEC, 0);
@@ -470,6 +513,7 @@ main(void)
     CHECK_RUN(the_slowest_of_all_budgets_sets_the_wait);
     CHECK_RUN(soft_budgets_hold_money_and_refuse_nothing);
     CHECK_RUN(a_cache_that_is_dear_to_write_is_held_at_that_price);
+    CHECK_RUN(a_fare_is_the_price_in_short);
     CHECK_RUN(an_open_breaker_shuts_and_a_ramp_weighs_less);
     CHECK_RUN(who_is_refused_anyhow_is_not_counted_by_a_half_open_breaker);
     CHECK_RUN(the_first_shut_gate_names_the_reason_the_slowest_the_wait);

@@ -100,7 +100,7 @@ the_record_says_who_competed_and_why_others_did_not(void)
     fresh(5, LB_COST);
     lb_pool_backend(p, 0)->terms.weight = 0;
     lb_breaker_order(&lb_pool_backend(p, 1)->breaker, LB_FORCED_OPEN, 0);
-    lb_pool_record(p, 2)->price = kit_price(1, 1);
+    kit_reprice(p, 2, 1, 1);
     CHECK_EQ(pick(0), 2);
     const lb_decision *d = &lease.decision;
     CHECK_EQ(d->members, 5);
@@ -171,7 +171,7 @@ static void
 the_call_may_ask_for_another_rule_and_value(void)
 {
     fresh(2, LB_COST);
-    lb_pool_record(p, 1)->price = kit_price(1, 1);
+    kit_reprice(p, 1, 1, 1);
     lb_pool_backend(p, 1)->latency.calls = 9;
     CHECK_EQ(pick(0), 1);
     settle_as(LB_DONE, 0);
@@ -256,7 +256,7 @@ static void
 the_chosen_one_is_always_on_the_record(void)
 {
     fresh(40, LB_COST);
-    lb_pool_record(p, 33)->price = kit_price(1, 1);
+    kit_reprice(p, 33, 1, 1);
     CHECK_EQ(pick(0), 33);
     CHECK_EQ(lease.decision.listed, LB_CANDIDATES);
     CHECK_EQ(lease.decision.looked, 40);

@@ -262,7 +262,7 @@ an_untold_limit_is_learned_from_headers(void)
     (void)lb_lease_settle(p, &lease, &r, 0);
     CHECK_EQ(p->used.limits, 1);
     CHECK_EQ(l->rate.limit, 200);
-    CHECK(fabs(lb_limit_used(l, 0) - lb_rate_used(&l->rate, 0)) < 1e-9);
+    CHECK(fabs(lb_limit_used(l, 0) - lb_rate_used(&l->rate, 0)) < 1e-6);
 }
 
 static void
