@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ._alerts import Anomaly as Anomaly
     from ._availability import Availability as Availability
     from ._availability import availability as availability
     from ._check import CheckReport as CheckReport
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from ._errors import TLSError as TLSError
     from ._errors import TransportError as TransportError
     from ._errors import UnknownModelError as UnknownModelError
+    from ._ledger import Ledger as Ledger
     from ._places import ConfigFileError as ConfigFileError
     from ._places import Note as Note
     from ._price import Deal as Deal
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "_alerts": ("Anomaly",),
     "_availability": ("Availability", "availability"),
     "_check": ("CheckReport", "check_config"),
     "_config": ("Backend", "Breaker", "Budget", "Limit", "Limits", "Timeouts"),
@@ -82,6 +85,7 @@ _HOME = {
         *("RequestTimeoutError", "ServerError", "StreamInterruptedError", "TLSError"),
         *("TransportError", "UnknownModelError"),
     ),
+    "_ledger": ("Ledger",),
     "_places": ("ConfigFileError", "Note"),
     "_price": ("Deal", "Price"),
     "_prices": ("PriceTable",),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -91,3 +93,31 @@ def test_a_router_that_is_dropped_keeps_its_lessons(tmp_path: Path) -> None:
     [[rows]] = kept.execute("SELECT count(*) FROM attempts")
     kept.close()
     assert (lessons, rows) == (1, 1)
+
+
+FORKS = """
+import os, sys
+sys.path.insert(0, sys.argv[2])
+from leases import backend, call
+from llmbalance import Price, Router
+
+router = Router([backend("a", Price(1, 1))], ledger=sys.argv[1])
+call(router)
+child = os.fork()
+for _ in range(3):
+    call(router)
+if child:
+    sys.exit(os.waitpid(child, 0)[1])
+"""
+
+
+def test_forked_children_write_calls_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "costs.db"
+    command = [sys.executable, "-W", "ignore", "-c", FORKS]
+    subprocess.run(
+        [*command, str(path), str(Path(__file__).parent)], check=True, timeout=60
+    )
+    with Ledger(path) as ledger:
+        ids = [entry.call_id for entry in ledger.entries()]
+        assert "backend/a" in ledger.learned()
+    assert len(ids) == len(set(ids)) == 7
