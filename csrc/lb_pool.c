@@ -88,6 +88,7 @@ lb_pool_add_backend(lb_pool *p, const lb_terms *terms, const lb_price *price,
     uint32_t i = p->used.backends++;
     lb_backend *b = lb_pool_backend(p, i);
     b->terms = *terms;
+    b->ratio = 1;
     (void)lb_pool_set_price(p, i, price);
     (void)lb_pool_set_rules(p, i, rules);
     return (int)i;
@@ -324,7 +325,7 @@ lb_pool_set_rules(lb_pool *p, uint32_t backend, const lb_breaker_rules *rules)
 void
 lb_pool_learn_ratio(lb_pool *p, lb_backend *b, int64_t estimate, int64_t billed)
 {
-    if (b->ratio == 0)
+    if (b->ratio == 1.0F)
         b->ratio = p->ratio[b->terms.family];
     float own = lb_tokens_calibrate(&b->ratio, estimate, billed);
     float *family = &p->ratio[b->terms.family];

@@ -88,7 +88,7 @@ typedef struct lb_backend {
     uint8_t nlimits, nbudgets;
     uint16_t limit[LB_LIMITS];   /* indices of limits */
     uint16_t budget[LB_BUDGETS]; /* indices of budgets */
-    float ratio;                 /* billed / estimated prompt tokens; 0: no bill yet */
+    float ratio;                 /* billed / estimated prompt tokens; 1: no bill yet */
     float fail;                  /* share of late calls that failed, 0..1 */
     int32_t refusals;            /* 429s in a row */
     lb_ns not_before;            /* asked to be left alone until then */
@@ -268,7 +268,7 @@ lb_pool_ratio(const lb_pool *p, const lb_backend *b)
     const float noise = 0.05F;
     float family = p->ratio[b->terms.family];
     float apart = b->ratio > family ? b->ratio - family : family - b->ratio;
-    return b->ratio > 0 && apart > noise * family ? b->ratio : family;
+    return b->ratio != 1.0F && apart > noise * family ? b->ratio : family;
 }
 
 /* Learn from a prompt estimated at `estimate` and billed as `billed` tokens. */
