@@ -100,6 +100,9 @@ def _origin(dialect: Dialect, backend: Backend) -> Origin:
     )
     if backend.proxy is not None:
         settings["proxy"] = backend.proxy
+    signing = dialect.sigv4()
+    if signing is not None:
+        settings["sigv4"], settings["sigv4_key"] = signing
     try:
         return Origin(
             dialect.origin_url,
