@@ -48,6 +48,10 @@ _CACHE_LIFE = {"anthropic": 300.0, "bedrock": 300.0, "openai": 300.0, "azure": 3
 _ROOM = 4  # limits a backend may learn from headers, beside the configured ones
 
 
+# The remedy for a price that is not known.
+_SAY = "give the backend price=Price(input, output) in USD per million tokens"
+
+
 class Target:
     """One backend, ready to be called."""
 
@@ -72,6 +76,12 @@ class Target:
 
     def __repr__(self) -> str:
         return f"Target({self.name!r}, {self.origin!r})"
+
+
+def _dearest(known: list[PriceRow]) -> PriceRow:
+    if not known:
+        raise ConfigError("price", None, f"unknown for all backends; {_SAY}")
+    return max(known, key=lambda row: row.cost(input=1000, output=1000) or 0)
 
 
 def make_dialect(backend: Backend) -> Dialect:
@@ -260,22 +270,17 @@ class Fleet:
         self.unpriced = frozenset(missing)
         if not missing:
             return [row for row in rows if row]
-        remedy = "give the backend price=Price(input, output) in USD per million tokens"
         if unknown == "refuse":
             raise ConfigError(
-                "price", None, f"unknown for {', '.join(missing)}; {remedy}"
+                "price", None, f"unknown for {', '.join(missing)}; {_SAY}"
             )
         if isinstance(unknown, Price):
             stand_in, how = unknown.row(at=now), "at unknown_price"
+        elif "/" in unknown and (info := self.prices.find(unknown)) is not None:
+            stand_in, how = info.price.row(at=now), f"like {unknown}"
         else:
             one_of("unknown_price", unknown, ("refuse", "dearest"))
-            known = [row for row in rows if row]
-            if not known:
-                raise ConfigError("price", None, f"unknown for all backends; {remedy}")
-            how = "as the dearest"
-            stand_in = max(
-                known, key=lambda row: row.cost(input=1000, output=1000) or 0
-            )
+            stand_in, how = _dearest([row for row in rows if row]), "as the dearest"
         _log.warning("price unknown for %s: counted %s", ", ".join(missing), how)
         return [row or stand_in for row in rows]
 

@@ -59,12 +59,12 @@ class Router:
     price + v * seconds. ``fallbacks``: group -> groups to go on with. ``timeout``:
     seconds for a whole call, ``timeouts``: for the phases of one attempt. ``wait``:
     when all limits are used up, wait within the time-out (False: raise at once).
-    ``prices``: the price table; ``unknown_price``: "dearest", "refuse" or a Price for
-    backends without one. ``ledger``: where every attempt is kept: a path, a Ledger or
-    anything like it; None (the default) keeps nothing. ``on_anomaly``: called when
-    money goes faster than ever. ``sessions``: conversations to remember (a power of
-    two).
-    ``seed`` makes choices repeatable.
+    ``prices``: the price table; ``unknown_price``: "dearest", "refuse", a Price or the
+    name of a model whose price to assume, for backends without one. ``ledger``: where
+    every attempt is kept: a path, a Ledger or anything like it; None (the default)
+    keeps nothing. ``on_anomaly``: called when money goes faster than ever.
+    ``sessions``: conversations to remember (a power of two). ``seed`` makes choices
+    repeatable.
 
     Raises ConfigError when anything is wrong; nothing is sent at construction.
     """

@@ -268,14 +268,20 @@ def test_unknown_prices_can_be_refused() -> None:
     known, strange = backend("a", Price(1, 1)), Backend("vllm/own", name="own")
     with pytest.raises(ConfigError, match=r"unknown for own.*price=Price"):
         Router([known, strange], unknown_price="refuse")
-    with pytest.raises(ConfigError, match="unknown_price"):
-        Router([known, strange], unknown_price="free")
+    for wrong in ("free", "openai/no-such-model"):
+        with pytest.raises(ConfigError, match="unknown_price"):
+            Router([known, strange], unknown_price=wrong)
     with pytest.raises(ConfigError, match="unknown for all"):
         Router([strange])
 
 
 @pytest.mark.parametrize(
-    ("setting", "nano"), [("dearest", 1500 * 3000 + 500 * 9000), (Price(1, 2), 2500000)]
+    ("setting", "nano"),
+    [
+        ("dearest", 1500 * 3000 + 500 * 9000),
+        ("openai/gpt-4o", 1500 * 2500 + 500 * 10000),
+        (Price(1, 2), 2500000),
+    ],
 )
 def test_an_unknown_price_is_assumed_for_budgets_and_told_as_unknown(
     ledger: Ledger, setting: Any, nano: int
