@@ -45,7 +45,8 @@ _log = logging.getLogger("llmbalance")
 _CHARGE = {"openai": "chars4", "azure": "max", "bedrock": "max"}
 # How long providers keep a prompt cache after its last use, in seconds.
 _CACHE_LIFE = {"anthropic": 300.0, "bedrock": 300.0, "openai": 300.0, "azure": 300.0}
-_ROOM = 4  # limits a backend may learn from headers, beside the configured ones
+_LIMITS = 8  # of one backend, those it learns from headers included
+_SPARE = 16  # backends that may join while the router runs
 
 
 # The remedy for a price that is not known.
@@ -126,6 +127,17 @@ def _origin(dialect: Dialect, backend: Backend) -> Origin:
         raise ConfigError("backend", backend.label, str(error)) from None
 
 
+class Spare:
+    """Places of the pool that are left for what joins while the router runs."""
+
+    __slots__ = ("backends", "groups", "members")
+
+    def __init__(self, backends: int, groups: int, members: int) -> None:
+        self.backends = backends
+        self.groups = groups
+        self.members = members
+
+
 class Fleet:
     """All backends of one router: names, numbers, the pool."""
 
@@ -168,8 +180,9 @@ class Fleet:
         self.targets = [Target(b, i) for i, b in enumerate(self.backends)]
         self._rows = self._price_rows(unknown_price)
         for target, row in zip(self.targets, self._rows, strict=True):
-            self._add(target, row)
-        self._add_limits()
+            self.add(target, row)
+        self._shared: dict[str, list[int]] = {}  # limits by the word they share
+        self.add_limits()
         for indices in members.values():
             self.pool.add_group(
                 indices, self.strategy, -1.0 if value is None else value
@@ -249,13 +262,14 @@ class Fleet:
     ) -> Pool:
         if sessions & (sessions - 1):
             raise ConfigError("sessions", sessions, "give a power of two, or 0")
-        own = sum(len(b.limits.all()) if b.limits else 0 for b in self.backends)
+        count, listed = len(self.backends), sum(map(len, members.values()))
+        self.spare = Spare(_SPARE, 4 * _SPARE, listed + 8 * _SPARE)
         return Pool(
-            backends=len(self.backends),
-            limits=min(own + _ROOM * len(self.backends), 65535),
+            backends=count + self.spare.backends,
+            limits=min(_LIMITS * (count + self.spare.backends), 65535),
             budgets=len(self.budgets),
-            groups=len(members),
-            members=sum(map(len, members.values())),
+            groups=len(members) + self.spare.groups,
+            members=listed + self.spare.members,
             sessions=sessions,
             seed=time.monotonic_ns() if seed is None else seed,
         )
@@ -316,7 +330,8 @@ class Fleet:
         self.targets[index].rows.clear()
         self.pool.set_price(index, row)
 
-    def _add(self, target: Target, row: PriceRow) -> None:
+    def add(self, target: Target, row: PriceRow) -> None:
+        """Put a backend into the pool, as the next one."""
         self.pool.add_backend(row, **self.terms(target))
 
     def terms(self, target: Target) -> dict[str, Any]:
@@ -347,9 +362,10 @@ class Fleet:
             "breaker": (backend.breaker or self.breaker).rules(),
         }
 
-    def _add_limits(self) -> None:
-        shared: dict[str, list[int]] = {}
-        for i, backend in enumerate(self.backends):
+    def add_limits(self, first: int = 0) -> None:
+        """Give the backends from number ``first`` on their rate limits."""
+        shared = self._shared
+        for i, backend in enumerate(self.backends[first:], first):
             limits = backend.limits
             if limits is None:
                 continue

@@ -1,13 +1,14 @@
 """A running router takes a changed file without losing what it knows.
 
-    old fleet  ---- same backends, groups, limits, budgets? ----  new plan
+    old fleet  ---- same models, rate limits, budgets? room for the new? ----  new plan
         |                        no: ConfigFileError, nothing changes
         v                        yes:
-    pool.set_terms, set_group; new time-outs, keys, addresses, fallbacks
+    pool.set_terms, add_backend, set_group; new time-outs, keys, addresses, fallbacks
 
-The pool stays: leases, latencies, breakers, filled limits and spent budgets go on. So
-what the pool was made for must stay as well; the new settings are tried on a fleet of
-their own first, so that a mistake shows before anything has changed.
+The pool stays: leases, latencies, breakers, filled limits and spent budgets go on.
+Numbers stay, too: a backend that is gone keeps its own and is drained, new ones come
+behind. The new settings are tried on a fleet of their own first, so that a mistake
+shows before anything has changed.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class Source:
         _refuse(plan, self._faults(fleet, plan))
         fresh = self._tried(fleet, plan)
         members = fresh._members()
-        _refuse(plan, self._group_faults(fleet, fresh, members))
+        _refuse(plan, self._room_faults(fleet, fresh, members))
         _take_over(fleet, fresh, members)
         plan.set_groups(router)
         fleet.fallbacks = fleet._check_fallbacks(plan.options.get("fallbacks") or {})
@@ -79,16 +80,19 @@ class Source:
 
     def _faults(self, fleet: Fleet, plan: Plan) -> list[tuple[str, str]]:
         """Everything that the pool cannot take over."""
-        found = []
+        found, new = [], 0
         old = {backend.label: backend for backend in fleet.backends}
         for backend in plan.backends:
             before = old.get(backend.label)
             if before is None:
-                found.append((backend.label, "is a new backend: make a new router"))
+                new += 1
             elif before.model != backend.model:
-                found.append((backend.label, "has another model: make a new router"))
+                found.append((backend.label, "has another model: give it a new name"))
             elif _rates(before) != _rates(backend):
-                found.append((backend.label, "other rate limits: make a new router"))
+                found.append((backend.label, "other rate limits: give it a new name"))
+        if new > fleet.spare.backends:
+            why = f"{new} new ones, {fleet.spare.backends} places: make a new router"
+            found.append(("backend", why))
         if list(plan.options.get("budgets", ())) != fleet.budgets:
             found.append(("budget", "has changed: make a new router"))
         for name in _FIXED:
@@ -102,13 +106,16 @@ class Source:
     def _tried(self, fleet: Fleet, plan: Plan) -> Fleet:
         """The plan as a fleet of its own, with the old one's numbers for backends.
 
-        A backend that the plan no longer has stays, drained.
+        A backend that the plan no longer has stays under its own name, drained.
         """
         wanted = {backend.label: backend for backend in plan.backends}
         backends = [
-            wanted.get(old.label) or msgspec.structs.replace(old, weight=0.0)
+            wanted.pop(old.label)
+            if old.label in wanted
+            else msgspec.structs.replace(old, weight=0.0, groups=())
             for old in fleet.backends
         ]
+        backends += wanted.values()
         options = dict(plan.options)
         for name in ("timeout", "wait", "ledger"):
             options.pop(name, None)
@@ -120,28 +127,30 @@ class Source:
                 [Note(plan.file, 0, error.field, str(error))]
             ) from None
 
-    def _group_faults(
+    def _room_faults(
         self, fleet: Fleet, fresh: Fleet, members: Mapping[str, list[int]]
     ) -> list[tuple[str, str]]:
-        """Groups that came, went, or outgrew the place they have in the pool."""
-        for name, indices in fleet._members().items():
-            self._room[name] = max(self._room.get(name, 0), len(indices))
-        found = [
-            (f"group.{name}", "is new: make a new router")
-            for name in members.keys() - fleet.groups.keys()
-        ]
-        found += [
-            (f"group.{name}", "is gone: make a new router")
-            for name in fleet.groups.keys() - members.keys()
-        ]
-        found += [
-            (f"group.{name}", f"never had more than {self._room[name]} backends")
-            for name, indices in members.items()
-            if name in self._room and len(indices) > self._room[name]
-        ]
+        """Say where the pool's spare places do not suffice; else take them."""
+        found = []
         if len(fleet.tags.keys() | fresh.tags.keys()) > 64:
             found.append(("tags", "at most 64 different tags"))
-        return sorted(found)
+        for name, indices in fleet._members().items():
+            self._room[name] = max(self._room.get(name, 0), len(indices))
+        new = members.keys() - set(fleet.group_names)
+        moved = {
+            name: len(indices)
+            for name, indices in members.items()
+            if len(indices) > self._room.get(name, 0)
+        }
+        spare = fleet.spare
+        if len(new) > spare.groups or sum(moved.values()) > spare.members:
+            found.append(("group", "no places left for so many: make a new router"))
+        if not found:
+            self._room |= moved
+            spare.groups -= len(new)
+            spare.members -= sum(moved.values())
+            spare.backends -= len(fresh.targets) - len(fleet.targets)
+        return found
 
 
 def _refuse(plan: Plan, faults: list[tuple[str, str]]) -> None:
@@ -156,18 +165,38 @@ def _take_over(fleet: Fleet, fresh: Fleet, members: Mapping[str, list[int]]) -> 
     fleet.prices, fleet.unpriced = fresh.prices, fresh.unpriced
     fleet.timeouts, fleet.breaker = fresh.timeouts, fresh.breaker
     fleet.strategy, fleet.value = fresh.strategy, fresh.value
-    for i, target in enumerate(fresh.targets):
+    old = len(fleet.targets)
+    for i, target in enumerate(fresh.targets[:old]):
         kept = fleet.targets[i]
         if _wire(kept) == _wire(target):
             target = _renewed(kept, target)  # its connections are warm
         fleet.targets[i] = target
-        fleet.backends[i] = target.backend
-        fleet._infos[i], fleet._prices[i] = fresh._infos[i], fresh._prices[i]
-        fleet._rows[i] = fresh._rows[i]
-        fleet.pool.set_terms(i, fleet._rows[i], **fleet.terms(target))
+    fleet.targets += fresh.targets[old:]
+    fleet.backends[:] = fresh.backends
+    fleet._infos[:], fleet._prices[:] = fresh._infos, fresh._prices
+    fleet._rows[:] = fresh._rows
+    for target, row in zip(fleet.targets, fleet._rows, strict=True):
+        if target.index < old:
+            fleet.pool.set_terms(target.index, row, **fleet.terms(target))
+        else:
+            fleet.add(target, row)
+    fleet.add_limits(old)
+    _set_groups(fleet, members)
+
+
+def _set_groups(fleet: Fleet, members: Mapping[str, list[int]]) -> None:
+    """Groups keep their numbers for good: calls under way know them by these."""
     value = -1.0 if fleet.value is None else fleet.value
+    for name in fleet.groups.keys() - members.keys():
+        fleet.pool.set_group(fleet.groups.pop(name), [], fleet.strategy, value)
     for name, indices in members.items():
-        fleet.pool.set_group(fleet.groups[name], indices, fleet.strategy, value)
+        if name in fleet.group_names:
+            fleet.groups[name] = fleet.group_names.index(name)
+            number = fleet.groups[name]
+            fleet.pool.set_group(number, indices, fleet.strategy, value)
+        else:
+            fleet.groups[name] = fleet.pool.add_group(indices, fleet.strategy, value)
+            fleet.group_names.append(name)
 
 
 def _renewed(kept: Target, target: Target) -> Target:

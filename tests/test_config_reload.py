@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from llmbalance import Backend, ConfigError, ConfigFileError, Price, Router
+from llmbalance import (
+    Backend,
+    ConfigError,
+    ConfigFileError,
+    Price,
+    Router,
+    UnknownModelError,
+)
 from llmbalance.testing import MockProvider
 
 ASK = [{"role": "user", "content": "What is the capital of France?"}]
@@ -31,6 +38,23 @@ def config(**changes: Any) -> dict[str, Any]:
 def backends(a: dict[str, Any], b: dict[str, Any] | None = None) -> dict[str, Any]:
     first, second = config()["backend"]
     return {"backend": [first | a, second | (b or {})]}
+
+
+def many(new: int, groups: int = 0) -> list[dict[str, Any]]:
+    """The two backends and new ones, each in so many groups of its own."""
+    made: list[dict[str, Any]] = config()["backend"]
+    for i in range(new):
+        own = [f"g{i}-{k}" for k in range(groups)]
+        name, limits = f"n{i}", {"rpm": 60, "shared": "org"}
+        made.append(
+            {
+                "name": name,
+                "model": f"ollama/{i}",
+                "groups": ["all", *own],
+                "limits": limits,
+            }
+        )
+    return made
 
 
 def rule(router: Router, group: str) -> str:
@@ -131,6 +155,47 @@ def test_a_backend_that_is_gone_gets_no_more_calls_and_may_come_back() -> None:
     assert shares(router, "all") == {"a": 20, "b": 20}
 
 
+def test_new_backends_join_with_their_limits_and_groups() -> None:
+    router = Router.from_file(config())
+    shares(router, "all", 10)
+    router.reload(config(backend=many(2, groups=1)))
+    assert router.backends == ["a", "b", "n0", "n1"]
+    assert router._fleet.pool.backend(0)["outcomes"]["done"] == 5
+    assert shares(router, "all") == dict.fromkeys(router.backends, 10)
+    assert shares(router, "g1-0", 4)["n1"] == 4
+    # 60 a minute for both together: 24 of them are used.
+    pool, group = router._fleet.pool, router._fleet.group("ollama/0")
+    taken = [pool.pick(group, "hello") for _ in range(40)]
+    assert sum(lease.backend == 2 for lease in taken) == 36
+
+
+def test_places_are_used_up_once_and_for_all() -> None:
+    router = Router.from_file(config())
+    router.reload(config(backend=many(16)))
+    assert len(router.backends) == 18
+    router.reload(config())
+    assert shares(router, "all", 10) == dict.fromkeys(router.backends, 0) | {
+        "a": 5,
+        "b": 5,
+    }
+    router.reload(config(backend=many(16)))
+    with pytest.raises(ConfigFileError, match="1 new ones, 0 places"):
+        router.reload(config(backend=many(17)))
+
+
+def test_groups_come_go_and_come_again() -> None:
+    router = Router.from_file(config())
+    for _ in range(100):
+        router.reload(config(**backends({"groups": ["all"]}, {"groups": ["new"]})))
+        assert shares(router, "new", 2) == {"a": 0, "b": 2}
+        with pytest.raises(UnknownModelError, match="big"):
+            router.explain("big", "hello")
+        router.reload(config())
+        assert shares(router, "big", 2) == {"a": 2, "b": 0}
+        with pytest.raises(UnknownModelError, match="new"):
+            router.explain("new", "hello")
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
@@ -139,10 +204,10 @@ def test_a_backend_that_is_gone_gets_no_more_calls_and_may_come_back() -> None:
         ({"budget": [{"usd": 2, "per": "day"}]}, "budget: has changed"),
         (backends({"model": "ollama/z"}), "a: has another model"),
         (backends({"limits": {"rpm": 3}}), "a: other rate limits"),
-        (backends({"name": "c"}), "c: is a new backend"),
-        (backends({"groups": ["all", "big", "new"]}), "group.new: is new"),
-        (backends({"groups": ["all"]}), "group.big: is gone"),
-        (backends({}, {"groups": ["all", "big"]}), "group.big: never had more than 1"),
+        ({"group": {"big": {"fallbacks": ["no"]}}}, "no group, model or backend 'no'"),
+        ({"backend": many(17)}, "backend: 17 new ones, 16 places"),
+        ({"backend": many(2, groups=40)}, "group: no places left"),
+        ({"router": {"strategy": "weighted", "seed": 1, "sessions": 8}}, "sessions"),
     ],
 )
 def test_what_needs_a_new_router_is_refused_and_changes_nothing(
