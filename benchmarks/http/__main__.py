@@ -1,280 +1,171 @@
 """What one HTTP call costs: CPU, latency, calls in flight, streamed events.
 
-    python benchmarks/http [--json FILE] [--seconds S] [SUBJECT ...]
+    python benchmarks/http [--json FILE] [--seconds S] [--rounds N] [--case TEXT]
+                           [SUBJECT ...]
 
-Subjects: curl (a bare C loop on libcurl, the yardstick), transport, and httpx and
-aiohttp where they are installed.  Each case runs every subject in a process of its
-own against the same C server on loopback, in turn, in the same run.
+Subjects: curl (a bare C loop on libcurl, the yardstick), router (Router.chat: choice,
+encoding, HTTP, decoding, settlement, typed reply), transport (what router stands on),
+and the peers openai, litellm, litellm_router, aiohttp and httpx where they are
+installed. Every round runs every subject in turn, in a process of its own against the
+same C server on loopback; medians of the rounds are told. The server stays on the last
+core; "one core" keeps the client to the first. Ratios are to router.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib.util
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
-from serve import BODY, STREAM, TARGET, Server, compile_helpers
+from clients import CLIENTS, SUBJECTS, is_here, package_of
+from loads import CASES, Case, Result, keep_to_one_core
+from serve import TARGET, Server, TlsServer, compile_helpers
 
-SUBJECTS = ("curl", "transport", "aiohttp", "httpx")
-JSON_LINE = {"Content-Type": "application/json"}
-
-Send = Callable[[], Awaitable[None]]
-Stream = Callable[[], AsyncIterator[int]]  # yields how many events have come
-
-
-def transport_client(url: str) -> tuple[Send, Stream]:
-    from llmbalance._core import Origin
-    from llmbalance._transport import Transport
-
-    transport, origin = Transport(), Origin(url, headers=["Authorization: Bearer k"])
-    lines, limits = ["Content-Type: application/json"], (5.0, 60.0, 60.0, 60.0, 120.0)
-
-    async def send() -> None:
-        r = await transport.send(origin, "POST", TARGET, lines, BODY, limits)
-        assert r.status == 200 and len(r.body) == 723, r.detail
-
-    async def stream() -> AsyncIterator[int]:
-        opened = await transport.stream(origin, "POST", TARGET, lines, STREAM, limits)
-        async for events in opened:
-            yield len(events)
-
-    return send, stream
-
-
-def aiohttp_client(url: str) -> tuple[Send, Stream]:
-    import aiohttp
-
-    session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
-
-    async def send() -> None:
-        async with session.post(url + TARGET, data=BODY, headers=JSON_LINE) as r:
-            assert r.status == 200 and len(await r.read()) == 723
-
-    async def stream() -> AsyncIterator[int]:
-        async with session.post(url + TARGET, data=STREAM, headers=JSON_LINE) as r:
-            async for line in r.content:
-                if line.startswith(b"data:"):
-                    yield 1
-
-    return send, stream
-
-
-def httpx_client(url: str) -> tuple[Send, Stream]:
-    import httpx
-
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-    client = httpx.AsyncClient(limits=limits, timeout=60, trust_env=False)
-
-    async def send() -> None:
-        r = await client.post(url + TARGET, content=BODY, headers=JSON_LINE)
-        assert r.status_code == 200 and len(r.content) == 723
-
-    async def stream() -> AsyncIterator[int]:
-        async with client.stream(
-            "POST", url + TARGET, content=STREAM, headers=JSON_LINE
-        ) as r:
-            async for line in r.aiter_lines():
-                if line.startswith("data:"):
-                    yield 1
-
-    return send, stream
-
-
-CLIENTS = {
-    "transport": transport_client,
-    "aiohttp": aiohttp_client,
-    "httpx": httpx_client,
-}
-
-
-def spread(samples: list[float]) -> dict[str, float]:
-    ordered = sorted(samples)
-    p50, p99 = ordered[len(ordered) // 2], ordered[len(ordered) * 99 // 100]
-    return {"p50": p50 * 1e6, "p99": p99 * 1e6}
-
-
-async def closed_loop(send: Send, concurrent: int, seconds: float) -> dict[str, float]:
-    """Each of *concurrent* callers asks again as soon as it is answered."""
-    samples: list[float] = []
-    end = 0.0
-
-    async def caller(keep: bool) -> None:
-        while (begun := time.perf_counter()) < end:
-            await send()
-            if keep:
-                samples.append(time.perf_counter() - begun)
-
-    end = time.perf_counter() + 0.3  # connections, caches
-    await asyncio.gather(*(caller(False) for _ in range(concurrent)))
-    cpu, begun = time.process_time(), time.perf_counter()
-    end = begun + seconds
-    await asyncio.gather(*(caller(True) for _ in range(concurrent)))
-    cpu, took = time.process_time() - cpu, time.perf_counter() - begun
-    rate = len(samples) / took
-    return {"cpu": cpu / len(samples) * 1e6, "rate": rate, **spread(samples)}
-
-
-async def open_loop(
-    send: Send, per_second: int, delay: float, seconds: float
-) -> dict[str, float]:
-    """Calls begin on a clock, answered or not; *delay* is the server's own part."""
-    samples: list[float] = []
-
-    async def call() -> None:
-        begun = time.perf_counter()
-        await send()
-        samples.append(time.perf_counter() - begun - delay)
-
-    async def arrivals(count: int) -> None:
-        tasks, begun = [], time.perf_counter()
-        for i in range(count):
-            wait = begun + i / per_second - time.perf_counter()
-            if wait > 0.0005:
-                await asyncio.sleep(wait)
-            tasks.append(asyncio.create_task(call()))
-        await asyncio.gather(*tasks)
-
-    await arrivals(per_second)
-    samples.clear()
-    cpu = time.process_time()
-    await arrivals(int(per_second * seconds))
-    cpu = time.process_time() - cpu
-    return {"cpu": cpu / len(samples) * 1e6, **spread(samples)}
-
-
-async def streams(stream: Stream, concurrent: int) -> dict[str, float]:
-    got = 0
-
-    async def reader() -> None:
-        nonlocal got
-        async for events in stream():
-            got += events
-
-    cpu = time.process_time()
-    await asyncio.gather(*(reader() for _ in range(concurrent)))
-    cpu = time.process_time() - cpu
-    return {"cpu": cpu / got * 1e6, "events": float(got)}
-
-
-# name: what the server does (delay ms, events, gap ms), and the case itself
-Case = Callable[[Send, Stream, float], Awaitable[dict[str, float]]]
-CASES: dict[str, tuple[tuple[int, int, int], Case]] = {
-    **{
-        f"closed c={c}": ((0, 0, 0), lambda send, _, s, c=c: closed_loop(send, c, s))
-        for c in (1, 16, 64, 256)
-    },
-    "open 2000/s, 1000 in flight": (
-        (500, 0, 0),
-        lambda send, _, s: open_loop(send, 2000, 0.5, s),
-    ),
-    "200 streams": ((0, 100, 20), lambda _, stream, s: streams(stream, 200)),
-}
-# Measured once: its pool walks all connections for each request, 20 ms of CPU here.
-TOO_MUCH_FOR_HTTPX = ("closed c=256", "open 2000/s, 1000 in flight")
+TOP = Path(__file__).resolve().parents[2]
 UNITS = {
     "cpu": "us",
     "p50": "us",
     "p99": "us",
+    "added p50": "us",
+    "added p99": "us",
+    "p99/p50": "x",
+    "cpu to router": "x",
     "rate": "1/s",
-    "events": "",
+    "events": "1",
     "event": "ns",
 }
+PIECES = {"SSE, one piece": 0, "SSE, 1400 B pieces": 1400, "SSE, 100 B pieces": 100}
 
 
 def run_here(subject: str, case: str, url: str, seconds: float) -> None:
-    async def main() -> dict[str, float]:
+    """Measure in this process and print the result."""
+    if CASES[case].one_core:
+        keep_to_one_core()
+
+    async def main() -> Result:
         send, stream = CLIENTS[subject](url)
-        return await CASES[case][1](send, stream, seconds)
+        return await CASES[case].run(send, stream, seconds)
 
     print(json.dumps(asyncio.run(main())), flush=True)
     os._exit(0)  # the peers' clients are left as they are
 
 
-def run_curl(folder: Path, case: str, url: str, seconds: float) -> dict[str, float]:
-    concurrent = case.partition("c=")[2]
+def environment(case: Case, server: Server) -> dict[str, str]:
+    """This process's, without proxies and without traffic that nobody asked for."""
+    kept = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
+    path = os.pathsep.join(filter(None, (str(TOP), kept.get("PYTHONPATH"))))
+    kept |= {"PYTHONPATH": path, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    if isinstance(server, TlsServer):
+        kept["SSL_CERT_FILE"] = str(server.bundle)
+    return kept
+
+
+def run_curl(folder: Path, case: str, url: str, seconds: float) -> Result:
+    concurrent = case.partition("c=")[2].partition(",")[0]
     command = [str(folder / "curl_loop"), url + TARGET, concurrent, str(seconds)]
+    if CASES[case].one_core and hasattr(os, "sched_setaffinity"):
+        command = ["taskset", "-c", str(min(os.sched_getaffinity(0))), *command]
     words = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     count, cpu, p50, p99 = (float(word) for word in words.split())
-    return {"cpu": cpu, "rate": count / seconds, "p50": p50, "p99": p99}
+    rate = count / seconds
+    return {"cpu": cpu, "rate": rate, "p50": p50, "p99": p99, "p99/p50": p99 / p50}
 
 
-def parser_rows(folder: Path) -> Iterator[tuple[str, str, dict[str, float]]]:
-    for piece in (0, 1400, 100):
-        command = [str(folder / "sse"), str(piece)]
-        ns = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        case = f"events in pieces of {piece} bytes" if piece else "events, one piece"
-        yield case, "parser", {"event": float(ns)}
-
-
-def all_rows(
-    folder: Path, subjects: list[str], seconds: float
-) -> Iterator[tuple[str, str, dict[str, float]]]:
-    yield from parser_rows(folder)
-    for case in CASES:
-        for subject in subjects:
-            result = run_case(folder, subject, case, seconds)
-            if result is not None:
-                yield case, subject, result
-
-
-def run_case(
-    folder: Path, subject: str, case: str, seconds: float
-) -> dict[str, float] | None:
-    if subject == "curl" and "c=" not in case:
-        return None
-    if subject == "httpx" and case in TOO_MUCH_FOR_HTTPX:
-        return None
-    with Server(folder, *CASES[case][0]) as server:
+def run_case(folder: Path, subject: str, name: str, seconds: float) -> Result:
+    case = CASES[name]
+    with TlsServer(folder) if case.tls else Server(folder, *case.server) as server:
         if subject == "curl":
-            return run_curl(folder, case, server.url, seconds)
+            return run_curl(folder, name, server.url, seconds)
+        here = ["--here", subject, name, server.url, str(seconds)]
         done = subprocess.run(
-            [
-                sys.executable,
-                __file__,
-                "--here",
-                subject,
-                case,
-                server.url,
-                str(seconds),
-            ],
+            [sys.executable, str(Path(__file__).parent), *here],
             capture_output=True,
             text=True,
+            env=environment(case, server),
         )
     if done.returncode != 0:
-        sys.exit(f"{subject}, {case}: {done.stderr.strip()[-400:]}")
-    result: dict[str, float] = json.loads(done.stdout)
+        sys.exit(f"{subject}, {name}: {done.stderr.strip()[-600:]}")
+    result: Result = json.loads(done.stdout.splitlines()[-1])
     return result
+
+
+def medians(results: list[Result]) -> Result:
+    return {k: statistics.median(r[k] for r in results) for k in results[0]}
+
+
+def parser_results(folder: Path, rounds: int) -> Iterator[tuple[str, str, Result]]:
+    for case, piece in PIECES.items():
+        command = [str(folder / "sse"), str(piece)]
+        results = [
+            {"event": float(subprocess.check_output(command, text=True))}
+            for _ in range(rounds)
+        ]
+        yield case, "parser", medians(results)
+
+
+def plain(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def takes(case: str, subject: str) -> bool:
+    if subject == "curl":
+        return case.startswith("closed")
+    return subject not in CASES[case].leave_out
+
+
+def all_results(
+    folder: Path, subjects: Iterable[str], cases: list[str], seconds: float, rounds: int
+) -> Iterator[tuple[str, str, Result]]:
+    for case in cases:
+        results: dict[str, list[Result]] = {s: [] for s in subjects if takes(case, s)}
+        for _ in range(rounds):
+            for subject, found in results.items():
+                found.append(run_case(folder, subject, case, seconds))
+        told = {subject: medians(found) for subject, found in results.items()}
+        for subject, result in told.items():
+            if "router" in told and subject != "router":
+                result["cpu to router"] = result["cpu"] / told["router"]["cpu"]
+            yield case, subject, result
+
+
+def chosen(named: list[str]) -> list[str]:
+    """The subjects to measure; says how to get those that are missing."""
+    missing = [name for name in named or SUBJECTS if not is_here(name)]
+    for name in missing:
+        print(f"{name} left out; python -m pip install {package_of(name)}")
+    return [name for name in named or SUBJECTS if name not in missing]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("subjects", nargs="*", choices=[[], *SUBJECTS], default=[])
     parser.add_argument("--json", metavar="FILE")
-    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of one measurement")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--case", default="", help="only cases with this in their name")
     parser.add_argument("--here", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.here:
         subject, case, url, seconds = options.here
         run_here(subject, case, url, float(seconds))
-    subjects = options.subjects or [
-        name
-        for name in SUBJECTS
-        if name in ("curl", "transport") or importlib.util.find_spec(name)
-    ]
-    rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        compile_helpers(Path(folder))
-        for case, subject, result in all_rows(Path(folder), subjects, options.seconds):
-            shown = "  ".join(f"{k} {v:,.1f} {UNITS[k]}" for k, v in result.items())
-            print(f"{case:32} {subject:10} {shown}", flush=True)
+    subjects, rows = chosen(options.subjects), []
+    cases = [name for name in CASES if options.case in name]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        compile_helpers(folder)
+        found = all_results(folder, subjects, cases, options.seconds, options.rounds)
+        parsed = () if options.case else parser_results(folder, options.rounds)
+        for case, subject, result in chain(parsed, found):
+            shown = "  ".join(f"{k} {plain(v)} {UNITS[k]}" for k, v in result.items())
+            print(f"{case:28} {subject:14} {shown}", flush=True)
             rows += [
                 {
                     "bench": "http",

@@ -4,9 +4,10 @@
  *
  * Prints its port, serves HTTP/1.1 with keep-alive on one thread, ends when its
  * standard input closes.  A request whose body has "stream":true gets EVENTS
- * server-sent events of about 290 bytes, GAP_MS apart; any other gets an OpenAI
- * chat completion of 723 bytes after DELAY_MS.  Both delays are the same for all,
- * so what is due lies in order in one queue.
+ * server-sent events of about 290 bytes, GAP_MS apart, then the finish reason, the
+ * usage when it was asked for, and [DONE]; any other gets an OpenAI chat completion
+ * of 723 bytes after DELAY_MS.  Both delays are the same for all, so what is due lies
+ * in order in one queue.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -30,6 +31,7 @@ typedef struct peer {
     uint32_t epoch; /* differs once the descriptor is somebody else's */
     int events_left;
     bool streaming;
+    bool wants_usage;
 } peer;
 
 typedef struct due {
@@ -43,8 +45,8 @@ static due *queue;
 static size_t head, tail, cap;
 static int64_t delay_ns, gap_ns;
 static int n_events;
-static char reply[1024], event[512];
-static size_t reply_len, event_len;
+static char reply[1400], event[512], finish[512], usage[512];
+static size_t reply_len, event_len, finish_len, usage_len;
 static int epoll;
 
 static int64_t
@@ -56,7 +58,7 @@ now_ns(void)
 }
 
 static void
-make_texts(void)
+make_reply(void)
 {
     char body[724];
     int n =
@@ -70,24 +72,51 @@ make_texts(void)
     int fill = 723 - n - (int)strlen(end);
     memset(body + n, 'x', (size_t)fill);
     strcpy(body + n + fill, end);
-    reply_len = (size_t)snprintf(
-        reply, sizeof reply,
-        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-        "x-ratelimit-limit-requests: 10000\r\nx-ratelimit-remaining-requests: 9999\r\n"
-        "Content-Length: 723\r\n\r\n%s",
-        body);
+    reply_len = (size_t)snprintf(reply, sizeof reply,
+                                 "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+                                 "x-ratelimit-limit-requests: 100000000\r\n"
+                                 "x-ratelimit-remaining-requests: 99999999\r\n"
+                                 "x-ratelimit-reset-requests: 1ms\r\n"
+                                 "x-ratelimit-limit-tokens: 1000000000\r\n"
+                                 "x-ratelimit-remaining-tokens: 999999000\r\n"
+                                 "x-ratelimit-reset-tokens: 1ms\r\n"
+                                 "Content-Length: 723\r\n\r\n%s",
+                                 body);
+}
+
+/* One event as a piece of a chunked answer; *rest* is what differs. */
+static size_t
+make_event(char *to, size_t room, const char *rest)
+{
     char data[400];
     int size = snprintf(data, sizeof data,
                         "data: {\"id\":\"chatcmpl-b\",\"object\":"
                         "\"chat.completion.chunk\",\"created\":1700000000,\"model\":"
-                        "\"bench\",\"choices\":[{\"index\":0,\"delta\":{\"content\":"
-                        "\" word\"},\"logprobs\":null,\"finish_reason\":null}],"
-                        "\"obfuscation\":\"%.*s\"}\n\n",
-                        84,
-                        "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
-                        "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
-    event_len =
-        (size_t)snprintf(event, sizeof event, "%x\r\n%s\r\n", (unsigned)size, data);
+                        "\"bench\",%s}\n\n",
+                        rest);
+    return (size_t)snprintf(to, room, "%x\r\n%s\r\n", (unsigned)size, data);
+}
+
+static void
+make_events(void)
+{
+    char rest[300];
+    char filler[85];
+    memset(filler, 'x', 84);
+    filler[84] = '\0';
+    (void)snprintf(rest, sizeof rest,
+                   "\"choices\":[{\"index\":0,\"delta\":{\"content\":\" word\"},"
+                   "\"logprobs\":null,\"finish_reason\":null}],\"obfuscation\":\"%s\"",
+                   filler);
+    event_len = make_event(event, sizeof event, rest);
+    finish_len = make_event(finish, sizeof finish,
+                            "\"choices\":[{\"index\":0,\"delta\":{},\"logprobs\":null,"
+                            "\"finish_reason\":\"stop\"}]");
+    (void)snprintf(rest, sizeof rest,
+                   "\"choices\":[],\"usage\":{\"prompt_tokens\":120,"
+                   "\"completion_tokens\":%d,\"total_tokens\":%d}",
+                   n_events, n_events + 120);
+    usage_len = make_event(usage, sizeof usage, rest);
 }
 
 static void
@@ -126,6 +155,9 @@ one_event(int fd)
     }
     static const char done[] = "e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n";
     p->streaming = false;
+    say(fd, finish, finish_len);
+    if (p->wants_usage)
+        say(fd, usage, usage_len);
     say(fd, done, sizeof done - 1);
 }
 
@@ -180,6 +212,8 @@ hear(int fd)
         return;
     bool stream = strstr(body, "\"stream\":true") != NULL ||
                   strstr(body, "\"stream\": true") != NULL;
+    p->wants_usage = strstr(body, "\"include_usage\":true") != NULL ||
+                     strstr(body, "\"include_usage\": true") != NULL;
     p->len = 0;
     answer(fd, stream);
 }
@@ -231,7 +265,8 @@ main(int argc, char **argv)
     delay_ns = argc > 1 ? strtoll(argv[1], NULL, 10) * 1000000 : 0;
     n_events = argc > 2 ? atoi(argv[2]) : 0;
     gap_ns = argc > 3 ? strtoll(argv[3], NULL, 10) * 1000000 : 0;
-    make_texts();
+    make_reply();
+    make_events();
     epoll = epoll_create1(0);
     int listener = listen_somewhere();
     watch(listener);
