@@ -64,6 +64,11 @@ lb_teach_backend(lb_pool *p, uint32_t backend, const lb_lesson *in, lb_ns now)
         return LB_EINVAL;
     lb_backend *b = lb_pool_backend(p, backend);
     lb_latency *l = &b->latency;
+    float *family = &p->ratio[b->terms.family];
+    if (*family == 1.0F)
+        *family = in->ratio;
+    else if (in->ratio != 1.0F)
+        *family = (*family + in->ratio) / 2;
     b->ratio = in->ratio;
     b->fail = in->fail;
     l->x = in->x;

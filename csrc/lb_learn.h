@@ -38,7 +38,8 @@ typedef struct lb_group_lesson {
 void lb_learn_backend(const lb_pool *p, uint32_t backend, lb_lesson *out, lb_ns now);
 void lb_learn_group(const lb_pool *p, uint32_t group, lb_group_lesson *out);
 
-/* LB_EINVAL, and nothing changed, for numbers that no pool can have learned. */
+/* LB_EINVAL, and nothing changed, for numbers that no pool can have learned.  The
+ * ratio of a tokenizer family begins with those of its backends. */
 enum lb_status lb_teach_backend(lb_pool *p, uint32_t backend, const lb_lesson *in,
                                 lb_ns now);
 enum lb_status lb_teach_group(lb_pool *p, uint32_t group, const lb_group_lesson *in);

@@ -42,6 +42,13 @@ a_lesson_taught_to_a_new_pool_predicts_the_same(void)
     CHECK_EQ(lb_teach_backend(new, 0, &lesson, later), LB_OK);
     const lb_backend *c = lb_pool_backend(new, 0);
     CHECK(c->ratio == 1.25F && c->fail == 0.125F);
+    CHECK(new->ratio[0] == 1.25F && lb_pool_ratio(new, c) == 1.25F);
+    lesson.ratio = 1.3F; /* near enough to the family's to be its noise */
+    CHECK_EQ(lb_teach_backend(new, 0, &lesson, later), LB_OK);
+    CHECK(fabsf(new->ratio[0] - 1.275F) < 1e-6F);
+    lesson.ratio = 1; /* without a bill of its own it follows the family */
+    CHECK_EQ(lb_teach_backend(new, 0, &lesson, later), LB_OK);
+    CHECK(fabsf(lb_pool_ratio(new, c) - 1.275F) < 1e-6F);
     for (int input = 0; input < 5000; input += 700) {
         double was = lb_latency_expect(&b->latency, prior, input, 80, now + 60 * S);
         double is = lb_latency_expect(&c->latency, prior, input, 80, later);
