@@ -93,15 +93,16 @@ void
 lb_gate_load(const lb_pool *p, const lb_ask *ask, const lb_outlook *o,
              const lb_backend *b, lb_load *load)
 {
-    int64_t input = ask->tokens[b->terms.family];
+    int64_t input = lb_min(ask->tokens[b->terms.family], LB_TOKENS_MOST);
     float ratio = lb_pool_ratio(p, b);
     if (ratio != 1.0F)
         input = (int64_t)((double)input * (double)ratio);
     int64_t output = lb_gate_output(ask, b, o->reserve);
+    int64_t most = lb_min(ask->max_tokens, LB_TOKENS_MOST);
     load->input = input;
     load->output = output;
-    load->most = ask->max_tokens > 0 ? lb_gate_output(ask, b, ask->max_tokens) : output;
-    load->chars = ask->chars;
+    load->most = most > 0 ? lb_gate_output(ask, b, most) : output;
+    load->chars = lb_min(ask->chars, LB_TOKENS_MOST);
     load->messages = ask->messages;
 }
 

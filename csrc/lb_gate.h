@@ -96,6 +96,10 @@ void lb_outlook_init(lb_pool *p, const lb_ask *ask, lb_outlook *o, lb_ns now);
  * the caps of the call and the model. */
 int64_t lb_gate_output(const lb_ask *ask, const lb_backend *b, int64_t tokens);
 
+/* More tokens than anybody has: larger counts are taken as this, so that sums of
+ * counts never overflow. */
+#define LB_TOKENS_MOST (INT64_C(1) << 40)
+
 /* What a call weighs at one backend: as estimated before, as reserved while it
  * runs, as billed afterwards. */
 typedef struct lb_load {

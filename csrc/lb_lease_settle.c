@@ -43,7 +43,7 @@ sum(const lb_usage *u, int from, int to)
 {
     int64_t n = 0;
     for (int k = from; k < to; k++)
-        n = lb_add_capped(n, lb_max(u->count[k], 0));
+        n = lb_min(n + lb_min(lb_max(u->count[k], 0), LB_TOKENS_MOST), LB_TOKENS_MOST);
     return n;
 }
 
@@ -206,8 +206,7 @@ learn(lb_pool *p, lb_backend *b, lb_record *rec, const lb_lease *lease,
         learn_times(g, b, rec, s.input - s.cached, s.output, r, now);
     if (lease->session != 0 && b->terms.cache_life > 0 && p->size.sessions != 0)
         lb_affinity_bind(lb_pool_sessions(p), p->size.sessions, lease->session,
-                         lease->backend,
-                         (int32_t)lb_min(lb_add_capped(s.input, s.output), INT32_MAX),
+                         lease->backend, (int32_t)lb_min(s.input + s.output, INT32_MAX),
                          b->terms.cache_life, now);
 }
 
@@ -262,7 +261,7 @@ lb_lease_settle(lb_pool *p, lb_lease *lease, const lb_result *r, lb_ns now)
     enum lb_outcome outcome = outcome_of(lease, r);
     int64_t cost = cost_of(&rec->price, r);
     seen s = {.input = sum(&r->usage, 0, LB_OUTPUT),
-              .cached = lb_max(r->usage.count[LB_CACHE_READ], 0),
+              .cached = sum(&r->usage, LB_CACHE_READ, LB_CACHE_READ + 1),
               .output = sum(&r->usage, LB_OUTPUT, LB_NTOKENS)};
     settle_limits(p, b, lease, r, &s, now);
     hear_limits(p, b, lease, r, now);

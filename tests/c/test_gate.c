@@ -127,6 +127,21 @@ outputs_are_capped_by_the_call_and_the_model(void)
 }
 
 static void
+counts_beyond_all_measure_do_not_overflow(void)
+{
+    lb_backend *b = fresh();
+    ask = kit_ask((int)group, INT64_MAX / 8);
+    ask.chars = INT64_MAX;
+    ask.max_tokens = INT64_MAX;
+    CHECK_EQ(lb_pool_add_limit(p, 0, LB_PER_TOKEN, LB_CHARGE_MAX, 1000, MIN, 0), 0);
+    CHECK_EQ(lb_pool_add_limit(p, 0, LB_PER_TOKEN, LB_CHARGE_CHARS4, 1000, MIN, 0), 1);
+    CHECK_EQ(quote(0).reason, LB_NO_BURST);
+    CHECK_EQ(quote(0).input, LB_TOKENS_MOST);
+    b->ratio = 4;
+    CHECK_EQ(quote(0).reason, LB_NO_BURST);
+}
+
+static void
 the_learned_ratio_scales_the_prompt(void)
 {
     lb_backend *b = fresh();
@@ -501,6 +516,7 @@ main(void)
     CHECK_RUN(max_cost_counts_the_longest_answer);
     CHECK_RUN(max_latency_counts_the_expected_duration);
     CHECK_RUN(outputs_are_capped_by_the_call_and_the_model);
+    CHECK_RUN(counts_beyond_all_measure_do_not_overflow);
     CHECK_RUN(the_learned_ratio_scales_the_prompt);
     CHECK_RUN(each_unit_and_charge_counts_its_own);
     CHECK_RUN(concurrency_shuts_until_a_call_ends);
