@@ -58,7 +58,7 @@ def test_every_call_of_every_thread_is_counted_once() -> None:
                     lease.progress(5)
                 if k % 7 == 0:
                     held.append(lease.again())
-                if len(held) > number:
+                if len(held) > number or k == CALLS - 1:
                     usage = (10, 0, 0, 0, 0, 0, 5)
                     for each in held:
                         each.settle(OUTCOMES.index("done"), usage, 0.1, 0.2, True, True)
@@ -76,8 +76,9 @@ def test_every_call_of_every_thread_is_counted_once() -> None:
     assert [view["tokens_in_flight"] for view in views] == [0] * 4
     budget = pool.budget(0)
     assert budget["reserved"] == 0
-    done = sum(view["outcomes"]["done"] for view in views)
-    assert budget["spent"] == done * (10 * 1000 + 5 * 2000)
+    assert sum(view["outcomes"]["done"] for view in views) == expected
+    assert budget["spent"] == expected * (10 * 1000 + 5 * 2000)
+    assert budget["spent"] == sum(view["cost"] for view in views)
     assert sum(pool.limit(i)["charged"] for i in range(4)) == expected
 
 
