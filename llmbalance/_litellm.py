@@ -26,6 +26,7 @@ from ._litellm_routes import ONLY, Routes
 from ._litellm_rows import Deployment, Habits, deployments
 from ._litellm_terms import breaker_of, phases
 from ._load import Plan
+from ._places import Path
 from ._price import Price
 from ._prices import PriceTable
 from ._tables import suggestion
@@ -148,7 +149,7 @@ class _Reader:
         value, place = self._setting(key)
         return self._number(value, place)
 
-    def _number(self, value: Any, place: tuple[str, ...]) -> float | None:
+    def _number(self, value: Any, place: Path) -> float | None:
         if value is None:
             return None
         try:
@@ -315,28 +316,34 @@ class _Reader:
             self._budget(made, ("litellm_settings", "max_budget"), usd, per, None)
         for row in rows:
             if row.budget is not None:
-                place = ("model_list",)
                 per = _per(row.budget[1])
-                self._budget(made, place, row.budget[0], per, row.backend.label)
-        config = self.router.get("provider_budget_config") or {}
-        for provider, entry in config.items() if isinstance(config, dict) else ():
-            place2 = ("router_settings", "provider_budget_config", str(provider))
+                where: Path = ("model_list",)
+                self._budget(made, where, row.budget[0], per, row.backend.label)
+        config = self.router.get("provider_budget_config")
+        place: Path = ("router_settings", "provider_budget_config")
+        if config is not None and not isinstance(config, dict):
+            self.sheet.note(place, "give a mapping: left out")
+            config = None
+        for provider, entry in (config or {}).items():
+            here = (*place, str(provider))
             ours = PREFIXES[provider].provider if provider in PREFIXES else provider
             labels = [b.label for b in backends if b.provider == ours]
-            limit = entry.get("budget_limit", entry.get("max_budget"))
-            amount = self._number(limit, place2)
+            terms = entry if isinstance(entry, dict) else {}
+            limit = terms.get("budget_limit", terms.get("max_budget"))
+            amount = self._number(limit, here)
             if not labels or amount is None:
-                self.sheet.note(place2, "no deployment of this provider: left out")
+                why = "no deployment of this provider" if amount else "no budget_limit"
+                self.sheet.note(here, f"{why}: left out")
                 continue
-            duration = entry.get("time_period", entry.get("budget_duration"))
-            if self._budget(made, place2, amount, _per(duration), labels[0]):
+            duration = terms.get("time_period", terms.get("budget_duration"))
+            if self._budget(made, here, amount, _per(duration), labels[0]):
                 finish.append(_Charge(len(made) - 1, tuple(labels[1:])))
         return made, finish
 
     def _budget(
         self,
         made: list[Budget],
-        place: tuple[str, ...],
+        place: Path,
         usd: float,
         per: str,
         backend: str | None,

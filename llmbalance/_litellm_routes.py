@@ -43,7 +43,7 @@ class Routes:
                 why = "a list is a group of all its members; LiteLLM refuses it"
                 self.sheet.note((*place, alias), why, "changed")
             for goal in goals if isinstance(goals, list) else [goals]:
-                if goal in self.names:
+                if isinstance(goal, str) and goal in self.names:
                     self.aliases.setdefault(str(alias), []).append(goal)
                 else:
                     hint = suggestion(goal, self.names)
@@ -82,6 +82,10 @@ class Routes:
                 self.sheet.note(here, f"no group {group!r}: left out; {hint}")
         everywhere = made.pop("*", [])
         everywhere = self._targets(*default) or everywhere
+        if everywhere:
+            place = default[1] if default[0] is not None else generic[1]
+            why = "serve known groups: a call of an unknown name is refused"
+            self.sheet.note(place, f"defaults {why}", "changed")
         for alias, goals in self.aliases.items():
             chain = [name for goal in goals for name in made.get(goal, ())]
             made.setdefault(alias, list(dict.fromkeys(chain)))
@@ -104,11 +108,14 @@ class Routes:
 
     def _targets(self, value: Any, place: Path) -> list[str]:
         made = []
+        if value is not None and not isinstance(value, str | list):
+            self.sheet.note(place, f"{value!r} is no list of groups: left out")
+            return []
         for other in [value] if isinstance(value, str) else value or ():
             if isinstance(other, dict):
                 self.sheet.note(place, "a fallback with settings of its own: left out")
-            elif other in self.names:
-                made.append(str(other))
+            elif isinstance(other, str) and other in self.names:
+                made.append(other)
             else:
                 hint = suggestion(other, self.names)
                 self.sheet.note(place, f"no group {other!r}: left out; {hint}")

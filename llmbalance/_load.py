@@ -54,9 +54,9 @@ class Plan(Struct, frozen=True):
             router = make(self.backends, **self.options)
         except ConfigFileError:
             raise
-        except ConfigError as error:
-            fault = Note(self.file, 0, error.field, str(error))
-            raise ConfigFileError([fault]) from error
+        except (ValueError, OverflowError) as error:  # of the core: out of its range
+            field = getattr(error, "field", "(fleet)")
+            raise ConfigFileError([Note(self.file, 0, field, str(error))]) from error
         self.set_groups(router)
         for step in self.finish:
             step(router)

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ._config import Backend
-from ._errors import ConfigError
 from ._fleet import Fleet, Target
 from ._load import Plan
 from ._places import ConfigFileError, Note
@@ -122,10 +121,9 @@ class Source:
         options["value"] = options.pop("v", None)
         try:
             return Fleet(backends, **options)
-        except ConfigError as error:
-            raise ConfigFileError(
-                [Note(plan.file, 0, error.field, str(error))]
-            ) from None
+        except (ValueError, OverflowError) as error:  # of the core: out of its range
+            field = getattr(error, "field", "(fleet)")
+            raise ConfigFileError([Note(plan.file, 0, field, str(error))]) from error
 
     def _room_faults(
         self, fleet: Fleet, fresh: Fleet, members: Mapping[str, list[int]]

@@ -1,0 +1,185 @@
+"""What a LiteLLM configuration promises is kept, also where LiteLLM breaks it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from llmbalance import NoBackendError, RequestTimeoutError, Router, ServerError
+from llmbalance._core import OUTCOMES
+from llmbalance._litellm_names import STRATEGIES
+from llmbalance.testing import MockProvider
+
+ASK = [{"role": "user", "content": "What is the capital of France?"}]
+DONE, FAILED = OUTCOMES.index("done"), OUTCOMES.index("failed")
+Provider = Callable[..., MockProvider]
+
+
+def router_of(*rows: dict[str, Any], **settings: Any) -> Router:
+    """A router for rows given as {"group", "price", other litellm_params}."""
+    made = []
+    for i, given in enumerate(rows):
+        params = {"model": f"ollama/{i}", **given}
+        made.append({"model_name": params.pop("group", "g"), "litellm_params": params})
+    return Router.from_litellm({"model_list": made, "router_settings": settings})
+
+
+def row_at(provider: MockProvider, **params: Any) -> dict[str, Any]:
+    return {
+        "model": f"openai/{provider.model}",
+        "api_base": provider.base_url,
+        "api_key": "test-key",
+        **params,
+    }
+
+
+def picks(router: Router, calls: int, outcome: int = DONE, group: str = "g") -> Any:
+    """How often each backend is chosen for calls that come one after the other."""
+    fleet, counts = router._fleet, Counter[str]()
+    for _ in range(calls):
+        lease = fleet.pool.pick(fleet.group(group), "hello")
+        name = router.backends[lease.backend] if lease.backend >= 0 else ""
+        counts[name] += 1
+        if name:
+            lease.settle(outcome, (10, 10), 0.01, 0.02)
+    return counts
+
+
+@pytest.mark.parametrize("allowed", [0, 2, 3, 4])
+def test_a_backend_is_cooled_at_the_failure_after_those_allowed(allowed: int) -> None:
+    router = router_of({}, allowed_fails=allowed, cooldown_time=60)
+    counts = picks(router, 20, FAILED)
+    assert counts == {"g": allowed + 1, "": 20 - allowed - 1}
+
+
+def test_many_failures_may_be_allowed() -> None:
+    counts = picks(router_of({}, allowed_fails=100, cooldown_time=60), 150, FAILED)
+    assert counts == {"g": 101, "": 49}
+
+
+def test_shares_follow_the_weights_also_when_only_the_second_row_has_one() -> None:
+    assert picks(router_of({"weight": 9}, {"weight": 1}), 1000)["g#1"] == 900
+    assert picks(router_of({}, {"weight": 9}), 1000)["g#2"] == 900
+
+
+def test_shares_follow_the_rates() -> None:
+    counts = picks(router_of({"rpm": 90_000}, {"rpm": 1_000}), 910)
+    assert counts["g#1"] >= 0.89 * 910
+
+
+def test_orders_hold_without_any_other_switch() -> None:
+    router = router_of({"order": 2}, {"order": 1}, allowed_fails=0, cooldown_time=60)
+    assert picks(router, 50) == {"g#2": 50}
+    router.open_breaker("g#2")
+    assert picks(router, 50) == {"g#1": 50}
+
+
+def test_a_rate_of_two_admits_two() -> None:
+    assert picks(router_of({"rpm": 2}), 10)["g"] == 2
+
+
+def test_the_price_of_one_row_does_not_change_another_of_the_same_model() -> None:
+    dear = {"model": "ollama/x", "input_cost_per_token": 1e-5}
+    for rows in (({"model": "ollama/x"}, dear), (dear, {"model": "ollama/x"})):
+        router = router_of(*rows, routing_strategy="cost-based-routing")
+        free = "g#1" if rows[0] is not dear else "g#2"
+        assert picks(router, 20) == {free: 20}
+
+
+def test_an_explicit_price_of_zero_is_chosen_first() -> None:
+    router = router_of(
+        {"model": "openai/gpt-4o", "api_key": "k"},
+        {
+            "model": "openai/gpt-4o",
+            "api_key": "k",
+            "input_cost_per_token": 0,
+            "output_cost_per_token": 0,
+        },
+        routing_strategy="cost-based-routing",
+    )
+    assert picks(router, 20) == {"g#2": 20}
+
+
+@pytest.mark.parametrize("strategy", list(STRATEGIES))
+async def test_one_dead_of_two_reaches_no_caller(
+    llm_provider: Provider, strategy: str
+) -> None:
+    dead, alive = llm_provider("openai"), llm_provider("openai")
+    dead.outage(status=500)
+    async with router_of(
+        row_at(dead), row_at(alive), routing_strategy=strategy, disable_cooldowns=True
+    ) as router:
+        replies = [await router.acompletion("g", ASK) for _ in range(20)]
+    assert {reply.backend for reply in replies} == {"g#2"}
+
+
+@pytest.mark.parametrize("strategy", list(STRATEGIES))
+def test_a_burst_spreads_over_equals(strategy: str) -> None:
+    router = router_of(*[{} for _ in range(4)], routing_strategy=strategy)
+    pool, group = router._fleet.pool, router._fleet.group("g")
+    leases = [pool.pick(group, "hello") for _ in range(100)]
+    assert max(Counter(lease.backend for lease in leases).values()) <= 35
+
+
+async def test_fallbacks_in_a_circle_ask_each_group_once_and_end(
+    llm_provider: Provider,
+) -> None:
+    a, b = llm_provider("openai"), llm_provider("openai")
+    a.outage(status=500)
+    b.outage(status=500)
+    router = router_of(
+        row_at(a, group="a"),
+        row_at(b, group="b"),
+        fallbacks=[{"a": ["b"]}, {"b": ["a"]}],
+    )
+    async with router:
+        with pytest.raises((ServerError, RequestTimeoutError)) as caught:
+            await router.acompletion("a", ASK, timeout=0.4)
+    assert [attempt.backend for attempt in caught.value.attempts[:2]] == ["a", "b"]
+
+
+async def test_a_row_s_time_out_beats_the_router_s_and_the_call_s_beats_both(
+    llm_provider: Provider,
+) -> None:
+    slow = llm_provider("openai")
+    slow.hang()
+
+    async def first_attempt(router: Router, within: float) -> float:
+        async with router:
+            with pytest.raises(RequestTimeoutError) as caught:
+                await router.acompletion("g", ASK, timeout=within)
+        return float(caught.value.attempts[0].seconds)
+
+    own = router_of(row_at(slow, timeout=0.1), timeout=30)
+    assert 0.1 <= await first_attempt(own, within=0.5) < 0.4
+    general = router_of(row_at(slow), timeout=0.1)
+    assert 0.1 <= await first_attempt(general, within=0.5) < 0.4
+    start = time.monotonic()
+    await first_attempt(router_of(row_at(slow, timeout=20)), within=0.2)
+    assert time.monotonic() - start < 3
+
+
+async def test_calls_in_flight_are_bounded_until_a_stream_is_consumed(
+    llm_provider: Provider,
+) -> None:
+    provider = llm_provider("openai")
+    async with router_of(row_at(provider, max_parallel_requests=1)) as router:
+        stream = await router.acompletion("g", ASK, stream=True)
+        with pytest.raises((NoBackendError, RequestTimeoutError)):
+            await router.acompletion("g", ASK, timeout=0.1)
+        second = asyncio.ensure_future(router.acompletion("g", ASK, timeout=10))
+        async for _ in stream:
+            pass
+        assert (await second).text
+
+
+def test_several_routers_learn_apart() -> None:
+    first, second = router_of({}, {}), router_of({}, {})
+    picks(first, 10)
+    assert [first._fleet.pool.backend(i)["calls"] for i in (0, 1)] == [5, 5]
+    assert [second._fleet.pool.backend(i)["calls"] for i in (0, 1)] == [0, 0]
