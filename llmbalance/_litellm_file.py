@@ -40,7 +40,9 @@ class Sheet:
             if name == "model_list" and isinstance(value, list):
                 self._take_rows(document, value)
             elif name != "include":
-                self._sections[name] = (value, document)
+                old = self._sections.get(name, (None, document))[0]
+                both = isinstance(old, list) and isinstance(value, list)
+                self._sections[name] = (old + value if both else value, document)
         names = document.data.get("include") or []
         if not isinstance(names, list):
             self._add(document, ("include",), "give a list of files", "fault")

@@ -565,23 +565,26 @@ def test_included_files_add_rows_and_replace_settings(tmp_path: Path) -> None:
     pytest.importorskip("yaml")
     (tmp_path / "main.yaml").write_text(
         "include: [more.yaml, gone.yaml, main.yaml]\n"
+        "credential_list: [{credential_name: x, credential_values: {}}]\n"
         "model_list:\n"
         "  - model_name: a\n    litellm_params: {model: openai/gpt-4o}\n"
         "router_settings: {routing_strategy: least-busy}\n"
     )
     (tmp_path / "more.yaml").write_text(
+        "credential_list: [{credential_name: y, credential_values: {}}]\n"
         "model_list:\n"
         "  - model_name: b\n"
         "    litellm_params:\n"
         "      model: openai/gpt-4o\n"
         "      frobnicate: 1\n"
+        "      litellm_credential_name: x\n"
         "router_settings: {routing_strategy: latency-based-routing}\n"
     )
     plan = load_litellm(tmp_path / "main.yaml")
     assert [b.name for b in plan.backends] == ["a", "b"]
     assert plan.options["strategy"] == "latency"
     places = {(Path(n.file).name, n.line) for n in plan.notes if n.kind == "fault"}
-    assert places == {("main.yaml", 1), ("more.yaml", 5)}
+    assert places == {("main.yaml", 1), ("more.yaml", 6)}
 
 
 def test_the_router_shows_the_notes_with_file_and_line(tmp_path: Path) -> None:
