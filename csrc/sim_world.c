@@ -277,7 +277,7 @@ static void
 change_price(sim_world *w, const sim_price *p)
 {
     w->station[p->backend].price = p->price;
-    lb_pool_record(w->pool, p->backend)->price = p->price;
+    (void)lb_pool_set_price(w->pool, p->backend, &p->price);
 }
 
 static void

@@ -13,8 +13,9 @@ The decisions are made by the code that runs in production, on a virtual clock.
 from __future__ import annotations
 
 from ._compare import Comparison, compare, sweep
+from ._fit import Fit, fit_service
 from ._fleet import Fleet
-from ._optimum import Bound, lower_bound
+from ._optimum import Bound, Regret, lower_bound, regret
 from ._result import Result
 from ._run import run
 from ._service import PriceChange, Service, Trouble
@@ -25,14 +26,18 @@ __all__ = [
     "REFERENCES",
     "Bound",
     "Comparison",
+    "Fit",
     "Fleet",
     "PriceChange",
+    "Regret",
     "Result",
     "Service",
     "Trace",
     "Trouble",
     "compare",
+    "fit_service",
     "lower_bound",
+    "regret",
     "run",
     "sweep",
 ]

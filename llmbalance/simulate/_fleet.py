@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from os import PathLike
+from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
@@ -113,6 +115,28 @@ class Fleet:
         for change in self.price_changes:
             one_of("backend", change.backend, self.names)
 
+    @classmethod
+    def from_file(cls, path: str | PathLike[str], **options: Any) -> Fleet:
+        """Read a Router's configuration file; keys need not be set.
+
+        ``options`` are this class's own (services, troubles, ...). Strategies are
+        left to run(). Raises ConfigFileError with all faults of the file.
+        """
+        from .._load import Reader
+        from .._places import ConfigFileError, read
+
+        class Keyless(Reader):
+            def _callable(self, path: Any, backend: Backend) -> bool:
+                return True
+
+        reader = Keyless(read(Path(path)))
+        plan = reader.plan()
+        if reader.faults:
+            raise ConfigFileError(sorted(reader.faults, key=lambda fault: fault.line))
+        taken = ("value", "fallbacks", "budgets", "prices", "unknown_price", "breaker")
+        own = {name: plan.options[name] for name in taken if name in plan.options}
+        return cls(plan.backends, **(own | options))
+
     def service(self, name: str) -> Service:
         """Return the service model of a backend."""
         return self.services.get(name) or self.services.get("*") or Service()
@@ -149,6 +173,29 @@ class Fleet:
             **self._options,
         }
         return Fleet(changes.pop("backends", self.backends), **(options | changes))
+
+    def alone(self, name: str) -> Fleet:
+        """Return a fleet of one backend, without limits, budgets and troubles.
+
+        It answers for every group of this one.
+        """
+        one_of("backend", name, self.names)
+        backend = self.backends[self.names.index(name)]
+        groups = dict.fromkeys(
+            group for b in self.backends for group in (*b.groups, b.model, b.label)
+        )
+        own = {backend.model, backend.label}
+        free = msgspec.structs.replace(
+            backend, limits=None, weight=1.0, groups=[g for g in groups if g not in own]
+        )
+        return self.replace(
+            backends=[free],
+            services={name: self.service(name)},
+            troubles=[],
+            price_changes=[c for c in self.price_changes if c.backend == name],
+            budgets=[],
+            fallbacks=None,
+        )
 
     def make(self, strategy: str, value: float | None, seed: int) -> _Virtual:
         """Make a fresh pool, with the router's configuration in it."""

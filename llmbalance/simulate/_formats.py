@@ -53,6 +53,18 @@ def from_csv(path: Path, **columns: str) -> Trace:
     return _from_rows(rows)
 
 
+def from_file(path: Path) -> Trace:
+    with open(path, "rb") as file:
+        head = file.readline(200)
+    if head.startswith(b"SQLite format 3"):
+        return from_ledger(path, 0.0, 9e15)
+    if head.lstrip().startswith(b"{"):
+        return from_mooncake(path)
+    if b"ContextTokens" in head:
+        return Trace.from_azure(path)
+    return from_csv(path)
+
+
 def _row(
     line: dict[str, str], columns: dict[str, str], number: int, path: Path
 ) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._compare import Comparison
+    from ._fit import Measured
     from ._result import Result
 
 _OUTAGE = "0.85"  # grey
@@ -100,3 +101,16 @@ def plot_comparison(comparison: Comparison) -> Any:
         [label in comparison.frontier for label in comparison.labels],
         comparison.bound,
     )
+
+
+def plot_fit(measured: Sequence[Measured], simulated: Sequence[Measured]) -> Any:
+    """Distributions of both times, measured and simulated."""
+    figure, axes = _figure(1, 2, 9, 3.5)
+    for ax, name in zip(axes.flat, ("ttft", "seconds"), strict=True):
+        for label, some in (("measured", measured), ("simulated", simulated)):
+            values = sorted(getattr(one, name) for one in some)
+            ax.plot(values, [(i + 1) / len(values) for i in range(len(values))])
+            ax.lines[-1].set_label(label)
+        ax.set(xlabel=f"{name}, seconds", xscale="log", ylabel="share")
+        ax.legend(fontsize="small")
+    return figure

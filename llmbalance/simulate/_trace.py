@@ -168,6 +168,13 @@ class Trace:
         return from_csv(path, **columns)
 
     @classmethod
+    def from_file(cls, path: str | PathLike[str]) -> Trace:
+        """Read a trace in whatever layout of the below it has: CSV, JSONL or ledger."""
+        from ._formats import from_file
+
+        return from_file(path)
+
+    @classmethod
     def from_azure(cls, path: str | PathLike[str]) -> Trace:
         """Read the layout of the Azure LLM inference traces.
 

@@ -1,0 +1,97 @@
+"""``llmbalance simulate``: what a fleet and every strategy would cost on a trace."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from .._config import seconds_of
+from .._core import STRATEGIES
+from ._compare import Comparison, compare
+from ._fleet import Fleet
+from ._strategies import REFERENCES
+from ._trace import Trace
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="llmbalance simulate", description=__doc__)
+    parser.add_argument("fleet", type=Path, help="a Router's configuration file")
+    parser.add_argument(
+        "--trace",
+        type=Path,
+        metavar="FILE",
+        help="a CSV (at, input, output), a public trace, or a ledger;"
+        " without it a made-up day",
+    )
+    parser.add_argument(
+        "--rate", type=float, default=1.0, help="requests a second of the made-up day"
+    )
+    parser.add_argument("--for", dest="span", default="1d", help="its length (1d)")
+    parser.add_argument("--group", help="the group all requests ask for")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="so many times as fast"
+    )
+    parser.add_argument(
+        "--strategies",
+        default=",".join(STRATEGIES),
+        help=f"with commas; also {', '.join(REFERENCES)}, or 'all'",
+    )
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--timeout", default="600s", help="of a request (600s)")
+    parser.add_argument("--p95", type=float, help="goal: 95 %% within so many seconds")
+    parser.add_argument(
+        "--csv", type=Path, metavar="FILE", help="write the table there"
+    )
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw cost and p95")
+    parser.add_argument("--json", action="store_true", help="print JSON instead")
+    return parser
+
+
+def run(words: Sequence[str]) -> int:
+    """Carry the command out; returns the exit code."""
+    options = _parser().parse_args(words)
+    fleet = Fleet.from_file(options.fleet)
+    trace = _trace(options)
+    names = options.strategies.split(",")
+    if options.strategies == "all":
+        names = [*STRATEGIES, *REFERENCES]
+    found = compare(
+        trace,
+        fleet,
+        strategies=names,
+        repeats=options.repeats,
+        seed=options.seed,
+        timeout=seconds_of("timeout", options.timeout),
+    )
+    if options.csv is not None:
+        found.to_csv(options.csv)
+    if options.plot is not None:
+        found.plot().savefig(options.plot)
+    if options.json:
+        print(json.dumps(found.to_dict(), indent=1))
+        return 0
+    print(f"{trace!r}, {fleet!r}\n\n{found!r}\n")
+    print(_advice(found, options.p95))
+    return 0
+
+
+def _trace(options: argparse.Namespace) -> Trace:
+    if options.trace is not None:
+        trace = Trace.from_file(options.trace)
+    else:
+        days = seconds_of("for", options.span) / 86400
+        trace = Trace.daily(options.rate, days, seed=options.seed)
+    if options.group is not None:
+        trace = trace.in_group(options.group)
+    return trace.scale(options.scale) if options.scale != 1 else trace
+
+
+def _advice(found: Comparison, p95: float | None) -> str:
+    text = f"worth considering: {', '.join(found.frontier)}"
+    if p95 is not None:
+        best = found.best(p95=p95)
+        text += f"\ncheapest with p95 of {p95:g} s at most: {best}"
+    return text

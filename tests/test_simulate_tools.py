@@ -1,0 +1,192 @@
+"""Calibration, regret, the pytest fixture and the command line of the simulator."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from pathlib import Path
+
+import pytest
+
+from llmbalance import Backend, ConfigError, Limits, Price
+from llmbalance._ledger import Entry, Ledger
+from llmbalance.simulate import Fleet, Service, Trace, fit_service, regret, run
+from llmbalance.simulate._cli import run as command
+from llmbalance.simulate._pytest import Checked, Simulate, llm_sim
+
+__all__ = ["llm_sim"]  # the fixture under test
+
+CHEAP, DEAR = "openai_compatible/cheap", "openai_compatible/dear"
+TRACE = Trace.poisson(rate=4, seconds=300, seed=1)
+FLEET = Fleet(
+    [Backend(CHEAP, price=Price(1, 4)), Backend(DEAR, price=Price(3, 12))],
+    services={CHEAP: Service(token=0.03), DEAR: Service(token=0.005)},
+)
+TOML = """
+[[backend]]
+model = "openai/gpt-4o-mini"
+groups = ["chat"]
+
+[[backend]]
+model = "anthropic/claude-haiku-4-5"
+groups = ["chat"]
+limits = {rpm = 50}
+"""
+
+
+def measured(n: int = 4000, tail: float = 0.0) -> list[tuple[int, int, float, float]]:
+    """Requests of a provider whose model is known."""
+    draw, rows = random.Random(3), []
+    for _ in range(n):
+        tokens, out = draw.randint(100, 20_000), draw.randint(2, 500)
+        base = 0.4 * math.exp(0.25 * draw.gauss(0, 1))
+        base *= 30 if draw.random() < tail else 1
+        ttft = base + 0.05 * tokens / 1000
+        pace = 0.012 * math.exp(0.1 * draw.gauss(0, 1))
+        rows.append((tokens, out, ttft, ttft + (out - 1) * pace))
+    return rows
+
+
+@pytest.mark.parametrize("tail", [0.0, 0.02])
+def test_a_known_model_is_found_again(tail: float) -> None:
+    service = fit_service(measured(tail=tail)).service
+    assert service.ttft == pytest.approx(0.4, rel=0.05)
+    assert service.ttft_spread == pytest.approx(0.25, rel=0.1)
+    assert service.prefill == pytest.approx(0.05, rel=0.05)
+    assert service.token == pytest.approx(0.012, rel=0.02)
+    assert service.token_spread == pytest.approx(0.1, rel=0.1)
+    assert service.tail_share == pytest.approx(tail, abs=0.005)
+    if tail:
+        assert service.tail_factor == pytest.approx(30, rel=0.15)
+
+
+def test_a_fitted_model_simulates_what_was_measured() -> None:
+    for name, (real, simulated) in fit_service(measured()).check().items():
+        assert simulated == pytest.approx(real, rel=0.06), name
+
+
+def test_measured_requests_come_from_a_csv_or_a_ledger(tmp_path: Path) -> None:
+    rows = measured(200)
+    lines = [f"a,{i},{o},{t},{s}" for i, o, t, s in rows] + ["b,1,1,1,1", "a,,,,"]
+    (tmp_path / "m.csv").write_text("host,in,output,ttft,seconds\n" + "\n".join(lines))
+    by_csv = fit_service(tmp_path / "m.csv", input="in", where={"host": "a"})
+    assert len(by_csv.requests) == 200
+    with Ledger(tmp_path / "book.db") as book:
+        for k, (tokens, output, ttft, seconds) in enumerate(rows):
+            book.record(
+                Entry(
+                    time=1e9 + k,
+                    call_id=str(k),
+                    group="chat",
+                    backend="b",
+                    model="m",
+                    tokens={"input": tokens, "output": output},
+                    latency_s=seconds,
+                    ttft_s=ttft,
+                )
+            )
+        book.flush()
+    by_ledger = fit_service(tmp_path / "book.db", backend="b")
+    assert by_ledger.service == by_csv.service == fit_service(rows).service
+    trace = Trace.from_ledger(tmp_path / "book.db")
+    assert len(trace) == 200
+    assert trace.groups == ("chat",)
+    assert sorted(trace.input) == sorted(row[0] for row in rows)
+
+
+def test_too_few_requests_fit_nothing() -> None:
+    with pytest.raises(ConfigError, match="8 complete requests"):
+        fit_service(measured(7))
+
+
+def test_measured_providers_are_fitted_within_a_tenth(recorded: Path) -> None:
+    path = recorded / "traces" / "llmperf_2023_requests.csv"
+    fit = fit_service(
+        path,
+        where={"provider": "anyscale", "model_size": "13b"},
+        input="input_tokens",
+        output="output_tokens",
+        ttft="ttft_s",
+        seconds="e2e_s",
+    )
+    for name in ("ttft p50", "seconds p50", "seconds p90"):
+        real, simulated = fit.check()[name]
+        assert simulated == pytest.approx(real, rel=0.1), name
+    pytest.importorskip("matplotlib")
+    assert len(fit.plot().axes) == 2
+
+
+def test_regret_is_measured_against_the_best_of_all_worlds() -> None:
+    pytest.importorskip("scipy")
+    told = regret(TRACE, FLEET, run(TRACE, FLEET, strategy="cost"))
+    assert told.cost == pytest.approx(0, abs=0.01)
+    assert told.optimum == pytest.approx(told.cheapest, rel=0.01)
+    assert told.p95 > 1
+    fast = regret(TRACE, FLEET, run(TRACE, FLEET, strategy="latency"))
+    assert fast.p95 < 0.3 and fast.cost > 1
+
+
+def test_a_fleet_of_one_answers_for_every_group() -> None:
+    fleet = Fleet(
+        [
+            Backend(CHEAP, price=Price(1, 4), groups=["a"], limits=Limits(rpm=1)),
+            Backend(DEAR, price=Price(3, 12), groups=["b"]),
+        ],
+        fallbacks={"a": ["b"]},
+    )
+    trace = TRACE.in_group("a").splice(TRACE.in_group("b"))
+    assert run(trace, fleet.alone(CHEAP)).success == 1
+
+
+def test_the_fixture_simulates_and_asserts(llm_sim: Simulate) -> None:
+    day = llm_sim(FLEET, TRACE, strategy="cost", seed=4)
+    cost, p95 = day.result.cost, day.result.p95
+    day.assert_cost_below(cost * 1.01)
+    day.assert_p95_below(p95 * 1.01)
+    day.assert_ttft_p95_below(5)
+    day.assert_no_failed()
+    day.assert_success_at_least(1)
+
+
+def test_an_assertion_that_fails_shows_the_table(llm_sim: Simulate) -> None:
+    late = Fleet([Backend(CHEAP, price=Price(1, 4), limits=Limits(rpm=1))])
+    day: Checked = llm_sim(late, TRACE, timeout=30)
+    for claim in (
+        lambda: day.assert_cost_below(0),
+        lambda: day.assert_p95_below(0.1),
+        lambda: day.assert_ttft_p95_below(0.1),
+        lambda: day.assert_no_failed(),
+        lambda: day.assert_success_at_least(0.5),
+    ):
+        with pytest.raises(pytest.fail.Exception, match="composite"):
+            claim()
+
+
+def test_the_command_compares_strategies(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    (tmp_path / "fleet.toml").write_text(TOML)
+    (tmp_path / "day.csv").write_text(
+        "at,input,output\n" + "".join(f"{k},{100 + k},{50}\n" for k in range(200))
+    )
+    words = [str(tmp_path / "fleet.toml"), "--trace", str(tmp_path / "day.csv")]
+    assert command([*words, "--group", "chat", "--p95", "60", "--repeats", "1"]) == 0
+    told = capsys.readouterr().out
+    assert "composite" in told and "cheapest with p95 of 60 s" in told
+    more = ["--json", "--strategies", "cost,latency", "--csv", str(tmp_path / "t.csv")]
+    assert command([*words, *more]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["cost"]["requests"] == 200
+    assert (tmp_path / "t.csv").read_text().count("\n") == 3
+
+
+def test_the_command_makes_up_a_day(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "fleet.toml").write_text(TOML)
+    words = [str(tmp_path / "fleet.toml"), "--rate", "0.1", "--for", "1h"]
+    assert command([*words, "--strategies", "all", "--repeats", "1"]) == 0
+    assert "litellm_simple_shuffle" in capsys.readouterr().out
