@@ -221,6 +221,9 @@ class Backend(_Model, frozen=True, kw_only=True):
     has (default: the table's, else all of ABILITIES). ``tags``: labels calls may ask
     for. ``options``: settings of the dialect (api_version, region, ...). ``dialect``:
     a Dialect subclass for a provider of your own. ``proxy``, ``verify``: see Origin.
+    ``postprocess``: what is done to the text of complete answers, in order: "trim",
+    "strip_fences" (a code fence around all of it) or functions of the text; one that
+    raises ServerError(kind="malformed") has another backend tried. Not in streams.
     """
 
     name: str = ""
@@ -247,6 +250,7 @@ class Backend(_Model, frozen=True, kw_only=True):
     verify: bool | str = True
     http_version: str = "auto"
     unix_socket: str | None = None
+    postprocess: tuple[str | Callable[[str], str], ...] | list[Any] = ()
 
     def __post_init__(self) -> None:
         provider, slash, model = self.model.partition("/")

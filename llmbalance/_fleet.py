@@ -30,6 +30,7 @@ from ._errors import ConfigError, UnknownModelError
 from ._hash import stable_hash
 from ._price import Price
 from ._prices import PriceTable
+from ._shape import Step, read_steps
 from ._tokens import family_of
 from ._transport import environment_settings
 from ._windows import window
@@ -63,15 +64,19 @@ class Target:
         "name",
         "origin",
         "rows",
+        "steps",
         "timeouts",
     )
 
-    def __init__(self, backend: Backend, index: int) -> None:
+    def __init__(
+        self, backend: Backend, index: int, steps: tuple[Step, ...] = ()
+    ) -> None:
         self.backend = backend
         self.index = index
         self.name = backend.label
         self.dialect = make_dialect(backend)
         self.timeouts = backend.timeouts
+        self.steps = read_steps(backend.postprocess) + steps
         self.rows: dict[str, PriceRow] = {}  # price rows of other service tiers
         self.origin = _origin(self.dialect, backend)
 
@@ -153,6 +158,7 @@ class Fleet:
         unknown_price: str | Price = "dearest",
         timeouts: Timeouts | None = None,
         breaker: Breaker | None = None,
+        postprocess: Sequence[str | Step] = (),
         sessions: int = 4096,
         seed: int | None = None,
     ) -> None:
@@ -177,7 +183,8 @@ class Fleet:
             b.price or (info.price if info else None)
             for b, info in zip(self.backends, self._infos, strict=True)
         ]
-        self.targets = [Target(b, i) for i, b in enumerate(self.backends)]
+        steps = read_steps(postprocess)
+        self.targets = [Target(b, i, steps) for i, b in enumerate(self.backends)]
         self._rows = self._price_rows(unknown_price)
         for target, row in zip(self.targets, self._rows, strict=True):
             self.add(target, row)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Messages = Sequence[Mapping[str, Any] | Any]
 
 _TOOLS = 1 << ABILITIES.index("tools")
+_JSON = 1 << ABILITIES.index("json")
 
 # OpenAI's names; what a provider calls otherwise, its dialect translates.
 PARAMETERS = frozenset(
@@ -63,6 +64,7 @@ class Options(Struct, kw_only=True):
     timeout: float = 600.0
     timeouts: Timeouts | None = None
     wait: bool = True
+    wanted: type[Any] | None = None  # what the answer is to be read as
 
     def ask(self, tools: Any) -> tuple[Any, ...]:
         """The arguments of Pool.pick and Pool.explain after group and prompt."""
@@ -98,11 +100,27 @@ def read_options(
         routing.max_tokens = limit
     if params.get("tools"):
         routing.needs |= _TOOLS
+    if params.get("response_format") is not None:
+        _structure(routing, params, params["response_format"])
     if params.get("user") is not None:
         routing.user = str(params["user"])
     if fleet.call_budgets:
         _choose_budgets(fleet, routing)
     return params
+
+
+def _structure(routing: Options, params: dict[str, Any], asked: Any) -> None:
+    """An answer in JSON needs who can give it; a type becomes its schema."""
+    if not isinstance(asked, Mapping | str):
+        from .providers._structured import response_format
+
+        params["response_format"] = response_format(asked)
+        routing.wanted = asked
+    elif asked == "text" or (
+        isinstance(asked, Mapping) and asked.get("type") == "text"
+    ):
+        return
+    routing.needs |= _JSON
 
 
 def as_messages(prompt: str) -> list[dict[str, Any]]:

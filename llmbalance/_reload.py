@@ -199,6 +199,7 @@ def _set_groups(fleet: Fleet, members: Mapping[str, list[int]]) -> None:
 
 def _renewed(kept: Target, target: Target) -> Target:
     kept.backend, kept.timeouts = target.backend, target.timeouts
+    kept.steps = target.steps
     kept.rows.clear()
     return kept
 

@@ -40,6 +40,7 @@ from ._price import Price
 from ._prices import PriceTable
 from ._reports import Report, explanation, stats_report
 from ._run import Run
+from ._shape import Step
 from ._stream import ChatStream
 from ._transport import Transport
 from ._types import Call, ChatReply, EmbeddingReply
@@ -63,6 +64,8 @@ class Router:
     name of a model whose price to assume, for backends without one. ``ledger``: where
     every attempt is kept: a path, a Ledger or anything like it; None (the default)
     keeps nothing. ``on_anomaly``: called when money goes faster than ever.
+    ``postprocess``: what is done to the text of complete answers after each backend's
+    own steps: "trim", "strip_fences" or functions of the text (see Backend).
     ``sessions``: conversations to remember (a power of two). ``seed`` makes choices
     repeatable.
 
@@ -85,6 +88,7 @@ class Router:
         unknown_price: str | Price = "dearest",
         ledger: str | Path | Book | None = None,
         on_anomaly: Callable[[Anomaly], None] | None = None,
+        postprocess: Sequence[str | Step] = (),
         sessions: int = 4096,
         seed: int | None = None,
     ) -> None:
@@ -100,6 +104,7 @@ class Router:
             unknown_price=unknown_price,
             timeouts=timeouts,
             breaker=breaker,
+            postprocess=postprocess,
             sessions=sessions,
             seed=seed,
         )
@@ -185,7 +190,9 @@ class Router:
         ``tags`` (backends must have all; "key=value" labels the costs only), ``task``
         and ``user`` (labels of costs, and budgets), ``fallbacks`` (group names),
         ``strategy``, ``v``, ``min_quality``, ``priority`` (may use what is kept free
-        for it).
+        for it). ``response_format`` also takes a msgspec Struct, a dataclass or a
+        pydantic model: the validated object stands in ``choices[0].message.parsed``
+        (streams: in the last chunk's ``parsed``).
 
         Raises InvalidRequestError before anything is sent; NoBackendError and its kin
         when nobody can take the call; otherwise the error of the last attempt, with

@@ -30,6 +30,7 @@ from ._errors import (
     RequestTimeoutError,
 )
 from ._price import standard_tier
+from ._shape import shape
 from ._types import (
     Call,
     ChatReply,
@@ -273,8 +274,31 @@ class Run:
         except ProviderError as error:
             self.fail(shot, failure_of(error), response)
             return None
+        shaped = shot.target.steps or self.options.wanted is not None
+        if (
+            shaped
+            and self.call.kind == "chat"
+            and not self._shape(shot, reply, response)
+        ):
+            return None
         self.succeed(shot, reply, response)
         return reply
+
+    def _shape(self, shot: Shot, reply: Any, response: Any) -> bool:
+        """Tidy an answer and read it as what was asked for; False: aim again.
+
+        Whatever comes of it, the answer was given and is paid for.
+        """
+        try:
+            shape(reply, shot.target.steps, self.options.wanted)
+        except ProviderError as error:
+            failure, used = failure_of(error), reply.usage
+            self.fail(shot, failure, response, text=reply.text, usage=used, cause=error)
+            return False
+        except BaseException:  # a step of the caller's own fails
+            self.succeed(shot, reply, response)
+            raise
+        return True
 
     def succeed(self, shot: Shot, reply: Any, response: Any) -> None:
         """Settle a complete answer and fill in what only the router knows."""

@@ -47,7 +47,8 @@ class RouterTable(Struct, frozen=True, kw_only=True):
     once when all limits are used up), ``unknown_price`` ("dearest", "refuse" or a
     price), ``prices`` (price tables to lay over the built-in one: paths relative to the
     file, or addresses), ``ledger`` (a file that keeps every attempt, path relative to
-    this one), ``sessions`` (conversations to remember, a power of two or 0), ``seed``.
+    this one), ``postprocess`` (steps done to every text), ``sessions`` (conversations
+    to remember, a power of two or 0), ``seed``.
     """
 
     strategy: str = "composite"
@@ -59,6 +60,7 @@ class RouterTable(Struct, frozen=True, kw_only=True):
     unknown_price: str | Price = "dearest"
     prices: tuple[str, ...] | str = ()
     ledger: str | None = None
+    postprocess: tuple[str, ...] = ()
     sessions: int = 4096
     seed: int | None = None
 
@@ -103,7 +105,10 @@ ONLY_CODE = {
     (Backend, "dialect"): "is a class: build that Backend in Python",
     (Budget, "on_alert"): "is a function: build that Budget in Python",
 }
-_IN_FILES: dict[tuple[type, str], Any] = {(Backend, "api_key"): str | None}
+_IN_FILES: dict[tuple[type, str], Any] = {
+    (Backend, "api_key"): str | None,
+    (Backend, "postprocess"): tuple[str, ...],
+}
 # Texts that must be one of a few words; they check themselves, editors want to know.
 _WORDS = {
     (RouterTable, "strategy"): STRATEGIES,

@@ -20,6 +20,7 @@ from typing import Any
 
 from ._errors import LLMBalanceError, ProviderError, StreamInterruptedError
 from ._run import Run, Shot, failure_of
+from ._shape import parsed
 from ._types import ChatChunk, Failure, Usage
 
 NEXT, CLOSE = "next", "close"
@@ -98,6 +99,10 @@ class _Telling:
         if end.error is not None and not self.reader.finished:
             raise _Broken(self.run.transport_failure(end))
         last = self.reader.end()
+        wanted = self.run.options.wanted
+        reason = self.reader.reasons.get(0)
+        if wanted is not None and reason != "tool_calls" and not self.reader.refused:
+            last.parsed = parsed(wanted, self.reader.text, reason)
         reply = _Told(last, self.reader.text)
         self.run.succeed(self.shot, reply, end)
         last.backend = self.shot.target.name

@@ -289,6 +289,7 @@ class ChatChunk(Struct, kw_only=True):
     attempts: list[Any] = []
     decision: Any = None
     warnings: list[str] = []
+    parsed: Any = None  # in the last chunk, the object when a type was asked for
 
     @property
     def text(self) -> str:

@@ -156,6 +156,7 @@ def test_options_budgets_and_groups_are_read(tmp_path: Path) -> None:
         "wait": False,
         "unknown_price": Price(1.0, "2.50"),
         "ledger": None,
+        "postprocess": (),
         "sessions": 0,
         "seed": 7,
         "budgets": [

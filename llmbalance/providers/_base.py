@@ -248,6 +248,7 @@ class StreamReader:
         self.system_fingerprint: str | None = None
         self.warnings: list[str] = []
         self.reasons: dict[int, str] = {}  # finish reason by choice
+        self.refused = False  # the model wrote a refusal in place of an answer
         self.done = False  # the provider said that nothing more will come
         self._text = StringIO()
         self._started = False
@@ -289,6 +290,8 @@ class StreamReader:
         for choice in choices:
             if choice.index == 0 and choice.delta.content:
                 self._text.write(choice.delta.content)
+            if choice.delta.refusal:
+                self.refused = True
         if not self._started:
             self._started = True
             for choice in choices:
