@@ -9,9 +9,7 @@ parts meet is found, too.
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -23,7 +21,6 @@ from ._load import Plan, load
 from ._places import ConfigFileError, Note, read
 from ._reports import Report
 from ._router import Router
-from ._schema import config_schema
 
 
 class CheckReport(Struct, frozen=True):
@@ -112,35 +109,3 @@ def _fleet_report(router: Router) -> Report:
 def _usd(nano: int | None) -> str:
     """USD per million tokens, of the cost of a thousand in nano-USD."""
     return "unknown" if nano is None else f"${nano / 1e6:g}"
-
-
-def run_check(arguments: Sequence[str]) -> int:
-    """The command ``llmbalance check``: 0 when all files are good, 1 when not."""
-    parser = argparse.ArgumentParser(
-        prog="llmbalance check", description="Show all errors of a configuration."
-    )
-    parser.add_argument("files", nargs="*", metavar="FILE")
-    parser.add_argument(
-        "--strict",
-        action="store_true",
-        help="what a LiteLLM configuration asks for in vain is an error",
-    )
-    parser.add_argument(
-        "--schema", action="store_true", help="print the JSON schema for editors"
-    )
-    options = parser.parse_args(list(arguments))
-    if options.schema:
-        print(msgspec.json.format(msgspec.json.encode(config_schema())).decode())
-    elif not options.files:
-        parser.error("name a file")
-    good = True
-    for file in options.files:
-        try:
-            report = check_config(file, strict=options.strict)
-        except OSError as error:
-            print(f"{file}: cannot be read: {error.strerror}", file=sys.stderr)
-            good = False
-            continue
-        print(report)
-        good = good and report.ok
-    return 0 if good else 1
