@@ -55,6 +55,9 @@ if TYPE_CHECKING:
     from ._ledger import Ledger as Ledger
     from ._places import ConfigFileError as ConfigFileError
     from ._places import Note as Note
+    from ._events import AlertEvent as AlertEvent
+    from ._events import AttemptEvent as AttemptEvent
+    from ._events import CallEvent as CallEvent
     from ._price import Deal as Deal
     from ._price import Price as Price
     from ._prices import PriceTable as PriceTable
@@ -87,6 +90,7 @@ _HOME = {
     ),
     "_ledger": ("Ledger",),
     "_places": ("ConfigFileError", "Note"),
+    "_events": ("AlertEvent", "AttemptEvent", "CallEvent"),
     "_price": ("Deal", "Price"),
     "_prices": ("PriceTable",),
     "_router": ("Router",),

@@ -27,6 +27,7 @@ from ._config import (
 )
 from ._core import CHARGES, UNITS, Origin, Pool, PriceRow
 from ._errors import ConfigError, UnknownModelError
+from ._events import Events
 from ._hash import stable_hash
 from ._price import Price
 from ._prices import PriceTable
@@ -198,6 +199,7 @@ class Fleet:
         self.call_budgets: dict[tuple[str, str], list[int]] = {}
         self.meters = [self._add_budget(b) for b in self.budgets]
         self.books: Books | None = None
+        self.events = Events()
         self.fallbacks = self._check_fallbacks(fallbacks or {})
         self.due = 0.0  # monotonic time of the next change of prices or windows
         self.refresh()

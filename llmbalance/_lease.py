@@ -135,6 +135,7 @@ class AcquiredLease:
             told_of(readings) if readings else None,
         )
         self._run._note(shot, error or "ok", counts, nano, known, seconds, ttft)
+        self._run.verdict = error
         self._run.end()
         self.cost = nano / 1e9
         return self.cost

@@ -26,6 +26,7 @@ from ._config import (
     positive,
 )
 from ._errors import ConfigError, InvalidRequestError
+from ._events import Events
 from ._fleet import Fleet
 from ._health import ask_all
 from ._lease import AcquiredLease
@@ -395,6 +396,11 @@ class Router:
         await ask_all(self._fleet, self._transport)
 
     @property
+    def events(self) -> Events:
+        """What happens: ``subscribe`` a function, or iterate with ``async for``."""
+        return self._fleet.events
+
+    @property
     def backends(self) -> list[str]:
         """Names of all backends."""
         return [target.name for target in self._fleet.targets]
@@ -414,6 +420,7 @@ class Router:
         The router can be used again.
         """
         self._transport.close()
+        self._fleet.events.close()
         if self._books.book is not None:
             await asyncio.to_thread(self._books.close)
 

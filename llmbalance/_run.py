@@ -86,6 +86,7 @@ class Run:
 
     __slots__ = (
         "attempts",
+        "began",
         "call",
         "chain",
         "deadline",
@@ -94,25 +95,30 @@ class Run:
         "fleet",
         "id",
         "lease",
+        "number",
         "options",
         "round",
         "tried",
+        "verdict",
     )
 
     def __init__(self, fleet: Fleet, call: Call, options: Options) -> None:
         self.fleet = fleet
         self.call = call
         self.options = options
-        self.deadline = time.monotonic() + options.timeout
+        self.began = now = time.monotonic()
+        self.deadline = now + options.timeout
         self.attempts: list[Attempt] = []
         self.error: LLMBalanceError | None = None  # of the newest attempt
         self.lease: Lease | None = None
         self.id = ""  # in the ledger
+        self.number = 0  # in events
+        self.verdict: str | None = "cancelled"  # the error's name, None: answered
         self.entry: Entry | None = None  # of the newest attempt, not yet in the ledger
         self.chain = self._chain()
         self.tried = 0  # attempts of this round
         self.round = 0
-        if time.monotonic() >= fleet.due:
+        if now >= fleet.due:
             fleet.refresh()
 
     # -- the way down --------------------------------------------------------
@@ -332,6 +338,7 @@ class Run:
             )
         )
         self._note(shot, "ok", counts, nano, known, seconds, response.ttft)
+        self.verdict = None
         reply.backend = shot.target.name
         reply.attempts = self.attempts
         reply.decision = Decision(shot.lease, [t.name for t in self.fleet.targets])
@@ -465,7 +472,21 @@ class Run:
         seconds: float | None,
         ttft: float | None,
     ) -> None:
-        """A settled attempt, for the ledger and for alerts."""
+        """A settled attempt, for the ledger, for alerts and for who listens."""
+        events = self.fleet.events
+        if events.active:
+            good = status == "ok"
+            events.attempt(
+                self,
+                shot,
+                "done" if good else KINDS[status].outcome,
+                None if good else status,
+                self.attempts[-1].status if self.attempts else 0,
+                counts,
+                nano,
+                seconds,
+                ttft,
+            )
         books = self.fleet.books
         if books is not None:
             self.entry = books.note(
@@ -476,6 +497,8 @@ class Run:
         """The call is over, however it ended: its last attempt can be written."""
         if self.entry is not None:
             self._write(last=True)
+        if self.fleet.events.active:
+            self.fleet.events.call(self)
 
     def _write(self, last: bool) -> None:
         entry, self.entry = self.entry, None
@@ -499,12 +522,14 @@ class Run:
     def _stop(self) -> None:
         """Raise the newest error, with everything that was tried."""
         error = self.error or NoBackendError("no backend took the call")
+        self.verdict = type(error).__name__
         error.attempts = self.attempts
         raise error
 
     def _time_out(self) -> None:
         if self.error is not None:
             self._stop()
+        self.verdict = RequestTimeoutError.__name__
         raise RequestTimeoutError(
             f"no backend answered within {self.options.timeout:g} s",
             attempts=self.attempts,
@@ -526,7 +551,9 @@ class Run:
                 reasons[names[line["backend"]]] = line["reason"]
         group = self.fleet.group_names[self.options.group]
         retry_after = wait if wait < 9e8 else None
-        raise refusal(group, reasons, retry_after)
+        error = refusal(group, reasons, retry_after)
+        self.verdict = type(error).__name__
+        raise error
 
 
 def _may_recover(error: LLMBalanceError) -> bool:
