@@ -1,4 +1,4 @@
-"""``llmbalance check FILE...``: all errors of a configuration, or the fleet it makes."""
+"""``llmbalance check FILE...``: all faults of a configuration, or its fleet."""
 
 from __future__ import annotations
 
