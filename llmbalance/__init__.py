@@ -52,12 +52,13 @@ if TYPE_CHECKING:
     from ._errors import TLSError as TLSError
     from ._errors import TransportError as TransportError
     from ._errors import UnknownModelError as UnknownModelError
-    from ._ledger import Ledger as Ledger
-    from ._places import ConfigFileError as ConfigFileError
-    from ._places import Note as Note
     from ._events import AlertEvent as AlertEvent
     from ._events import AttemptEvent as AttemptEvent
     from ._events import CallEvent as CallEvent
+    from ._groups import Group as Group
+    from ._ledger import Ledger as Ledger
+    from ._places import ConfigFileError as ConfigFileError
+    from ._places import Note as Note
     from ._price import Deal as Deal
     from ._price import Price as Price
     from ._prices import PriceTable as PriceTable
@@ -91,6 +92,7 @@ _HOME = {
     "_ledger": ("Ledger",),
     "_places": ("ConfigFileError", "Note"),
     "_events": ("AlertEvent", "AttemptEvent", "CallEvent"),
+    "_groups": ("Group",),
     "_price": ("Deal", "Price"),
     "_prices": ("PriceTable",),
     "_router": ("Router",),

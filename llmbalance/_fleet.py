@@ -28,6 +28,7 @@ from ._config import (
 from ._core import CHARGES, UNITS, Origin, Pool, PriceRow
 from ._errors import ConfigError, UnknownModelError
 from ._events import Events
+from ._groups import Group, add_aliases, all_fallbacks, by_name, terms_of
 from ._hash import stable_hash
 from ._price import Price
 from ._prices import PriceTable
@@ -154,6 +155,8 @@ class Fleet:
         strategy: str = "composite",
         value: float | None = None,
         fallbacks: Mapping[str, Sequence[str]] | None = None,
+        groups: Iterable[Group] = (),
+        aliases: Mapping[str, str] | None = None,
         budgets: Iterable[Budget] = (),
         prices: PriceTable | None = None,
         unknown_price: str | Price = "dearest",
@@ -172,8 +175,10 @@ class Fleet:
         self.value = value
         self._check_names()
         self.tags = self._number_tags()
+        self._settings = by_name(groups)
         members = self._members()
         self.groups = {name: i for i, name in enumerate(members)}
+        self.group_terms = terms_of(self._settings, self.groups)
         self.group_names = list(members)
         self.pool = self._make_pool(members, sessions, seed)
         self._infos = [
@@ -191,16 +196,17 @@ class Fleet:
             self.add(target, row)
         self._shared: dict[str, list[int]] = {}  # limits by the word they share
         self.add_limits()
-        for indices in members.values():
-            self.pool.add_group(
-                indices, self.strategy, -1.0 if value is None else value
-            )
+        for name, indices in members.items():
+            self.pool.add_group(indices, *self.rule(name))
         # Budgets that a call chooses by what it carries: ("tag", "batch") -> indices.
         self.call_budgets: dict[tuple[str, str], list[int]] = {}
         self.meters = [self._add_budget(b) for b in self.budgets]
         self.books: Books | None = None
         self.events = Events()
-        self.fallbacks = self._check_fallbacks(fallbacks or {})
+        self.fallbacks = self._check_fallbacks(
+            all_fallbacks(self._settings, fallbacks or {})
+        )
+        add_aliases(self.groups, aliases or {})
         self.due = 0.0  # monotonic time of the next change of prices or windows
         self.refresh()
 
@@ -233,7 +239,26 @@ class Fleet:
         for i, backend in enumerate(self.backends):
             for name in dict.fromkeys((*backend.groups, backend.model, backend.label)):
                 members.setdefault(name, []).append(i)
+        for group in self._settings.values():
+            if group.min_quality and group.name in members:
+                members[group.name] = good = [
+                    i
+                    for i in members[group.name]
+                    if self.backends[i].quality >= group.min_quality
+                ]
+                if not good:
+                    remedy = f"no backend of group {group.name!r} is as good"
+                    raise ConfigError("min_quality", group.min_quality, remedy)
         return members
+
+    def rule(self, name: str) -> tuple[int, float]:
+        """Return strategy and v of a group as the pool takes them."""
+        group = self._settings.get(name)
+        value = self.value if group is None or group.v is None else group.v
+        strategy = self.strategy
+        if group is not None and group.strategy is not None:
+            strategy = check_strategy("strategy", group.strategy)
+        return strategy, -1.0 if value is None else float(value)
 
     def group(self, name: str) -> int:
         """Return the number of a group, model or backend name."""

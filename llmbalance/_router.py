@@ -28,6 +28,7 @@ from ._config import (
 from ._errors import ConfigError, InvalidRequestError
 from ._events import Events
 from ._fleet import Fleet
+from ._groups import Group
 from ._health import ask_all
 from ._lease import AcquiredLease
 from ._options import (
@@ -58,8 +59,9 @@ class Router:
 
     ``strategy``: round_robin, weighted, least_busy, latency, cost, p2c, composite or
     predictive. ``v``: USD a second of waiting is worth; with it composite minimises
-    price + v * seconds. ``fallbacks``: group -> groups to go on with. ``timeout``:
-    seconds for a whole call, ``timeouts``: for the phases of one attempt. ``wait``:
+    price + v * seconds. ``fallbacks``: group -> groups to go on with; ``groups``: what
+    groups have of their own (Group); ``aliases``: further names for groups, models and
+    backends. ``timeout``: seconds for a whole call, ``timeouts``: for the phases of one attempt. ``wait``:
     when all limits are used up, wait within the time-out (False: raise at once).
     ``prices``: the price table; ``unknown_price``: "dearest", "refuse", a Price or the
     name of a model whose price to assume, for backends without one. ``ledger``: where
@@ -80,6 +82,8 @@ class Router:
         strategy: str = "composite",
         v: float | None = None,
         fallbacks: Mapping[str, Sequence[str]] | None = None,
+        groups: Iterable[Group] = (),
+        aliases: Mapping[str, str] | None = None,
         budgets: Iterable[Budget] = (),
         timeout: float = 600.0,
         timeouts: Timeouts | None = None,
@@ -100,6 +104,8 @@ class Router:
             strategy=strategy,
             value=v,
             fallbacks=fallbacks,
+            groups=groups,
+            aliases=aliases,
             budgets=budgets,
             prices=prices,
             unknown_price=unknown_price,

@@ -93,6 +93,7 @@ class Run:
         "entry",
         "error",
         "fleet",
+        "gone",
         "id",
         "lease",
         "number",
@@ -100,6 +101,7 @@ class Run:
         "round",
         "tried",
         "verdict",
+        "visits",
     )
 
     def __init__(self, fleet: Fleet, call: Call, options: Options) -> None:
@@ -116,6 +118,8 @@ class Run:
         self.verdict: str | None = "cancelled"  # the error's name, None: answered
         self.entry: Entry | None = None  # of the newest attempt, not yet in the ledger
         self.chain = self._chain()
+        self.gone: list[int] = []  # groups left for good by a special chain
+        self.visits: dict[int, list[float]] = {}  # times of attempts, where it matters
         self.tried = 0  # attempts of this round
         self.round = 0
         if now >= fleet.due:
@@ -172,20 +176,61 @@ class Run:
             self._time_out()
         refusals: list[Lease] = []
         for group in self.chain:
+            if self.visits and self._exhausted(group):
+                continue
             lease = self._pick(group)
             self.lease = lease
             if lease.backend >= 0:
-                self.tried += 1
-                return lease
+                return self._taken(lease)
             refusals.append(lease)
+        if self.fleet.group_terms and self._overflows(refusals):
+            return self._next_lease()
         for refused in refusals:  # all breakers open: better a try than none
             if refused.decision["refused"].get("breaker"):
                 lease = refused.again(None, True)
                 if lease.backend >= 0:
                     self.lease = lease
-                    self.tried += 1
-                    return lease
+                    return self._taken(lease)
+        if not refusals:  # no group has time or attempts left
+            self._stop()
         return self._pause(refusals, left)
+
+    def _taken(self, lease: Lease) -> Lease:
+        self.tried += 1
+        if self.fleet.group_terms and lease.group in self.fleet.group_terms:
+            self.visits.setdefault(lease.group, []).append(time.monotonic())
+        return lease
+
+    def _exhausted(self, group: int) -> bool:
+        """Whether the call has spent its time or attempts in a group."""
+        visits = self.visits.get(group)
+        if not visits:
+            return False
+        terms = self.fleet.group_terms[group]
+        if terms.max_attempts is not None and len(visits) >= terms.max_attempts:
+            return True
+        spent = time.monotonic() - visits[0]
+        return terms.timeout is not None and spent >= terms.timeout
+
+    def _overflows(self, refusals: list[Lease]) -> bool:
+        """Whether the prompt is too long for all of a group, and another is named."""
+        for lease in refusals:
+            refused = lease.decision["refused"]
+            if refused.get("context") and sum(refused.values()) == refused["context"]:
+                return self._divert(lease.group, "context_length")
+        return False
+
+    def _divert(self, group: int, kind: str) -> bool:
+        """Take the chain that a group has for this kind of failure; False: none."""
+        terms = self.fleet.group_terms.get(group)
+        chain = terms.chain(kind) if terms is not None else []
+        if not chain:
+            return False
+        rest = self.chain if self.gone else []  # the general chain is left at once
+        self.gone.append(group)
+        merged = dict.fromkeys((*chain, *rest))
+        self.chain = [g for g in merged if g not in self.gone]
+        return bool(self.chain)
 
     def _chain(self) -> list[int]:
         """The call's group and, behind it, its fallbacks and theirs, each once."""
@@ -246,6 +291,10 @@ class Run:
         share = left
         if lease.rivals or len(self.chain) > 1:
             share = min(left, max(left / 2, 3 * lease.seconds))
+        if self.visits and (visits := self.visits.get(lease.group)):
+            most = self.fleet.group_terms[lease.group].timeout
+            if most is not None:
+                share = min(share, max(visits[0] + most - time.monotonic(), 0.001))
         first_token = t.first_token or 0.0
         total = min(t.total or left, left)
         if self.call.stream:
@@ -280,6 +329,8 @@ class Run:
         except ProviderError as error:
             self.fail(shot, failure_of(error), response)
             return None
+        if self.fleet.group_terms and self._withheld(shot, reply, response):
+            return None
         shaped = shot.target.steps or self.options.wanted is not None
         if (
             shaped
@@ -304,6 +355,20 @@ class Run:
         except BaseException:  # a step of the caller's own fails
             self.succeed(shot, reply, response)
             raise
+        return True
+
+    def _withheld(self, shot: Shot, reply: Any, response: Any) -> bool:
+        """Whether an answer was held back by a filter and another group is named."""
+        terms = self.fleet.group_terms.get(shot.lease.group)
+        if terms is None or not terms.filtered or self.call.kind != "chat":
+            return False
+        if not any(c.finish_reason == "content_filter" for c in reply.choices):
+            return False
+        message = "the provider withheld the answer (content_filter)"
+        failure = Failure(
+            kind="content_filter", message=message, status=response.status
+        )
+        self.fail(shot, failure, response, text=reply.text, usage=reply.usage)
         return True
 
     def succeed(self, shot: Shot, reply: Any, response: Any) -> None:
@@ -428,6 +493,8 @@ class Run:
         )
         self._note(shot, failure.kind, counts, nano, known, seconds, None)
         self.error = error
+        if self.fleet.group_terms and self._divert(shot.lease.group, failure.kind):
+            return
         if kind.action == "never":
             self._stop()
 
