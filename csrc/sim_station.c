@@ -55,14 +55,16 @@ units(const sim_limit *l, const sim_service *service, const sim_job *job, bool e
     }
 }
 
+/* What an answer's headers say.  A burst below the limit is not told: `remaining`
+ * counts down from the limit all the same. */
 static void
 tell(const sim_limit *l, sim_job *job, lb_ns now)
 {
-    int64_t left = lb_rate_free(&l->rate, now);
+    int64_t spent = l->rate.burst - lb_rate_free(&l->rate, now);
     job->told[job->ntold++] = (lb_told){
         .unit = l->unit,
         .reading = {.limit = l->rate.limit,
-                    .remaining = left,
+                    .remaining = lb_max(l->rate.limit - spent, 0),
                     .reset = lb_max(l->rate.full_at - now, 0),
                     .window = l->rate.window},
     };
