@@ -14,6 +14,8 @@ COMMANDS = {
     "chat": ("._cli.chat", "ask real providers, by the keys at hand"),
     "costs": ("._cli.costs", "what a ledger says was spent"),
     "prices": ("._cli.prices", "show a price, compare or take over a table"),
+    "check": ("._cli.check", "all faults of a configuration, or its fleet"),
+    "simulate": (".simulate._cli", "what a strategy would have cost on a trace"),
     "demo": (".demo", "watch a fleet of mock providers under load"),
 }
 
