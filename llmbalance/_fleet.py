@@ -31,7 +31,7 @@ from ._events import Events
 from ._groups import Group, add_aliases, all_fallbacks, by_name, terms_of
 from ._hash import stable_hash
 from ._price import Price
-from ._prices import PriceTable
+from ._prices import ModelInfo, PriceTable
 from ._shape import Step, read_steps
 from ._tokens import family_of
 from ._transport import environment_settings
@@ -143,6 +143,13 @@ class Spare:
         self.backends = backends
         self.groups = groups
         self.members = members
+
+
+def _context(info: ModelInfo | None) -> int:
+    """The longest prompt in tokens; of embeddings it limits each text, not the call."""
+    if info is None or info.kind == "embedding":
+        return 0
+    return info.context or 0
 
 
 class Fleet:
@@ -385,7 +392,7 @@ class Fleet:
             "id": stable_hash(backend.label),
             "tags": sum(self.tags[tag] for tag in set(backend.tags)),
             "can": sum(1 << ABILITIES.index(a) for a in set(abilities)),
-            "context": backend.context or (info and info.context) or 0,
+            "context": backend.context or _context(info),
             "max_output": backend.max_output or (info and info.max_output) or 0,
             "max_calls": (limits and limits.concurrency) or 0,
             "weight": float(backend.weight),

@@ -25,6 +25,8 @@ from ._config import (
     Timeouts,
     positive,
 )
+from ._count import TokenCount, count
+from ._embed import Parts, drive_all, join
 from ._errors import ConfigError, InvalidRequestError
 from ._events import Events
 from ._fleet import Fleet
@@ -219,10 +221,37 @@ class Router:
     async def embed(
         self, model: str, input: str | Sequence[str], **options: Any
     ) -> EmbeddingReply:
-        """Return the embeddings of one or several texts; options as for ``chat``."""
+        """Return the embeddings of one or several texts; options as for ``chat``.
+
+        More texts than the backends take at once go out in several requests.
+        """
         run = self._run("embed", model, input, False, options)
-        reply: EmbeddingReply = await self._drive(run)
-        return reply
+        parts = Parts(self._fleet, model, run, options)
+        if not parts.inputs:
+            reply: EmbeddingReply = await self._drive(run)
+            return reply
+        if not parts.mixed:
+            return join(await drive_all(parts.runs(self._part), self._drive))
+        run.call.input = parts.inputs[0]
+        first = await self._drive(run)
+        rest = await drive_all(parts.runs(self._part, first), self._drive)
+        return join([first, *rest])
+
+    def _part(self, model: str, input: Any, options: dict[str, Any]) -> Run:
+        return self._run("embed", model, input, False, options)
+
+    async def count_tokens(
+        self, model: str, messages: Messages | str, **options: Any
+    ) -> TokenCount:
+        """Return how many tokens a prompt has, an int that says if it is ``exact``.
+
+        Asked of the first backend behind ``model`` whose provider counts for nothing
+        (Anthropic, Google); for others it is estimated. Options as for ``chat``.
+        """
+        if isinstance(messages, str):
+            messages = as_messages(messages)
+        run = self._run("chat", model, messages, False, options)
+        return await count(run, self._transport)
 
     async def acompletion(
         self, model: str, messages: Messages, *, stream: bool = False, **options: Any

@@ -242,6 +242,12 @@ class Run:
             chain += [g for g in more if g not in chain]
         return chain
 
+    def targets(self) -> list[Target]:
+        """All that may serve the call: the group's in their order, then fallbacks'."""
+        members, names = self.fleet._members(), self.fleet.group_names
+        found = dict.fromkeys(i for group in self.chain for i in members[names[group]])
+        return [self.fleet.targets[i] for i in found]
+
     def _pick(self, group: int) -> Lease:
         if self.lease is not None:
             return self.lease.again(group, False)

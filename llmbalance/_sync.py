@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ._embed import Parts, join
 from ._options import Messages, as_messages
 from ._run import Run
 from ._stream import BlockingChatStream
@@ -42,9 +43,18 @@ class SyncRouter:
         self, model: str, input: str | Sequence[str], **options: Any
     ) -> EmbeddingReply:
         """As ``Router.embed``."""
-        run = self._router._run("embed", model, input, False, options)
-        reply: EmbeddingReply = self._drive(run)
-        return reply
+        router = self._router
+        run = router._run("embed", model, input, False, options)
+        parts = Parts(router._fleet, model, run, options)
+        if not parts.inputs:
+            reply: EmbeddingReply = self._drive(run)
+            return reply
+        run.call.input = parts.inputs[0]
+        first = self._drive(run)
+        kept = first if parts.mixed else None
+        runs = parts.runs(router._part, kept)
+        rest = map(self._drive, runs if parts.mixed else runs[1:])
+        return join([first, *rest])
 
     def _drive(self, run: Run) -> Any:
         try:

@@ -165,6 +165,21 @@ class Dialect:
             "model", self.model, f"{self.name} offers no embeddings; use another"
         )
 
+    def embed_limits(self) -> tuple[int, int]:
+        """The most inputs of one embedding request, and the most tokens of them all.
+
+        OpenAI's, unless the provider has its own.
+        """
+        return 2048, 300_000
+
+    def count_tokens(self, call: Call) -> Request | None:
+        """A request that counts a prompt's tokens for nothing, or None."""
+        return None
+
+    def counted_tokens(self, body: bytes) -> int:
+        """Read the answer to ``count_tokens``; ProtocolError when it is none."""
+        return token_count(body)
+
     def health(self) -> Request | None:
         """A request that costs nothing and answers 2xx when all is well, or None."""
         return None
@@ -335,6 +350,15 @@ def unreadable(body: bytes, error: Exception) -> ProtocolError:
     return ProtocolError(
         f"the answer is {what} ({len(body)} bytes, read up to {offset})", offset=offset
     )
+
+
+def token_count(body: bytes) -> int:
+    """The number in an answer of a counting endpoint; ProtocolError without one."""
+    told = decode_object(body)
+    for name in ("input_tokens", "totalTokens"):
+        if isinstance(told.get(name), int):
+            return int(told[name])
+    raise ProtocolError("the answer has no number of tokens", offset=len(body))
 
 
 def merge(body: dict[str, Any], extra: Any) -> None:

@@ -133,7 +133,7 @@ class Anthropic(Dialect):
             warnings=warnings,
         )
 
-    def count_tokens(self, call: Call) -> Request:
+    def count_tokens(self, call: Call) -> Request | None:
         """Write a request that counts the prompt's tokens, free of charge."""
         body = self.body(call, [])
         kept = ("system", "messages", "tools", "tool_choice", "thinking")

@@ -383,9 +383,9 @@ class BedrockClaude(_Aws, Anthropic):
             warnings=warnings,
         )
 
-    def count_tokens(self, call: Call) -> Request:
+    def count_tokens(self, call: Call) -> None:
         """Bedrock counts under another path and shape, which is not offered."""
-        raise ConfigError("api", "invoke", "count tokens with the anthropic provider")
+        return
 
     def health(self) -> Request | None:
         """Bedrock's runtime offers no free endpoint."""

@@ -113,7 +113,6 @@ class Google(Dialect):
         "health": NATIVE,
         "count_tokens": NATIVE,
     }
-    max_inputs = 100
     fetches_urls = False  # Vertex fetches http URLs of images; AI Studio does not
 
     def auth(self, key: str) -> list[str]:
@@ -153,12 +152,17 @@ class Google(Dialect):
             body=_encode({"generateContentRequest": whole}),
         )
 
+    def embed_limits(self) -> tuple[int, int]:
+        """A batch has at most 100 texts."""
+        return 100, 300_000
+
     def embed(self, call: Call) -> Request:
         """Write a batchEmbedContents request of at most 100 texts."""
         texts = [call.input] if isinstance(call.input, str) else list(call.input)
-        if not texts or len(texts) > self.max_inputs:
+        most, _ = self.embed_limits()
+        if not texts or len(texts) > most:
             raise InvalidRequestError(
-                "input", f"({len(texts)} texts)", f"give 1 to {self.max_inputs} texts"
+                "input", f"({len(texts)} texts)", f"give 1 to {most} texts"
             )
         name = f"models/{self.model.removeprefix('models/')}"
         warnings: list[str] = []

@@ -91,6 +91,10 @@ class Mistral(OpenAICompatible):
         _NONE,
     )
 
+    def embed_limits(self) -> tuple[int, int]:
+        """512 inputs of 16,384 tokens in all."""
+        return 512, 16_384
+
     def adapt(self, body: dict[str, Any], warnings: list[str]) -> None:
         """Mistral's word for a forced tool is "any"."""
         super().adapt(body, warnings)

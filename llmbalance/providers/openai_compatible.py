@@ -130,7 +130,6 @@ class OpenAICompatible(Dialect):
     wants_back: ClassVar[frozenset[str]] = frozenset()  # of ``_messages.CARRIED``
     asks_usage: ClassVar[bool] = True  # stream_options.include_usage is understood
     json_schema: ClassVar[bool] = True
-    max_inputs: ClassVar[int] = 2048  # embeddings per request
 
     # -- requests ------------------------------------------------------------
 
@@ -223,14 +222,15 @@ class OpenAICompatible(Dialect):
         return result
 
     def embed(self, call: Call) -> Request:
-        """Write an embedding call of at most ``max_inputs`` inputs."""
+        """Write an embedding call of at most ``embed_limits`` inputs."""
         if not call.input:
             raise InvalidRequestError("input", call.input, "give a text or a list")
         inputs = call.input if isinstance(call.input, str) else list(call.input)
         count = 1 if isinstance(inputs, str) else len(inputs)
-        if count > self.max_inputs:
+        most, _ = self.embed_limits()
+        if count > most:
             raise InvalidRequestError(
-                "input", f"({count} texts)", f"at most {self.max_inputs} in one request"
+                "input", f"({count} texts)", f"at most {most} in one request"
             )
         warnings: list[str] = []
         body: dict[str, Any] = {"model": self.model, "input": inputs}

@@ -19,6 +19,7 @@ from .._errors import ConfigError, InvalidRequestError, ProtocolError
 from .._types import SSE, UNARY, Call, Embedding, EmbeddingReply, Request, Usage
 from ._base import REFUSED, TRANSLATED, Dialect, unreadable
 from ._classify import request_id
+from ._google_request import write_body
 from .anthropic import MARKS as CLAUDE_MARKS
 from .anthropic import Anthropic
 from .google import Google
@@ -104,7 +105,6 @@ class Vertex(_Place, Google):
         "health": REFUSED,
     }
     fetches_urls = True
-    max_inputs = 250
 
     @classmethod
     def variant(cls, model: str, options: Mapping[str, Any]) -> type[Dialect]:
@@ -139,12 +139,24 @@ class Vertex(_Place, Google):
         """Vertex offers no free endpoint for publishers' models."""
         return None
 
+    def count_tokens(self, call: Call) -> Request:
+        """Vertex wants the prompt itself where AI Studio wants the whole request."""
+        body = write_body(self, call, [])
+        kept = ("contents", "systemInstruction", "tools", "generationConfig")
+        counted = {name: body[name] for name in kept if name in body}
+        return Request(target=f"{self.model_path()}:countTokens", body=_encode(counted))
+
+    def embed_limits(self) -> tuple[int, int]:
+        """250 texts of 20,000 tokens; Gemini's embedding models take one by one."""
+        return 1 if self.model.startswith("gemini-embedding") else 250, 20_000
+
     def embed(self, call: Call) -> Request:
-        """Write a predict request of at most 250 texts."""
+        """Write a predict request."""
         texts = [call.input] if isinstance(call.input, str) else list(call.input)
-        if not texts or len(texts) > self.max_inputs:
+        most, _ = self.embed_limits()
+        if not texts or len(texts) > most:
             raise InvalidRequestError(
-                "input", f"({len(texts)} texts)", f"give 1 to {self.max_inputs} texts"
+                "input", f"({len(texts)} texts)", f"give 1 to {most} texts"
             )
         instance: dict[str, Any] = {}
         body: dict[str, Any] = {}
@@ -238,6 +250,7 @@ class VertexClaude(_Place, Anthropic):
     def count_tokens(self, call: Call) -> Request:
         """Write a request that counts the prompt's tokens."""
         counted = super().count_tokens(call)
+        assert counted is not None
         models = self.models_path("anthropic", "v1")
         return Request(target=f"{models}/count-tokens:rawPredict", body=counted.body)
 
