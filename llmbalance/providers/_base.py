@@ -373,6 +373,15 @@ def merge(body: dict[str, Any], extra: Any) -> None:
             body[name] = value
 
 
+def json_text(raw: msgspec.Raw) -> str:
+    """Return a piece of an answer that was kept as JSON; ProtocolError if garbled."""
+    body = bytes(raw)
+    try:
+        return body.decode()
+    except UnicodeDecodeError as error:
+        raise unreadable(body, error) from None
+
+
 def decode_object(body: bytes) -> dict[str, Any]:
     """Decode a JSON object without a fixed shape; ProtocolError when it is none."""
     try:

@@ -47,7 +47,15 @@ from ._anthropic_wire import (
     decode_event,
     decode_reply,
 )
-from ._base import NATIVE, REFUSED, TRANSLATED, Dialect, StreamReader, unreadable
+from ._base import (
+    NATIVE,
+    REFUSED,
+    TRANSLATED,
+    Dialect,
+    StreamReader,
+    json_text,
+    unreadable,
+)
 from ._classify import request_id
 from ._limits import anthropic_limits
 
@@ -197,7 +205,7 @@ def _choice(wire: WireReply) -> tuple[Message, int, str]:
         if kind == "text":
             text.append(block.text or "")
         elif kind == "tool_use":
-            arguments = bytes(block.input).decode() or "{}"
+            arguments = json_text(block.input) or "{}"
             if block.name == JSON_TOOL:
                 text.append(arguments)
                 reason = "stop" if reason == "tool_calls" else reason

@@ -40,7 +40,15 @@ from .._types import (
     ToolCallDelta,
 )
 from ._anthropic_request import JSON_TOOL
-from ._base import NATIVE, REFUSED, TRANSLATED, Dialect, StreamReader, unreadable
+from ._base import (
+    NATIVE,
+    REFUSED,
+    TRANSLATED,
+    Dialect,
+    StreamReader,
+    json_text,
+    unreadable,
+)
 from ._bedrock_request import write_body
 from ._bedrock_wire import (
     Reasoning,
@@ -218,7 +226,7 @@ def _message(blocks: list[WireBlock]) -> Message:
         if block.text is not None:
             text.append(block.text)
         elif block.tool_use is not None:
-            arguments = bytes(block.tool_use.input).decode()
+            arguments = json_text(block.tool_use.input)
             if block.tool_use.name == JSON_TOOL:
                 text.append(arguments)
             else:

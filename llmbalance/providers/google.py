@@ -41,7 +41,15 @@ from .._types import (
     ToolCall,
     ToolCallDelta,
 )
-from ._base import NATIVE, REFUSED, TRANSLATED, Dialect, StreamReader, unreadable
+from ._base import (
+    NATIVE,
+    REFUSED,
+    TRANSLATED,
+    Dialect,
+    StreamReader,
+    json_text,
+    unreadable,
+)
 from ._classify import request_id
 from ._google_request import write_body
 from ._google_wire import (
@@ -216,7 +224,7 @@ class Google(Dialect):
             signature = _signature(part.thought_signature)
             if part.function_call is not None:
                 call, number = part.function_call, len(calls)
-                function = Function(call.name, bytes(call.args).decode() or "{}")
+                function = Function(call.name, json_text(call.args) or "{}")
                 identity = call.id or f"call_{number}_{call.name}"
                 calls.append(ToolCall(identity, function, extra_content=signature))
                 continue
@@ -349,7 +357,7 @@ class GoogleStream(StreamReader):
         if part.function_call is not None:
             call, number = part.function_call, self._calls.get(index, 0)
             self._calls[index] = number + 1
-            function = FunctionDelta(call.name, bytes(call.args).decode() or "{}")
+            function = FunctionDelta(call.name, json_text(call.args) or "{}")
             identity = call.id or f"call_{number}_{call.name}"
             piece = ToolCallDelta(number, identity, function, "function", signature)
             return Delta(tool_calls=[piece])

@@ -41,6 +41,7 @@ from ._base import (
     TRANSLATED,
     Dialect,
     StreamReader,
+    json_text,
     merge,
     unreadable,
 )
@@ -337,7 +338,7 @@ def _think(model: str, effort: Any) -> Any:
 
 
 def _call(call: _Call) -> Function:
-    return Function(call.function.name, bytes(call.function.arguments).decode())
+    return Function(call.function.name, json_text(call.function.arguments))
 
 
 def _reason(wire: _Reply, calls: bool) -> str:
