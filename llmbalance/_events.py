@@ -216,7 +216,8 @@ class Events:
     @property
     def dropped(self) -> int:
         """Events that present listeners lost because they were late."""
-        return sum(x.dropped for x in (*self._listeners, *self._streams))
+        late = sum(listener.dropped for listener in self._listeners)
+        return late + sum(stream.dropped for stream in self._streams)
 
     # -- what the calls tell -------------------------------------------------
 

@@ -30,8 +30,10 @@ from ._errors import ConfigError, UnknownModelError
 from ._events import Events
 from ._groups import Group, add_aliases, all_fallbacks, by_name, terms_of
 from ._hash import stable_hash
+from ._line import Lines
 from ._price import Price
 from ._prices import ModelInfo, PriceTable
+from ._retries import Retries
 from ._shape import Step, read_steps
 from ._tokens import family_of
 from ._transport import environment_settings
@@ -210,6 +212,8 @@ class Fleet:
         self.meters = [self._add_budget(b) for b in self.budgets]
         self.books: Books | None = None
         self.events = Events()
+        self.retries: Retries | None = Retries()
+        self.lines = Lines()
         self.fallbacks = self._check_fallbacks(
             all_fallbacks(self._settings, fallbacks or {})
         )

@@ -10,7 +10,6 @@ left it, or with the tokens it reserved.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -20,6 +19,7 @@ from ._config import Backend
 from ._cost import as_usage
 from ._decision import Decision
 from ._errors import InvalidRequestError, LeaseError
+from ._line import rest
 from ._run import OUTCOME, Run, Shot, counts_of, told_of
 from .providers._failures import KINDS
 
@@ -148,7 +148,15 @@ class AcquiredLease:
 
     # -- as a block ----------------------------------------------------------
 
+    async def _rest(self, pause: float) -> None:
+        try:
+            await rest(pause)
+        except BaseException:
+            self._run.end()
+            raise
+
     def __enter__(self) -> AcquiredLease:
+        self._run.options.wait = False
         shot = self._run.aim(write=False)
         if isinstance(shot, float):
             self._run.refuse_now()
@@ -160,7 +168,7 @@ class AcquiredLease:
         while self._shot is None:
             shot = self._run.aim(write=False)
             if isinstance(shot, float):
-                await asyncio.sleep(shot)
+                await self._rest(shot)
             else:
                 self._shot = shot
         return self

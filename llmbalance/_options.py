@@ -57,6 +57,7 @@ class Options(Struct, kw_only=True):
     strategy: int | None = None
     quality: int | None = None
     priority: bool | None = None
+    rank: int = 0
     budgets: tuple[int, ...] | None = None
     labels: tuple[str, ...] = ()
     task: str | None = None
@@ -243,7 +244,11 @@ def _quality(_: Fleet, o: Options, value: Any, model: str) -> None:
 
 
 def _priority(_: Fleet, o: Options, value: Any, model: str) -> None:
-    o.priority = bool(value)
+    if not isinstance(value, int) or not -(2**31) < value < 2**31:
+        raise InvalidRequestError(
+            "priority", value, "give True, or a whole number: higher waits less"
+        )
+    o.priority, o.rank = value > 0, int(value)
 
 
 def _waiting(_: Fleet, o: Options, value: Any, model: str) -> None:

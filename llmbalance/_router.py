@@ -33,6 +33,7 @@ from ._fleet import Fleet
 from ._groups import Group
 from ._health import ask_all
 from ._lease import AcquiredLease
+from ._line import rest
 from ._options import (
     Messages,
     Options,
@@ -43,6 +44,7 @@ from ._options import (
 from ._price import Price
 from ._prices import PriceTable
 from ._reports import Report, explanation, stats_report
+from ._retries import Retries
 from ._run import Run
 from ._shape import Step
 from ._stream import ChatStream
@@ -63,8 +65,11 @@ class Router:
     predictive. ``v``: USD a second of waiting is worth; with it composite minimises
     price + v * seconds. ``fallbacks``: group -> groups to go on with; ``groups``: what
     groups have of their own (Group); ``aliases``: further names for groups, models and
-    backends. ``timeout``: seconds for a whole call, ``timeouts``: for the phases of one attempt. ``wait``:
-    when all limits are used up, wait within the time-out (False: raise at once).
+    backends. ``timeout``: seconds for a whole call, ``timeouts``: for the phases of one
+    attempt. ``wait``: when all limits are used up, wait within the time-out in order of
+    priority and arrival, at most ``max_waiting`` calls (False: raise at once).
+    ``retry_budget``: the share of calls that may ask the same backends again (None: as
+    many as they like).
     ``prices``: the price table; ``unknown_price``: "dearest", "refuse", a Price or the
     name of a model whose price to assume, for backends without one. ``ledger``: where
     every attempt is kept: a path, a Ledger or anything like it; None (the default)
@@ -91,6 +96,8 @@ class Router:
         timeouts: Timeouts | None = None,
         breaker: Breaker | None = None,
         wait: bool = True,
+        max_waiting: int | None = None,
+        retry_budget: float | None = 0.2,
         prices: PriceTable | None = None,
         unknown_price: str | Price = "dearest",
         ledger: str | Path | Book | None = None,
@@ -117,6 +124,9 @@ class Router:
             sessions=sessions,
             seed=seed,
         )
+        positive("max_waiting", max_waiting, zero=True)
+        self._fleet.lines.most = max_waiting
+        self._fleet.retries = None if retry_budget is None else Retries(retry_budget)
         self._timeout = float(timeout)
         self._wait = wait
         self._transport = Transport()
@@ -286,7 +296,7 @@ class Router:
         while True:
             shot = run.aim()
             if isinstance(shot, float):
-                await asyncio.sleep(shot)
+                await rest(shot)
                 continue
             request = shot.request
             try:

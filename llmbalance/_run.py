@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._core import OUTCOMES, UNITS, Lease, PriceRow, measure
@@ -27,8 +28,10 @@ from ._errors import (
     LLMBalanceError,
     NoBackendError,
     ProviderError,
+    RateLimitedError,
     RequestTimeoutError,
 )
+from ._line import Ticket, Turn
 from ._price import standard_tier
 from ._shape import shape
 from ._types import (
@@ -99,6 +102,7 @@ class Run:
         "number",
         "options",
         "round",
+        "ticket",
         "tried",
         "verdict",
         "visits",
@@ -120,6 +124,7 @@ class Run:
         self.chain = self._chain()
         self.gone: list[int] = []  # groups left for good by a special chain
         self.visits: dict[int, list[float]] = {}  # times of attempts, where it matters
+        self.ticket: Ticket | None = None  # its place in the line of those who wait
         self.tried = 0  # attempts of this round
         self.round = 0
         if now >= fleet.due:
@@ -174,6 +179,10 @@ class Run:
         left = self.deadline - time.monotonic()
         if left <= 0:
             self._time_out()
+        if self.fleet.lines and not self.tried and self.options.wait:
+            turn = self._in_line(left)
+            if turn is not None:
+                return turn
         refusals: list[Lease] = []
         for group in self.chain:
             if self.visits and self._exhausted(group):
@@ -197,6 +206,14 @@ class Run:
 
     def _taken(self, lease: Lease) -> Lease:
         self.tried += 1
+        if self.ticket is not None:
+            self._leave_line()
+        retries = self.fleet.retries
+        if retries is not None:
+            if self.tried > 1:
+                retries.withdraw(time.monotonic())
+            elif self.round == 0:
+                retries.deposit(time.monotonic())
         if self.fleet.group_terms and lease.group in self.fleet.group_terms:
             self.visits.setdefault(lease.group, []).append(time.monotonic())
         return lease
@@ -269,7 +286,50 @@ class Run:
         if wait < _BUSY_WAIT:
             wait = _BUSY_WAIT
         # Not all at the same instant: whoever waits comes back at its own moment.
-        return min(wait * (1 + 0.1 * random.random()), left)
+        wait = min(wait * (1 + 0.1 * random.random()), left)
+        if self.ticket is None:
+            self._join_line(wait)
+        assert self.ticket is not None
+        self.ticket.until = time.monotonic() + wait
+        head = self.fleet.lines.is_head(self.ticket)
+        return Turn(wait if head else left, self.ticket)
+
+    def _in_line(self, left: float) -> Turn | None:
+        """The turn of a call that has to let others ask first; None: it may ask."""
+        lines, ticket = self.fleet.lines, self.ticket
+        if ticket is None:
+            until = time.monotonic() + left
+            if not lines.busy(self._line(), self.options.rank, until):
+                return None
+            ticket = self._join_line()
+        if ticket.shed:
+            self._shed()
+        return None if lines.is_head(ticket) else Turn(left, ticket)
+
+    def _line(self) -> Hashable:
+        """Calls that ask for the same stand in the same line."""
+        return (*self.chain, self.options.tags, self.options.needs)
+
+    def _join_line(self, wait: float | None = None) -> Ticket:
+        lines = self.fleet.lines
+        self.ticket = lines.join(self._line(), self.options.rank)
+        if self.ticket is None:
+            self._shed(wait)
+        assert self.ticket is not None
+        return self.ticket
+
+    def _leave_line(self) -> None:
+        ticket, self.ticket = self.ticket, None
+        if ticket is not None:
+            self.fleet.lines.leave(ticket)
+
+    def _shed(self, wait: float | None = None) -> None:
+        self.verdict = RateLimitedError.__name__
+        raise RateLimitedError(
+            f"{self.fleet.lines.waiting} calls wait already, as many as max_waiting"
+            " allows",
+            retry_after=wait,
+        )
 
     def _next_round(self, left: float) -> float:
         """Everything was tried: the same again after a pause, if that may help."""
@@ -283,6 +343,9 @@ class Run:
         if retry_after is not None:
             pause = max(pause, retry_after)
         if pause >= left:
+            self._stop()
+        retries = self.fleet.retries
+        if retries is not None and not retries.allow(time.monotonic()):
             self._stop()
         self.lease = None
         self.tried = 0
@@ -545,7 +608,9 @@ class Run:
         seconds: float | None,
         ttft: float | None,
     ) -> None:
-        """A settled attempt, for the ledger, for alerts and for who listens."""
+        """A settled attempt, for the ledger, for alerts, for who listens or waits."""
+        if self.fleet.lines:
+            self.fleet.lines.room()
         events = self.fleet.events
         if events.active:
             good = status == "ok"
@@ -568,6 +633,8 @@ class Run:
 
     def end(self) -> None:
         """The call is over, however it ended: its last attempt can be written."""
+        if self.ticket is not None:
+            self._leave_line()
         if self.entry is not None:
             self._write(last=True)
         if self.fleet.events.active:
@@ -602,6 +669,12 @@ class Run:
     def _time_out(self) -> None:
         if self.error is not None:
             self._stop()
+        if self.ticket is not None:
+            self.verdict = RateLimitedError.__name__
+            raise RateLimitedError(
+                f"no room within {self.options.timeout:g} s: others wait as well",
+                retry_after=_BUSY_WAIT,
+            )
         self.verdict = RequestTimeoutError.__name__
         raise RequestTimeoutError(
             f"no backend answered within {self.options.timeout:g} s",

@@ -12,13 +12,12 @@ event loop, ``BlockingChatStream`` from a thread.
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections import deque
 from collections.abc import Generator
 from typing import Any
 
 from ._errors import LLMBalanceError, ProviderError, StreamInterruptedError
+from ._line import rest, rest_blocking
 from ._run import Run, Shot, failure_of
 from ._shape import parsed
 from ._types import ChatChunk, Failure, Usage
@@ -210,7 +209,7 @@ class ChatStream:
         if step is CLOSE:
             return await self._stream.aclose()
         if isinstance(step, float):
-            return await asyncio.sleep(step)
+            return await rest(step)
         self._stream = await self._transport.stream(
             *_opening(step), mode=step.request.stream, marks=step.request.marks
         )
@@ -276,7 +275,7 @@ class BlockingChatStream:
         if step is CLOSE:
             return self._stream.close()
         if isinstance(step, float):
-            return time.sleep(step)
+            return rest_blocking(step)
         self._stream = self._transport.stream_blocking(
             *_opening(step), mode=step.request.stream, marks=step.request.marks
         )

@@ -5,11 +5,11 @@ A blocking call waits with the GIL released; everything else is the router's own
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ._embed import Parts, join
+from ._line import rest_blocking
 from ._options import Messages, as_messages
 from ._run import Run
 from ._stream import BlockingChatStream
@@ -66,7 +66,7 @@ class SyncRouter:
         while True:
             shot = run.aim()
             if isinstance(shot, float):
-                time.sleep(shot)
+                rest_blocking(shot)
                 continue
             request = shot.request
             try:

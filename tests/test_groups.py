@@ -58,7 +58,7 @@ def names(attempts: Any) -> list[str]:
 async def test_a_group_has_a_strategy_of_its_own(llm_provider):
     providers = [llm_provider("openai", name=n, model="gpt-4o") for n in ("x", "y")]
     backends = [
-        backend(p, "", groups=["turns", "cheap"], price=Price(1 + i, 2))
+        backend(p, "", groups=["turns", "cheap"], price=Price(1 + 8 * i, 1 + 8 * i))
         for i, p in enumerate(providers)
     ]
     groups = [Group(name="turns", strategy="round_robin"), Group(name="cheap", v=0.0)]

@@ -1,0 +1,240 @@
+"""Retries and queues: an outage is not multiplied, nobody is overtaken or forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from llmbalance import (
+    Backend,
+    ConfigError,
+    InvalidRequestError,
+    Limits,
+    OverloadedError,
+    Price,
+    RateLimitedError,
+    Router,
+)
+from llmbalance._line import Lines
+from llmbalance._retries import AGAIN, Retries
+
+ASK = [{"role": "user", "content": "What is the capital of France?"}]
+
+
+def backend(provider: Any, **options: Any) -> Backend:
+    settings: dict[str, Any] = {
+        "name": provider.name,
+        "groups": ["all"],
+        "api_key": "test-key",
+        "base_url": provider.base_url,
+        "price": Price(1, 2),
+    } | options
+    return Backend("openai/gpt-4o", **settings)
+
+
+# -- the retry budget --------------------------------------------------------------
+
+
+def test_repetitions_are_a_share_of_the_calls_of_ten_seconds():
+    retries = Retries(0.2, 3.0)
+    for i in range(1000):
+        retries.deposit(100 + i / 100)
+    allowed = sum(retries.allow(109.9) for _ in range(500))
+    assert allowed == int((200 + 3) / AGAIN)
+    assert retries.refused == 500 - allowed
+
+
+def test_a_quiet_router_may_retry_and_the_past_is_forgotten():
+    retries = Retries()
+    assert retries.allow(5.0)
+    assert not retries.allow(5.0)
+    assert not retries.allow(14.9)
+    assert retries.allow(15.0)
+
+
+def test_going_elsewhere_is_never_refused_but_counts():
+    retries = Retries()
+    for _ in range(50):
+        retries.withdraw(1.0)
+    assert retries.balance(1.0) == pytest.approx(3 - 50)
+    assert not retries.allow(1.0)
+    assert retries.allow(60.0)
+
+
+async def test_an_outage_of_everything_does_not_multiply_the_load(llm_provider):
+    providers = [llm_provider("openai", name=n, model="gpt-4o") for n in ("a", "b")]
+    for provider in providers:
+        provider.outage(status=429)  # breakers stay closed: only the budget holds back
+
+    async def storm(**options: Any) -> int:
+        for provider in providers:
+            provider.clear()
+        router = Router([backend(p) for p in providers], seed=1, **options)
+        calls = (router.chat("all", ASK, timeout=4) for _ in range(50))
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert all(isinstance(result, Exception) for result in results)
+        return sum(len(provider.requests) for provider in providers)
+
+    free = await storm(retry_budget=None)
+    held = await storm()
+    assert 50 <= held <= 50 * 2 + 10
+    assert free > held
+
+
+async def test_a_dead_backend_is_absorbed_without_any_budget(llm_provider):
+    dead, good = (llm_provider("openai", name=n, model="gpt-4o") for n in "ab")
+    dead.outage(status=503)
+    async with Router(
+        [backend(dead, price=Price(0, 0)), backend(good)], retry_budget=0
+    ) as router:
+        replies = [await router.chat("all", ASK) for _ in range(50)]
+    assert all(reply.backend == "b" for reply in replies)
+
+
+# -- the line ----------------------------------------------------------------------
+
+
+def test_the_line_goes_by_priority_then_arrival():
+    lines = Lines()
+    first, second, urgent = (lines.join("g", p) for p in (0, 0, 5))
+    assert first and second and urgent
+    assert lines.is_head(urgent)
+    assert lines.busy("g", 5, 1e9) and not lines.busy("g", 6, 1e9)
+    lines.leave(urgent)
+    assert lines.is_head(first) and first.called
+    assert not second.called
+    lines.leave(second)
+    lines.leave(first)
+    assert not lines and not lines.busy("g", 0, 1e9)
+
+
+def test_who_asks_for_something_else_stands_elsewhere():
+    lines = Lines()
+    one, other = lines.join("one", 0), lines.join("other", 0)
+    assert one and other
+    assert lines.is_head(one) and lines.is_head(other)
+    lines.room()
+    assert one.called and other.called
+
+
+def test_one_who_cannot_wait_so_long_may_ask_before_the_head():
+    lines = Lines()
+    head = lines.join("g", 0)
+    assert head
+    head.until = 100.0
+    assert lines.busy("g", 0, 200.0)
+    assert not lines.busy("g", 0, 50.0)
+
+
+def test_a_full_line_refuses_the_least_urgent():
+    lines = Lines(most=2)
+    first, second = lines.join("g", 0), lines.join("g", 0)
+    assert first and second
+    assert lines.join("g", 0) is None
+    urgent = lines.join("g", 1)
+    assert urgent and lines.is_head(urgent)
+    assert second.shed and second.called and not first.shed
+    assert lines.waiting == 2
+
+
+async def test_waiters_are_served_in_order_and_no_one_overtakes(llm_provider):
+    provider = llm_provider("openai", name="one", model="gpt-4o", ttft=0.02)
+    router = Router([backend(provider, limits=Limits(concurrency=1))])
+    done: list[Any] = []
+
+    async def one(mark: Any, **options: Any) -> None:
+        await router.chat("all", ASK, **options)
+        done.append(mark)
+
+    tasks = []
+    for i in range(6):
+        tasks.append(asyncio.create_task(one(i)))
+        await asyncio.sleep(0.001)
+    tasks.append(asyncio.create_task(one("urgent", priority=3)))
+    await asyncio.gather(*tasks)
+    assert done == [0, "urgent", 1, 2, 3, 4, 5]
+    assert not router._fleet.lines
+
+
+async def test_room_is_taken_as_soon_as_it_is_there(llm_provider):
+    provider = llm_provider("openai", name="one", model="gpt-4o", ttft=0.05)
+    router = Router([backend(provider, limits=Limits(concurrency=1))])
+    begin = time.monotonic()
+    await asyncio.gather(*(router.chat("all", ASK) for _ in range(10)))
+    assert 0.5 <= time.monotonic() - begin < 0.5 + 0.5
+    assert provider.peak == 1
+
+
+async def test_too_many_waiters_are_refused_at_once(llm_provider):
+    provider = llm_provider("openai", name="one", model="gpt-4o", ttft=0.1)
+    router = Router([backend(provider, limits=Limits(concurrency=1))], max_waiting=2)
+    begin = time.monotonic()
+
+    async def one() -> float:
+        try:
+            await router.chat("all", ASK)
+        except RateLimitedError as error:
+            assert "max_waiting" in str(error)
+            return time.monotonic() - begin
+        return 0.0
+
+    results = await asyncio.gather(*(one() for _ in range(8)))
+    refused = [seconds for seconds in results if seconds]
+    assert len(refused) == 5
+    assert max(refused) < 0.1
+    assert provider.served == 3
+
+
+async def test_who_leaves_the_line_leaves_no_place_behind(llm_provider):
+    provider = llm_provider("openai", name="one", model="gpt-4o", ttft=0.2)
+    router = Router([backend(provider, limits=Limits(concurrency=1))])
+    first = asyncio.create_task(router.chat("all", ASK))
+    await asyncio.sleep(0.05)
+    waiting = [asyncio.create_task(router.chat("all", ASK)) for _ in range(3)]
+    stream = asyncio.create_task(router.chat("all", ASK, stream=True))
+    await asyncio.sleep(0.05)
+    assert router._fleet.lines.waiting == 4
+    for task in (waiting[0], stream):
+        task.cancel()
+    with pytest.raises(RateLimitedError):
+        await router.chat("all", ASK, timeout=0.05)
+    await asyncio.gather(first, *waiting[1:])
+    assert router._fleet.lines.waiting == 0
+    assert provider.served == 3
+
+
+async def test_threads_and_leases_wait_in_the_same_line(llm_provider):
+    provider = llm_provider("openai", name="one", model="gpt-4o", ttft=0.05)
+    router = Router([backend(provider, limits=Limits(concurrency=1))])
+    threads = [asyncio.to_thread(router.sync.chat, "all", ASK) for _ in range(4)]
+    tasks = [asyncio.create_task(work) for work in threads]
+    await asyncio.sleep(0.02)
+    with pytest.raises(RateLimitedError):
+        router.acquire("all", ASK).__enter__()
+    async with router.acquire("all", ASK) as lease:
+        lease.release()
+    await asyncio.gather(*tasks)
+    assert provider.peak == 1
+    assert not router._fleet.lines
+
+
+async def test_a_failing_backend_is_not_asked_for_ever(llm_provider):
+    provider = llm_provider("openai", name="one", model="gpt-4o")
+    provider.outage(status=503)
+    async with Router([backend(provider)], retry_budget=0.0) as router:
+        with pytest.raises(OverloadedError) as caught:
+            await router.chat("all", ASK, timeout=10)
+    assert len(caught.value.attempts) == 2  # one, and one of the floor
+
+
+async def test_wrong_settings_are_refused_by_name(llm_provider):
+    provider = llm_provider("openai", name="one", model="gpt-4o")
+    for options in ({"max_waiting": -1}, {"retry_budget": -0.1}, {"retry_budget": 20}):
+        with pytest.raises(ConfigError, match=next(iter(options))):
+            Router([backend(provider)], **options)
+    router = Router([backend(provider)])
+    with pytest.raises(InvalidRequestError, match="priority"):
+        await router.chat("all", ASK, priority="high")
