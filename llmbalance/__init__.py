@@ -16,14 +16,17 @@ if TYPE_CHECKING:
     from ._alerts import Anomaly as Anomaly
     from ._availability import Availability as Availability
     from ._availability import availability as availability
-    from ._check import CheckReport as CheckReport
-    from ._check import check_config as check_config
     from ._config import Backend as Backend
     from ._config import Breaker as Breaker
     from ._config import Budget as Budget
     from ._config import Limit as Limit
     from ._config import Limits as Limits
     from ._config import Timeouts as Timeouts
+    from ._configfile._check import CheckReport as CheckReport
+    from ._configfile._check import check_config as check_config
+    from ._configfile._places import ConfigFileError as ConfigFileError
+    from ._configfile._places import Note as Note
+    from ._configfile._schema import config_schema as config_schema
     from ._cost import Cost as Cost
     from ._errors import AuthenticationError as AuthenticationError
     from ._errors import BadRequestError as BadRequestError
@@ -57,13 +60,10 @@ if TYPE_CHECKING:
     from ._events import CallEvent as CallEvent
     from ._groups import Group as Group
     from ._ledger import Ledger as Ledger
-    from ._places import ConfigFileError as ConfigFileError
-    from ._places import Note as Note
     from ._price import Deal as Deal
     from ._price import Price as Price
     from ._prices import PriceTable as PriceTable
     from ._router import Router as Router
-    from ._schema import config_schema as config_schema
     from ._tokens import estimate_tokens as estimate_tokens
     from ._types import ChatChunk as ChatChunk
     from ._types import ChatReply as ChatReply
@@ -76,7 +76,7 @@ __version__ = "0.1.0"
 _HOME = {
     "_alerts": ("Anomaly",),
     "_availability": ("Availability", "availability"),
-    "_check": ("CheckReport", "check_config"),
+    "_configfile._check": ("CheckReport", "check_config"),
     "_config": ("Backend", "Breaker", "Budget", "Limit", "Limits", "Timeouts"),
     "_cost": ("Cost",),
     "_errors": (
@@ -90,13 +90,13 @@ _HOME = {
         *("TransportError", "UnknownModelError"),
     ),
     "_ledger": ("Ledger",),
-    "_places": ("ConfigFileError", "Note"),
+    "_configfile._places": ("ConfigFileError", "Note"),
     "_events": ("AlertEvent", "AttemptEvent", "CallEvent"),
     "_groups": ("Group",),
     "_price": ("Deal", "Price"),
     "_prices": ("PriceTable",),
     "_router": ("Router",),
-    "_schema": ("config_schema",),
+    "_configfile._schema": ("config_schema",),
     "_tokens": ("estimate_tokens",),
     "_types": ("ChatChunk", "ChatReply", "EmbeddingReply", "Usage"),
     "providers._base": ("Dialect",),

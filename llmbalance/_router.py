@@ -52,9 +52,9 @@ from ._transport import Transport
 from ._types import Call, ChatReply, EmbeddingReply
 
 if TYPE_CHECKING:
+    from ._configfile._places import Note
+    from ._configfile._reload import Source
     from ._ledger import Book
-    from ._places import Note
-    from ._reload import Source
     from ._sync import SyncRouter
 
 
@@ -148,8 +148,8 @@ class Router:
         ConfigFileError lists everything that is wrong, with its lines;
         docs/configuration.md says what may stand in it.
         """
-        from ._load import load
-        from ._reload import Source
+        from ._configfile._load import load
+        from ._configfile._reload import Source
 
         return Source(source, load).build(cls)
 
@@ -163,8 +163,8 @@ class Router:
         read in another way. With ``strict`` ConfigFileError is raised when something
         that concerns routing cannot be honoured.
         """
-        from ._litellm import load_litellm
-        from ._reload import Source
+        from ._configfile._reload import Source
+        from ._litellm._plan import load_litellm
 
         return Source(source, partial(load_litellm, strict=strict)).build(cls)
 
@@ -271,7 +271,7 @@ class Router:
         What LiteLLM has and this router does not is refused, or where it changes
         nothing named in ``reply.warnings``.
         """
-        from ._litellm_call import chat_options, warn
+        from ._litellm._call import chat_options, warn
 
         chosen, told = chat_options(model, options, tags_route=self._tags_route)
         ask: Any = self.chat
@@ -281,7 +281,7 @@ class Router:
         self, model: str, messages: Messages, *, stream: bool = False, **options: Any
     ) -> Any:
         """As ``acompletion``, for code without an event loop."""
-        from ._litellm_call import chat_options, warn
+        from ._litellm._call import chat_options, warn
 
         chosen, told = chat_options(model, options, tags_route=self._tags_route)
         return warn(self.sync.chat(model, messages, stream=stream, **chosen), told)

@@ -19,7 +19,7 @@ from llmbalance import (
     Router,
     Timeouts,
 )
-from llmbalance._load import Plan, load, merge
+from llmbalance._configfile._load import Plan, load, merge
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "llmbalance.toml"
 

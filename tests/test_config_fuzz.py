@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmbalance import ConfigFileError, Router
-from llmbalance._check import check_config
-from llmbalance._litellm import load_litellm
+from llmbalance._configfile._check import check_config
+from llmbalance._litellm._plan import load_litellm
 
 EXAMPLE = tomllib.loads(
     (Path(__file__).parents[1] / "examples" / "llmbalance.toml").read_text("utf-8")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmbalance._places import (
+from llmbalance._configfile._places import (
     ConfigFileError,
     Document,
     _paths,

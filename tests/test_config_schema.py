@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from llmbalance import Backend, Breaker, Limits, Price, Timeouts, config_schema
-from llmbalance._check import check_config
 from llmbalance._cli.check import run as run_check
+from llmbalance._configfile._check import check_config
 from llmbalance._core import STRATEGIES
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "llmbalance.toml"

@@ -12,7 +12,7 @@ import pytest
 
 from llmbalance import NoBackendError, RequestTimeoutError, Router, ServerError
 from llmbalance._core import OUTCOMES
-from llmbalance._litellm_names import STRATEGIES
+from llmbalance._litellm._names import STRATEGIES
 from llmbalance.testing import MockProvider
 
 ASK = [{"role": "user", "content": "What is the capital of France?"}]

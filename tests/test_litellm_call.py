@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from llmbalance import InvalidRequestError, Router
-from llmbalance._litellm_call import chat_options
+from llmbalance._litellm._call import chat_options
 from llmbalance.testing import MockProvider
 
 ASK = [{"role": "user", "content": "What is the capital of France?"}]

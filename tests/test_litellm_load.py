@@ -17,8 +17,8 @@ from llmbalance import (
     Router,
     Timeouts,
 )
-from llmbalance._litellm import load_litellm
-from llmbalance._load import Plan
+from llmbalance._configfile._load import Plan
+from llmbalance._litellm._plan import load_litellm
 
 KEYED = ("OPENAI", "ANTHROPIC", "GEMINI", "GROQ", "AZURE", "OPENROUTER", "MISTRAL")
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from llmbalance import Backend, ConfigFileError, Router
-from llmbalance._litellm import load_litellm
-from llmbalance._litellm_file import Sheet
-from llmbalance._litellm_names import STRATEGIES
-from llmbalance._litellm_routes import Routes
-from llmbalance._load import Plan
+from llmbalance._configfile._load import Plan
+from llmbalance._litellm._names import STRATEGIES
+from llmbalance._litellm._plan import load_litellm
+from llmbalance._litellm._routes import Routes
+from llmbalance._litellm._sheet import Sheet
 
 
 def plan_of(*groups: str, **router: Any) -> Plan:

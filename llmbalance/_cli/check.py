@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from .._check import check_config
-from .._schema import config_schema
+from .._configfile._check import check_config
+from .._configfile._schema import config_schema
 
 
 def run(words: Sequence[str]) -> int:

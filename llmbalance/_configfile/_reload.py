@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ._config import Backend
-from ._fleet import Fleet, Target
+from .._config import Backend
+from .._fleet import Fleet, Target
 from ._load import Plan
 from ._places import ConfigFileError, Note
 
 if TYPE_CHECKING:
-    from ._router import Router
+    from .._router import Router
 
 # Options of a Router that the pool or the ledger was made with.
 _FIXED = ("sessions", "seed", "ledger")

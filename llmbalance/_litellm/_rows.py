@@ -19,11 +19,13 @@ from typing import Any
 
 from msgspec import Struct
 
-from ._config import Backend, Breaker, Limits, Timeouts
-from ._errors import ConfigError
-from ._fleet import make_dialect
-from ._litellm_file import Sheet
-from ._litellm_names import (
+from .._config import Backend, Breaker, Limits, Timeouts
+from .._errors import ConfigError
+from .._fleet import make_dialect
+from .._options import PARAMETERS
+from .._price import Price
+from .._prices import PriceTable
+from ._names import (
     INFO,
     MODES,
     OPTIONS,
@@ -34,10 +36,8 @@ from ._litellm_names import (
     provider_at,
     vendor_of,
 )
-from ._litellm_terms import breaker_of, is_price, phases, price_of
-from ._options import PARAMETERS
-from ._price import Price
-from ._prices import PriceTable
+from ._sheet import Sheet
+from ._terms import breaker_of, is_price, phases, price_of
 
 _ROUTER = ("model_name", "litellm_params", "model_info", "rpm", "tpm")
 

@@ -18,21 +18,21 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from ._config import Backend, Budget
-from ._errors import ConfigError
-from ._litellm_file import Sheet
-from ._litellm_names import PREFIXES, REDIS, SETTINGS_NOT, STRATEGIES
-from ._litellm_routes import ONLY, Routes
-from ._litellm_rows import Deployment, Habits, deployments
-from ._litellm_terms import breaker_of, phases
-from ._load import Plan
-from ._places import Path
-from ._price import Price
-from ._prices import PriceTable
-from ._tables import suggestion
+from .._config import Backend, Budget
+from .._configfile._load import Plan
+from .._configfile._places import Path
+from .._configfile._tables import suggestion
+from .._errors import ConfigError
+from .._price import Price
+from .._prices import PriceTable
+from ._names import PREFIXES, REDIS, SETTINGS_NOT, STRATEGIES
+from ._routes import ONLY, Routes
+from ._rows import Deployment, Habits, deployments
+from ._sheet import Sheet
+from ._terms import breaker_of, phases
 
 if TYPE_CHECKING:
-    from ._router import Router
+    from .._router import Router
 
 # Keys of router_settings that are honoured.
 _SETTINGS = frozenset(

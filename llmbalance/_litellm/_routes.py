@@ -14,10 +14,10 @@ from typing import Any
 
 import msgspec
 
-from ._config import Backend
-from ._litellm_file import Sheet
-from ._places import Path
-from ._tables import suggestion
+from .._config import Backend
+from .._configfile._places import Path
+from .._configfile._tables import suggestion
+from ._sheet import Sheet
 
 # Fallbacks for one kind of failure only.
 ONLY = ("context_window_fallbacks", "content_policy_fallbacks")

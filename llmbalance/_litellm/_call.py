@@ -9,7 +9,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from ._errors import InvalidRequestError
+from .._errors import InvalidRequestError
 
 _log = logging.getLogger("llmbalance")
 

@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from ._config import (
+from .._config import (
     ABILITIES,
     WHAT,
     Backend,
@@ -34,9 +34,9 @@ from ._config import (
     one_of,
     positive,
 )
-from ._core import CHARGES, STRATEGIES
-from ._errors import ConfigError
-from ._price import Price
+from .._core import CHARGES, STRATEGIES
+from .._errors import ConfigError
+from .._price import Price
 
 
 class RouterTable(Struct, frozen=True, kw_only=True):

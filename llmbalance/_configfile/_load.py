@@ -19,18 +19,18 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from ._config import Backend, Budget
-from ._core import STRATEGIES
-from ._errors import ConfigError
-from ._fleet import make_dialect
+from .._config import Backend, Budget
+from .._core import STRATEGIES
+from .._errors import ConfigError
+from .._fleet import make_dialect
+from .._prices import PriceTable
+from .._windows import window
 from ._places import ConfigFileError, Document, Note, Path, read
-from ._prices import PriceTable
 from ._schema import SECTIONS, GroupTable, RouterTable
 from ._tables import Tables, kind_of, suggestion
-from ._windows import window
 
 if TYPE_CHECKING:
-    from ._router import Router
+    from .._router import Router
 
 
 class Plan(Struct, frozen=True):

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from ._errors import ConfigError
+from .._errors import ConfigError
 from ._places import Document, Note, Path
 from ._schema import ONLY_CODE, fields_of, needed, shape_in, without_shapes
 

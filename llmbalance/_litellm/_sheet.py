@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
-from ._places import ConfigFileError, Document, Note, Path, dotted, read
+from .._configfile._places import ConfigFileError, Document, Note, Path, dotted, read
 
 _REFERENCE = re.compile(r"os\.environ/(?P<a>\w+)|\$\{(?P<b>\w+)\}")
 

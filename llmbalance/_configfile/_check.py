@@ -16,11 +16,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from ._errors import ConfigError
+from .._errors import ConfigError
+from .._reports import Report
+from .._router import Router
 from ._load import Plan, load
 from ._places import ConfigFileError, Note, read
-from ._reports import Report
-from ._router import Router
 
 
 class CheckReport(Struct, frozen=True):
@@ -75,7 +75,7 @@ def check_config(
 def _plan(source: str | FilePath | Mapping[str, Any], strict: bool) -> Plan:
     data = read(source).data
     if {"model_list", "litellm_settings", "router_settings"} & data.keys():
-        from ._litellm import load_litellm
+        from .._litellm._plan import load_litellm
 
         return load_litellm(source, strict=strict)
     return load(source)

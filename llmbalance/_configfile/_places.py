@@ -18,7 +18,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ._errors import ConfigError, LLMBalanceError
+from .._errors import ConfigError, LLMBalanceError
 
 Path = tuple[str | int, ...]
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from ._config import Breaker, Timeouts
-from ._price import Price
-from ._price_sources import read_table
+from .._config import Breaker, Timeouts
+from .._price import Price
+from .._price_sources import read_table
 
 
 def is_price(key: str) -> bool:
