@@ -48,6 +48,7 @@ from ._retries import Retries
 from ._run import Run
 from ._shape import Step
 from ._stream import ChatStream
+from ._tasks import Task, Tasks
 from ._transport import Transport
 from ._types import Call, ChatReply, EmbeddingReply
 
@@ -65,11 +66,14 @@ class Router:
     predictive. ``v``: USD a second of waiting is worth; with it composite minimises
     price + v * seconds. ``fallbacks``: group -> groups to go on with; ``groups``: what
     groups have of their own (Group); ``aliases``: further names for groups, models and
-    backends. ``timeout``: seconds for a whole call, ``timeouts``: for the phases of one
-    attempt. ``wait``: when all limits are used up, wait within the time-out in order of
-    priority and arrival, at most ``max_waiting`` calls (False: raise at once).
-    ``retry_budget``: the share of calls that may ask the same backends again (None: as
-    many as they like).
+    backends. ``tasks``: what calls with ``task=`` ask for (Task); ``classifier``:
+    Rules, a function of the messages or a model with ``predict``, which tells the task
+    of calls with task="auto"; ``shadow_classifier``: one that is only counted;
+    ``default_task``: where none fits (default: the first). ``timeout``: seconds for a
+    whole call, ``timeouts``: for the phases of one attempt. ``wait``: when all limits
+    are used up, wait within the time-out in order of priority and arrival, at most
+    ``max_waiting`` calls (False: raise at once). ``retry_budget``: the share of calls
+    that may ask the same backends again (None: as many as they like).
     ``prices``: the price table; ``unknown_price``: "dearest", "refuse", a Price or the
     name of a model whose price to assume, for backends without one. ``ledger``: where
     every attempt is kept: a path, a Ledger or anything like it; None (the default)
@@ -91,6 +95,10 @@ class Router:
         fallbacks: Mapping[str, Sequence[str]] | None = None,
         groups: Iterable[Group] = (),
         aliases: Mapping[str, str] | None = None,
+        tasks: Iterable[Task] = (),
+        classifier: Any = None,
+        shadow_classifier: Any = None,
+        default_task: str | None = None,
         budgets: Iterable[Budget] = (),
         timeout: float = 600.0,
         timeouts: Timeouts | None = None,
@@ -124,6 +132,10 @@ class Router:
             sessions=sessions,
             seed=seed,
         )
+        given = Tasks(
+            tasks, classifier, shadow_classifier, default_task, self._fleet.groups
+        )
+        self._tasks = given if given.by_name else None
         positive("max_waiting", max_waiting, zero=True)
         self._fleet.lines.most = max_waiting
         self._fleet.retries = None if retry_budget is None else Retries(retry_budget)
@@ -186,22 +198,33 @@ class Router:
     @overload
     async def chat(
         self,
-        model: str,
-        messages: Messages,
+        model: str = "",
+        messages: Messages = (),
         *,
         stream: Literal[False] = False,
         **options: Any,
     ) -> ChatReply: ...
     @overload
     async def chat(
-        self, model: str, messages: Messages, *, stream: Literal[True], **options: Any
+        self,
+        model: str = "",
+        messages: Messages = (),
+        *,
+        stream: Literal[True],
+        **options: Any,
     ) -> ChatStream: ...
     async def chat(
-        self, model: str, messages: Messages, *, stream: bool = False, **options: Any
+        self,
+        model: str = "",
+        messages: Messages = (),
+        *,
+        stream: bool = False,
+        **options: Any,
     ) -> ChatReply | ChatStream:
         """Answer a conversation; with ``stream`` return its chunks as they come.
 
-        ``model``: a group, a model ("openai/gpt-4o") or a backend's name. Options are
+        ``model``: a group, a model ("openai/gpt-4o") or a backend's name; with ``task``
+        it may be left out (``chat(messages=..., task="fast")``). Options are
         OpenAI's parameters (max_tokens, temperature, tools, ...) and these for the
         choice: ``max_cost`` (USD, with the longest allowed answer), ``max_latency`` (s,
         expected), ``timeout`` (s, the whole call), ``timeouts`` (Timeouts of an
@@ -223,7 +246,9 @@ class Router:
         reply: ChatReply = await self._drive(run)
         return reply
 
-    async def generate(self, prompt: str, *, model: str, **options: Any) -> ChatReply:
+    async def generate(
+        self, prompt: str, *, model: str = "", **options: Any
+    ) -> ChatReply:
         """Answer one prompt; options as for ``chat``."""
         reply: ChatReply = await self.chat(model, as_messages(prompt), **options)
         return reply
@@ -337,18 +362,20 @@ class Router:
         stream: bool,
         options: dict[str, Any],
     ) -> Run:
-        routing = Options(
-            group=self._fleet.group(model),
-            fallbacks=[],
-            timeout=self._timeout,
-            wait=self._wait,
-        )
         if kind == "chat":
             content = checked_messages(content)
         elif not content or not isinstance(content, str | list | tuple):
             raise InvalidRequestError(
                 "input", content, "give a text or a list of texts"
             )
+        if self._tasks is not None and options.get("task") and kind == "chat":
+            model, options = self._tasks.apply(model, content, options)
+        routing = Options(
+            group=self._fleet.group(model),
+            fallbacks=[],
+            timeout=self._timeout,
+            wait=self._wait,
+        )
         params = read_options(self._fleet, routing, options, model) if options else {}
         call = Call(
             kind=kind,
@@ -407,6 +434,20 @@ class Router:
         if isinstance(messages, str):
             messages = as_messages(messages)
         return explanation(self._run("chat", model, messages, False, options))
+
+    def classify(self, messages: Messages | str, **options: Any) -> str:
+        """Return the task that ``task="auto"`` would take for these messages."""
+        if self._tasks is None:
+            raise ConfigError("tasks", None, "give Router(tasks=[Task(...)])")
+        if isinstance(messages, str):
+            messages = as_messages(messages)
+        return self._tasks.classify(checked_messages(messages), options)
+
+    def classifications(self) -> Report:
+        """Return how the shadow classifier compares: pairs, calls, agreement."""
+        if self._tasks is None or self._tasks.shadow is None:
+            raise ConfigError("shadow_classifier", None, "give Router one to compare")
+        return self._tasks.report()
 
     # -- operation -----------------------------------------------------------
 

@@ -26,7 +26,12 @@ class SyncRouter:
         self._router = router
 
     def chat(
-        self, model: str, messages: Messages, *, stream: bool = False, **options: Any
+        self,
+        model: str = "",
+        messages: Messages = (),
+        *,
+        stream: bool = False,
+        **options: Any,
     ) -> Any:
         """As ``Router.chat``: a ChatReply, or with ``stream`` an iterator of chunks."""
         run = self._router._run("chat", model, messages, stream, options)
@@ -34,7 +39,7 @@ class SyncRouter:
             return BlockingChatStream(run, self._router._transport).start()
         return self._drive(run)
 
-    def generate(self, prompt: str, *, model: str, **options: Any) -> ChatReply:
+    def generate(self, prompt: str, *, model: str = "", **options: Any) -> ChatReply:
         """As ``Router.generate``."""
         reply: ChatReply = self.chat(model, as_messages(prompt), **options)
         return reply
