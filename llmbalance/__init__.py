@@ -64,12 +64,8 @@ if TYPE_CHECKING:
     from ._price import Price as Price
     from ._prices import PriceTable as PriceTable
     from ._router import Router as Router
-<<<<<<< ../tree/./llmbalance/__init__.py
-    from ._schema import config_schema as config_schema
     from ._tasks import Rule as Rule
     from ._tasks import Task as Task
-=======
->>>>>>> ./llmbalance/__init__.py
     from ._tokens import estimate_tokens as estimate_tokens
     from ._types import ChatChunk as ChatChunk
     from ._types import ChatReply as ChatReply
@@ -102,12 +98,8 @@ _HOME = {
     "_price": ("Deal", "Price"),
     "_prices": ("PriceTable",),
     "_router": ("Router",),
-<<<<<<< ../tree/./llmbalance/__init__.py
-    "_schema": ("config_schema",),
-    "_tasks": ("Rule", "Task"),
-=======
     "_configfile._schema": ("config_schema",),
->>>>>>> ./llmbalance/__init__.py
+    "_tasks": ("Rule", "Task"),
     "_tokens": ("estimate_tokens",),
     "_types": ("ChatChunk", "ChatReply", "EmbeddingReply", "Usage"),
     "providers._base": ("Dialect",),
