@@ -247,6 +247,8 @@ net_receive_finish(net_transfer *t)
         return NET_TRUNCATED;
     if (!t->streaming)
         return NET_OK;
+    if (t->request->stream == NET_SSE)
+        net_sse_finish(&t->decode.sse, on_event, t);
     if (t->request->stream == NET_LINES)
         net_lines_finish(&t->decode.lines, on_event, t);
     if (t->request->stream == NET_AWS)

@@ -43,10 +43,24 @@ dispatch(net_sse *s, net_on_event *on, void *ctx)
         size_t len = s->view != NULL ? s->view_len : s->data.len;
         on(ctx, s->name, s->name_len, len == 0 ? "" : data, len);
     }
+    s->begun |= s->has_data;
     s->has_data = false;
+    s->bare = false;
     s->view = NULL;
     s->data.len = 0;
     s->name_len = 0;
+}
+
+static enum net_error
+bare_line(net_sse *s, const char *p, size_t n, net_on_event *on, void *ctx)
+{
+    bool only = !s->bare && p[n - 1] == '}';
+    bool last = s->bare && n == 1 && p[0] == '}';
+    s->bare = true;
+    enum net_error e = data_line(s, p, n);
+    if (e == NET_OK && (only || last))
+        dispatch(s, on, ctx);
+    return e;
 }
 
 static enum net_error
@@ -58,6 +72,8 @@ one_line(net_sse *s, const char *p, size_t n, net_on_event *on, void *ctx)
         dispatch(s, on, ctx);
         return NET_OK;
     }
+    if (s->bare || (p[0] == '{' && s->begun && !s->has_data))
+        return bare_line(s, p, n, on, ctx);
     if (p[0] == 'd' && n >= 4 && memcmp(p, "data", 4) == 0) {
         if (n == 4)
             return data_line(s, p + 4, 0);
@@ -142,6 +158,20 @@ net_sse_feed(net_sse *s, const char *p, size_t n, net_on_event *on, void *ctx)
         }
     }
     return e == NET_OK ? own_data(s) : e;
+}
+
+void
+net_sse_finish(net_sse *s, net_on_event *on, void *ctx)
+{
+    bool opens = s->begun && !s->has_data && s->line.len > 0 && s->line.data[0] == '{';
+    if (!s->bare && !opens)
+        return;
+    enum net_error e = NET_OK;
+    if (s->line.len > 0)
+        e = one_line(s, s->line.data, s->line.len, on, ctx);
+    if (e == NET_OK && s->bare)
+        dispatch(s, on, ctx);
+    s->line.len = 0;
 }
 
 void

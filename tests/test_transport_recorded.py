@@ -22,7 +22,9 @@ MODES = {"sse": 1, "ndjson": 2, "eventstream": 3}
 
 
 def plain_sse(body: bytes) -> list[tuple[str, bytes]]:
-    lines = body.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+    text = body.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    text, bare, error = text.partition(b"\n{\n")  # Google's errors have no field
+    lines = text.split(b"\n")
     events, name, data = [], b"", []
     for line in lines:
         if not line and data:
@@ -35,6 +37,8 @@ def plain_sse(body: bytes) -> list[tuple[str, bytes]]:
             data.append(value)
         elif field == b"event":
             name = value
+    if bare:
+        events.append(("", b"{\n" + error.rstrip(b"\n")))
     return events
 
 

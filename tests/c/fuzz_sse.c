@@ -27,6 +27,8 @@ events_of(net_buf *log, const char *p, size_t n, size_t cut)
     enum net_error e = net_sse_feed(&s, p, cut, note, log);
     if (e == NET_OK)
         e = net_sse_feed(&s, p + cut, n - cut, note, log);
+    if (e == NET_OK)
+        net_sse_finish(&s, note, log);
     net_sse_free(&s);
     return e;
 }

@@ -25,6 +25,7 @@ events_of(log *l, const char *stream, size_t n, size_t cut, size_t cut2)
     CHECK_EQ(net_sse_feed(&s, stream, cut, note, l), NET_OK);
     CHECK_EQ(net_sse_feed(&s, stream + cut, cut2 - cut, note, l), NET_OK);
     CHECK_EQ(net_sse_feed(&s, stream + cut2, n - cut2, note, l), NET_OK);
+    net_sse_finish(&s, note, l);
     net_sse_free(&s);
     return l->text;
 }
@@ -99,17 +100,33 @@ a_byte_order_mark_is_dropped_at_the_start_only(void)
 }
 
 static void
+an_object_without_a_field_is_an_event(void)
+{
+    expect("data: a\n\n{\n  \"error\": {\n  }\n}\n", "=a|={\n  \"error\": {\n  }\n}|");
+    expect("data\n\n{\"error\": {}}\ndata: a\n\n", "=|={\"error\": {}}|=a|");
+    expect("data\n\n{\r\n \"a\": 1\r\n}", "=|={\n \"a\": 1\n}|");
+    expect("data\n\n{\"a\": 1}", "=|={\"a\": 1}|");
+    expect("data\n\n{\n \"cut\":", "=|={\n \"cut\":|");
+    expect("data\n\n{\n\n", "=|={|");
+    expect("data\n\ndata: a\n{\"no\": 1}\n\n", "=|=a|");
+    expect("data\n\n}\n  {\n[{}]\n", "=|");
+    expect("{\"no\": \"stream at all\"}\n", "");
+}
+
+static void
 no_cut_changes_the_events(void)
 {
     static const char stream[] =
         "\xEF\xBB\xBF: hi\r\nevent: one\r\ndata: {\"a\":\r\ndata:  1}\r\n\r\n"
         "data: \xF0\x9F\x98\x80\xE2\x80\xA8\n\ndata\rdata\r\r:c\n"
-        "event: two\ndata: x\n\nevent: lost\n\ndata: [DONE]\n\ndata: cut";
+        "event: two\ndata: x\n\nevent: lost\n\ndata: [DONE]\n\n"
+        "{\r\n \"bare\": {\n }\n}\n{\"one\": 1}\ndata: y\n\n{\n \"end\": 1\n}";
     size_t n = sizeof stream - 1;
     log want;
     (void)events_of(&want, stream, n, n, n);
     CHECK(strcmp(want.text, "one={\"a\":\n 1}|=\xF0\x9F\x98\x80\xE2\x80\xA8|=\n|two=x|"
-                            "=[DONE]|") == 0);
+                            "=[DONE]|={\n \"bare\": {\n }\n}|={\"one\": 1}|=y|"
+                            "={\n \"end\": 1\n}|") == 0);
     for (size_t i = 0; i <= n; i++) {
         for (size_t j = i; j <= n; j++) {
             log got;
@@ -120,6 +137,7 @@ no_cut_changes_the_events(void)
     log got = {0};
     for (size_t i = 0; i < n; i++)
         CHECK_EQ(net_sse_feed(&s, stream + i, 1, note, &got), NET_OK);
+    net_sse_finish(&s, note, &got);
     CHECK(strcmp(got.text, want.text) == 0);
     net_sse_free(&s);
 }
@@ -158,6 +176,7 @@ main(void)
     CHECK_RUN(every_line_end_works);
     CHECK_RUN(other_separators_are_text);
     CHECK_RUN(a_byte_order_mark_is_dropped_at_the_start_only);
+    CHECK_RUN(an_object_without_a_field_is_an_event);
     CHECK_RUN(no_cut_changes_the_events);
     CHECK_RUN(what_never_ends_is_refused);
     return CHECK_DONE();
