@@ -46,6 +46,7 @@ from ._prices import PriceTable
 from ._reports import Report, explanation, stats_report
 from ._retries import Retries
 from ._run import Run
+from ._sessions import session_of
 from ._shape import Step
 from ._stream import ChatStream
 from ._tasks import Task, Tasks
@@ -80,7 +81,8 @@ class Router:
     keeps nothing. ``on_anomaly``: called when money goes faster than ever.
     ``postprocess``: what is done to the text of complete answers after each backend's
     own steps: "trim", "strip_fences" or functions of the text (see Backend).
-    ``sessions``: conversations to remember (a power of two). ``seed`` makes choices
+    ``sessions``: conversations to remember (a power of two); ``auto_session``: tell
+    them by how they begin where no ``session`` is given. ``seed`` makes choices
     repeatable.
 
     Raises ConfigError when anything is wrong; nothing is sent at construction.
@@ -112,6 +114,7 @@ class Router:
         on_anomaly: Callable[[Anomaly], None] | None = None,
         postprocess: Sequence[str | Step] = (),
         sessions: int = 4096,
+        auto_session: bool = False,
         seed: int | None = None,
     ) -> None:
         positive("timeout", timeout)
@@ -135,6 +138,7 @@ class Router:
         given = Tasks(
             tasks, classifier, shadow_classifier, default_task, self._fleet.groups
         )
+        self._auto_session = auto_session
         self._tasks = given if given.by_name else None
         positive("max_waiting", max_waiting, zero=True)
         self._fleet.lines.most = max_waiting
@@ -377,6 +381,8 @@ class Router:
             wait=self._wait,
         )
         params = read_options(self._fleet, routing, options, model) if options else {}
+        if self._auto_session and kind == "chat" and routing.session is None:
+            routing.session = session_of(model, content)
         call = Call(
             kind=kind,
             model=model,
