@@ -122,8 +122,8 @@ class Fleet:
         ``options`` are this class's own (services, troubles, ...). Strategies are
         left to run(). Raises ConfigFileError with all faults of the file.
         """
-        from .._load import Reader
-        from .._places import ConfigFileError, read
+        from .._configfile._load import Reader
+        from .._configfile._places import ConfigFileError, read
 
         class Keyless(Reader):
             def _callable(self, path: Any, backend: Backend) -> bool:
