@@ -1,6 +1,6 @@
 """What importing costs: time and memory beside bare Python with msgspec.
 
-    python benchmarks/import.py [--json FILE] [--rounds N]
+    python benchmarks/import.py [--json FILE] [--rounds N] [SUBJECT ...]
 
 Every sample is a process of its own that has imported msgspec before (the one thing
 this project needs) and finds compiled modules, as after an installation; rounds go
@@ -86,9 +86,12 @@ def measure(subjects: list[str], rounds: int) -> dict[str, dict[str, float]]:
     }
 
 
-def chosen() -> list[str]:
+def chosen(named: list[str]) -> list[str]:
+    """The subjects to measure, ours first; says how to get those that are missing."""
     subjects = ["llmbalance"]
-    for name in list(STATEMENTS)[1:]:
+    for name in named or STATEMENTS:
+        if name in subjects:
+            continue
         if importlib.util.find_spec(name):
             subjects.append(name)
         else:
@@ -115,10 +118,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("subjects", nargs="*", choices=[[], *STATEMENTS], default=[])
     options = parser.parse_args()
     if not Path("/proc/self/status").exists():
         sys.exit("resident memory is read from /proc: run this on Linux")
-    results = measure(chosen(), options.rounds)
+    results = measure(chosen(options.subjects), options.rounds)
     ours = results["llmbalance"]
     for subject, result in results.items():
         shown = "  ".join(f"{k} {v:9,.1f} {UNITS[k]}" for k, v in result.items())

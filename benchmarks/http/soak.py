@@ -70,6 +70,9 @@ class Soak:
         try:
             return await task
         except asyncio.CancelledError:
+            me = asyncio.current_task()
+            if me is not None and me.cancelling():  # this run itself is ended
+                raise
             self.soaker.forget()
             return "cancelled"
 
