@@ -1,0 +1,35 @@
+/* py_sim.h - the simulation as its two binding files see it. */
+#ifndef PY_SIM_H
+#define PY_SIM_H
+
+#include "py_pool.h"
+
+#include "sim_world.h"
+
+enum py_column { AT, INPUT, OUTPUT, GROUP, MOST, SESSION, BLOCK, BLOCKS, NCOLUMNS };
+
+typedef struct simulation_object {
+    PyObject_HEAD
+    py_state *state;
+    pool_object *owner;
+    sim_world *world;
+    Py_buffer column[NCOLUMNS]; /* obj NULL: not given */
+    sim_plan plan;
+    uint64_t requests;
+    bool running;
+} simulation_object;
+
+/* The world, or NULL and raise while another thread runs it. */
+sim_world *py_sim_world(PyObject *op);
+
+/* Methods of Simulation that say how the world is: py_sim_setup.c. */
+extern const char py_sim_service_doc[], py_sim_limit_doc[], py_sim_share_doc[],
+    py_sim_fault_doc[], py_sim_price_doc[], py_sim_peer_doc[];
+PyObject *py_sim_service(PyObject *op, PyObject *args, PyObject *kwargs);
+PyObject *py_sim_limit(PyObject *op, PyObject *args);
+PyObject *py_sim_share(PyObject *op, PyObject *args);
+PyObject *py_sim_fault(PyObject *op, PyObject *args);
+PyObject *py_sim_price(PyObject *op, PyObject *args);
+PyObject *py_sim_peer(PyObject *op, PyObject *args);
+
+#endif /* PY_SIM_H */
