@@ -125,6 +125,19 @@ def test_every_provider_takes_a_types_schema(name: str) -> None:
     assert translated or not request.warnings
 
 
+def test_a_server_without_schemas_gets_an_instruction_by_an_option() -> None:
+    target = dialect("openai_compatible")(
+        model="m", base_url="http://h", options={"json_schema": False}
+    )
+    params = {"response_format": response_format(City)}
+    call = Call(messages=[{"role": "user", "content": "?"}], params=params)
+    request = target.chat(call)
+    body = json.loads(request.body)
+    assert body["response_format"] == {"type": "json_object"}
+    assert "houses" in body["messages"][0]["content"]
+    assert "instruction" in request.warnings[0]
+
+
 def test_fences_and_white_space_come_off() -> None:
     assert strip_fences('```json\n{"a":1}\n```') == '{"a":1}'
     assert strip_fences('  ```\n{"a":1}```  ') == '{"a":1}'

@@ -110,6 +110,8 @@ class OpenAICompatible(Dialect):
 
     A subclass says what is special: where the paths differ, which parameters are
     refused, what the token limit is called, which message fields are wanted back.
+    Option ``json_schema`` False: the server knows ``json_object`` only, so a schema is
+    given as an instruction beside it.
     """
 
     name = "openai_compatible"
@@ -178,7 +180,8 @@ class OpenAICompatible(Dialect):
             body[self.renames[name]] = body.pop(name)
         if self.max_tokens_name:
             rename_max_tokens(body, self.max_tokens_name)
-        if not self.json_schema and "response_format" in body:
+        native = self.options.get("json_schema", self.json_schema)
+        if not native and "response_format" in body:
             self._schema_as_instruction(body, warnings)
 
     def _schema_as_instruction(self, body: dict[str, Any], warnings: list[str]) -> None:
