@@ -19,8 +19,9 @@ from ._config import Backend
 from ._cost import as_usage
 from ._decision import Decision
 from ._errors import InvalidRequestError, LeaseError
+from ._figures import OUTCOME, counts_of, told_of
 from ._line import rest
-from ._run import OUTCOME, Run, Shot, counts_of, told_of
+from ._run import Run, Shot
 from .providers._failures import KINDS
 
 

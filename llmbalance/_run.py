@@ -15,23 +15,19 @@ and streams drive the same Run, so there is one policy.
 
 from __future__ import annotations
 
-import random
 import time
-from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ._core import OUTCOMES, UNITS, Lease, PriceRow, measure
+from ._core import Lease, measure
 from ._cost import kinds_of
-from ._decision import Attempt, Decision, refusal
+from ._decision import Attempt, Decision
 from ._errors import (
     InvalidRequestError,
     LLMBalanceError,
-    NoBackendError,
     ProviderError,
-    RateLimitedError,
     RequestTimeoutError,
 )
-from ._line import Ticket, Turn
+from ._figures import OUTCOME, counts_of, failure_of, nano_of, told_of
 from ._price import standard_tier
 from ._shape import shape
 from ._types import (
@@ -39,10 +35,10 @@ from ._types import (
     ChatReply,
     EmbeddingReply,
     Failure,
-    LimitReading,
     Request,
     Usage,
 )
+from ._walk import Walk
 from .providers._failures import KINDS, TRANSPORT_KINDS, exception_of
 
 if TYPE_CHECKING:
@@ -50,21 +46,9 @@ if TYPE_CHECKING:
     from ._ledger import Entry
     from ._options import Options
 
-OUTCOME = {name: i for i, name in enumerate(OUTCOMES)}
-# Words of the error table that the breaker knows under another name.
-OUTCOME |= {
-    "timeout": OUTCOME["timed_out"],
-    "incapable": OUTCOME["rejected"],
-    "broken_stream": OUTCOME["broken"],
-}
 _DONE = OUTCOME["done"]
 _CANCELLED = OUTCOME["cancelled"]
-_UNIT = {name: i for i, name in enumerate(UNITS)}
-_MOST_ATTEMPTS = 16  # of one call, over all backends and rounds
-_ROUNDS = 3  # how often a backend may be tried when no other is left
-_BACKOFF = (0.5, 8.0)  # first and longest pause between rounds, seconds
 _NO_TIMEOUTS = (0.0, 0.0, 0.0, 0.0, 0.0)
-_BUSY_WAIT = 0.005  # look again so soon when only a call in flight can make room
 _PHASES = {
     "connect_timeout": "connect",
     "first_byte_timeout": "first_byte",
@@ -84,51 +68,17 @@ class Shot(NamedTuple):
     sent_at: float
 
 
-class Run:
-    """The state of one call between its attempts."""
+class Run(Walk):
+    """One call between its attempts: what it sends, what came back, what it cost."""
 
-    __slots__ = (
-        "attempts",
-        "began",
-        "call",
-        "chain",
-        "deadline",
-        "entry",
-        "error",
-        "fleet",
-        "gone",
-        "id",
-        "lease",
-        "number",
-        "options",
-        "round",
-        "ticket",
-        "tried",
-        "verdict",
-        "visits",
-    )
+    __slots__ = ("began", "entry", "id", "number")
 
     def __init__(self, fleet: Fleet, call: Call, options: Options) -> None:
-        self.fleet = fleet
-        self.call = call
-        self.options = options
-        self.began = now = time.monotonic()
-        self.deadline = now + options.timeout
-        self.attempts: list[Attempt] = []
-        self.error: LLMBalanceError | None = None  # of the newest attempt
-        self.lease: Lease | None = None
+        self.began = time.monotonic()
         self.id = ""  # in the ledger
         self.number = 0  # in events
-        self.verdict: str | None = "cancelled"  # the error's name, None: answered
         self.entry: Entry | None = None  # of the newest attempt, not yet in the ledger
-        self.chain = self._chain()
-        self.gone: list[int] = []  # groups left for good by a special chain
-        self.visits: dict[int, list[float]] = {}  # times of attempts, where it matters
-        self.ticket: Ticket | None = None  # its place in the line of those who wait
-        self.tried = 0  # attempts of this round
-        self.round = 0
-        if now >= fleet.due:
-            fleet.refresh()
+        super().__init__(fleet, call, options, self.began)
 
     # -- the way down --------------------------------------------------------
 
@@ -138,7 +88,7 @@ class Run:
         Without ``write`` the request stays empty: the caller sends his own.
         """
         while True:
-            lease = self._next_lease()
+            lease = self.next_lease()
             if isinstance(lease, float):
                 return lease
             if self.entry is not None:
@@ -171,185 +121,6 @@ class Run:
         self.attempts.append(Attempt(target.name, "rejected", 0, "unsupported"))
         if self.error is None:
             self.error = error
-
-    def _next_lease(self) -> Lease | float:
-        """Walk the chain of groups; then wait, start over, or raise."""
-        if len(self.attempts) >= _MOST_ATTEMPTS:
-            self._stop()
-        left = self.deadline - time.monotonic()
-        if left <= 0:
-            self._time_out()
-        if self.fleet.lines and not self.tried and self.options.wait:
-            turn = self._in_line(left)
-            if turn is not None:
-                return turn
-        refusals: list[Lease] = []
-        for group in self.chain:
-            if self.visits and self._exhausted(group):
-                continue
-            lease = self._pick(group)
-            self.lease = lease
-            if lease.backend >= 0:
-                return self._taken(lease)
-            refusals.append(lease)
-        if self.fleet.group_terms and self._overflows(refusals):
-            return self._next_lease()
-        for refused in refusals:  # all breakers open: better a try than none
-            if refused.decision["refused"].get("breaker"):
-                lease = refused.again(None, True)
-                if lease.backend >= 0:
-                    self.lease = lease
-                    return self._taken(lease)
-        if not refusals:  # no group has time or attempts left
-            self._stop()
-        return self._pause(refusals, left)
-
-    def _taken(self, lease: Lease) -> Lease:
-        self.tried += 1
-        if self.ticket is not None:
-            self._leave_line()
-        retries = self.fleet.retries
-        if retries is not None:
-            if self.tried > 1:
-                retries.withdraw(time.monotonic())
-            elif self.round == 0:
-                retries.deposit(time.monotonic())
-        if self.fleet.group_terms and lease.group in self.fleet.group_terms:
-            self.visits.setdefault(lease.group, []).append(time.monotonic())
-        return lease
-
-    def _exhausted(self, group: int) -> bool:
-        """Whether the call has spent its time or attempts in a group."""
-        visits = self.visits.get(group)
-        if not visits:
-            return False
-        terms = self.fleet.group_terms[group]
-        if terms.max_attempts is not None and len(visits) >= terms.max_attempts:
-            return True
-        spent = time.monotonic() - visits[0]
-        return terms.timeout is not None and spent >= terms.timeout
-
-    def _overflows(self, refusals: list[Lease]) -> bool:
-        """Whether the prompt is too long for all of a group, and another is named."""
-        for lease in refusals:
-            refused = lease.decision["refused"]
-            if refused.get("context") and sum(refused.values()) == refused["context"]:
-                return self._divert(lease.group, "context_length")
-        return False
-
-    def _divert(self, group: int, kind: str) -> bool:
-        """Take the chain that a group has for this kind of failure; False: none."""
-        terms = self.fleet.group_terms.get(group)
-        chain = terms.chain(kind) if terms is not None else []
-        if not chain:
-            return False
-        rest = self.chain if self.gone else []  # the general chain is left at once
-        self.gone.append(group)
-        merged = dict.fromkeys((*chain, *rest))
-        self.chain = [g for g in merged if g not in self.gone]
-        return bool(self.chain)
-
-    def _chain(self) -> list[int]:
-        """The call's group and, behind it, its fallbacks and theirs, each once."""
-        chain = [self.options.group]
-        for group in chain:
-            more = self.fleet.fallbacks.get(group, [])
-            if group == self.options.group and self.options.fallbacks:
-                more = self.options.fallbacks
-            chain += [g for g in more if g not in chain]
-        return chain
-
-    def targets(self) -> list[Target]:
-        """All that may serve the call: the group's in their order, then fallbacks'."""
-        members, names = self.fleet._members(), self.fleet.group_names
-        found = dict.fromkeys(i for group in self.chain for i in members[names[group]])
-        return [self.fleet.targets[i] for i in found]
-
-    def _pick(self, group: int) -> Lease:
-        if self.lease is not None:
-            return self.lease.again(group, False)
-        o, call = self.options, self.call
-        prompt = call.messages if call.kind == "chat" else call.input
-        try:
-            return self.fleet.pool.pick(group, prompt, *o.ask(call.params.get("tools")))
-        except (TypeError, ValueError) as error:
-            field = "messages" if call.kind == "chat" else "input"
-            raise InvalidRequestError(field, "(see there)", str(error)) from None
-
-    def _pause(self, refusals: list[Lease], left: float) -> float:
-        """Nothing fits now: how long to wait, or raise when waiting is no use."""
-        if self.tried:
-            return self._next_round(left)
-        wait = min(lease.wait for lease in refusals)
-        if not self.options.wait or wait >= left:
-            self._refuse(refusals, wait)
-        if wait < _BUSY_WAIT:
-            wait = _BUSY_WAIT
-        # Not all at the same instant: whoever waits comes back at its own moment.
-        wait = min(wait * (1 + 0.1 * random.random()), left)
-        if self.ticket is None:
-            self._join_line(wait)
-        assert self.ticket is not None
-        self.ticket.until = time.monotonic() + wait
-        head = self.fleet.lines.is_head(self.ticket)
-        return Turn(wait if head else left, self.ticket)
-
-    def _in_line(self, left: float) -> Turn | None:
-        """The turn of a call that has to let others ask first; None: it may ask."""
-        lines, ticket = self.fleet.lines, self.ticket
-        if ticket is None:
-            until = time.monotonic() + left
-            if not lines.busy(self._line(), self.options.rank, until):
-                return None
-            ticket = self._join_line()
-        if ticket.shed:
-            self._shed()
-        return None if lines.is_head(ticket) else Turn(left, ticket)
-
-    def _line(self) -> Hashable:
-        """Calls that ask for the same stand in the same line."""
-        return (*self.chain, self.options.tags, self.options.needs)
-
-    def _join_line(self, wait: float | None = None) -> Ticket:
-        lines = self.fleet.lines
-        self.ticket = lines.join(self._line(), self.options.rank)
-        if self.ticket is None:
-            self._shed(wait)
-        assert self.ticket is not None
-        return self.ticket
-
-    def _leave_line(self) -> None:
-        ticket, self.ticket = self.ticket, None
-        if ticket is not None:
-            self.fleet.lines.leave(ticket)
-
-    def _shed(self, wait: float | None = None) -> None:
-        self.verdict = RateLimitedError.__name__
-        raise RateLimitedError(
-            f"{self.fleet.lines.waiting} calls wait already, as many as max_waiting"
-            " allows",
-            retry_after=wait,
-        )
-
-    def _next_round(self, left: float) -> float:
-        """Everything was tried: the same again after a pause, if that may help."""
-        self.round += 1
-        again = self.error is not None and _may_recover(self.error)
-        if not again or self.round >= _ROUNDS:
-            self._stop()
-        first, longest = _BACKOFF
-        pause = random.uniform(0, min(longest, first * 2**self.round))
-        retry_after = self.error.retry_after if self.error else None
-        if retry_after is not None:
-            pause = max(pause, retry_after)
-        if pause >= left:
-            self._stop()
-        retries = self.fleet.retries
-        if retries is not None and not retries.allow(time.monotonic()):
-            self._stop()
-        self.lease = None
-        self.tried = 0
-        return pause
 
     def _timeouts(
         self, lease: Lease, target: Target
@@ -656,92 +427,3 @@ class Run:
             else detail,
             status=response.status,
         )
-
-    # -- the end -------------------------------------------------------------
-
-    def _stop(self) -> None:
-        """Raise the newest error, with everything that was tried."""
-        error = self.error or NoBackendError("no backend took the call")
-        self.verdict = type(error).__name__
-        error.attempts = self.attempts
-        raise error
-
-    def _time_out(self) -> None:
-        if self.error is not None:
-            self._stop()
-        if self.ticket is not None:
-            self.verdict = RateLimitedError.__name__
-            raise RateLimitedError(
-                f"no room within {self.options.timeout:g} s: others wait as well",
-                retry_after=_BUSY_WAIT,
-            )
-        self.verdict = RequestTimeoutError.__name__
-        raise RequestTimeoutError(
-            f"no backend answered within {self.options.timeout:g} s",
-            attempts=self.attempts,
-        )
-
-    def refuse_now(self) -> None:
-        """Raise what ``aim`` would wait for."""
-        assert self.lease is not None
-        self._refuse([self.lease], self.lease.wait)
-
-    def _refuse(self, refusals: list[Lease], wait: float) -> None:
-        """Say who was refused and why, and when it is worth coming back."""
-        if self.error is not None:
-            self._stop()
-        names = [target.name for target in self.fleet.targets]
-        reasons: dict[str, str] = {}
-        for lease in refusals:
-            for line in lease.decision["candidates"]:
-                reasons[names[line["backend"]]] = line["reason"]
-        group = self.fleet.group_names[self.options.group]
-        retry_after = wait if wait < 9e8 else None
-        error = refusal(group, reasons, retry_after)
-        self.verdict = type(error).__name__
-        raise error
-
-
-def _may_recover(error: LLMBalanceError) -> bool:
-    """Whether the same backend may answer a little later."""
-    if isinstance(error, ProviderError):
-        return KINDS[error.kind].outcome in ("failed", "timeout", "rate_limited")
-    return not isinstance(error, InvalidRequestError)
-
-
-def failure_of(error: ProviderError) -> Failure:
-    """An error found inside an answer, as a failure."""
-    return Failure(
-        kind=error.kind,
-        message=error.message,
-        status=error.status or 200,
-        code=error.code,
-        request_id=error.request_id,
-        retry_after=error.retry_after,
-    )
-
-
-def nano_of(usd: float) -> int:
-    """An amount a provider states, in nano-USD; by its digits, rounded half up."""
-    return PriceRow.parse(repr(float(usd)), 9)
-
-
-def counts_of(usage: Usage) -> tuple[int, ...]:
-    """Usage as the core counts it: in the order of KINDS, no token twice."""
-    if usage.web_search_requests:
-        return (*usage.disjoint().values(), 1, 0, 0, usage.web_search_requests)
-    return (*usage.disjoint().values(), 1)
-
-
-def told_of(readings: list[LimitReading]) -> list[tuple[int, int, int, float, float]]:
-    """Header readings as the core takes them: -1 for what is not said."""
-    return [
-        (
-            _UNIT[r.kind],
-            -1 if r.limit is None else int(r.limit),
-            -1 if r.remaining is None else int(r.remaining),
-            -1.0 if r.reset_seconds is None else r.reset_seconds,
-            -1.0 if r.window_seconds is None else r.window_seconds,
-        )
-        for r in readings
-    ]

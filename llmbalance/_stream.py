@@ -17,8 +17,9 @@ from collections.abc import Generator
 from typing import Any
 
 from ._errors import LLMBalanceError, ProviderError, StreamInterruptedError
+from ._figures import failure_of
 from ._line import rest, rest_blocking
-from ._run import Run, Shot, failure_of
+from ._run import Run, Shot
 from ._shape import parsed
 from ._types import ChatChunk, Failure, Usage
 

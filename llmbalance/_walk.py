@@ -1,0 +1,308 @@
+"""Where a call goes next: its chain of groups, the line of those who wait, rounds.
+
+    the group, then its fallbacks, each once     a live lease
+    nothing fits                                 the seconds to wait, in line
+    everything was tried                         again after a pause, or the end
+
+``Walk`` is the half of a Run that looks for a backend; it raises the error the caller
+gets when there is nowhere left to go.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Hashable
+from typing import TYPE_CHECKING
+
+from ._core import Lease
+from ._decision import Attempt, refusal
+from ._errors import (
+    InvalidRequestError,
+    LLMBalanceError,
+    NoBackendError,
+    ProviderError,
+    RateLimitedError,
+    RequestTimeoutError,
+)
+from ._line import Ticket, Turn
+from ._types import Call
+from .providers._failures import KINDS
+
+if TYPE_CHECKING:
+    from ._fleet import Fleet, Target
+    from ._options import Options
+
+_MOST_ATTEMPTS = 16  # of one call, over all backends and rounds
+_ROUNDS = 3  # how often a backend may be tried when no other is left
+_BACKOFF = (0.5, 8.0)  # first and longest pause between rounds, seconds
+_BUSY_WAIT = 0.005  # look again so soon when only a call in flight can make room
+
+
+class Walk:
+    """The state of one call's search for a backend."""
+
+    __slots__ = (
+        "attempts",
+        "call",
+        "chain",
+        "deadline",
+        "error",
+        "fleet",
+        "gone",
+        "lease",
+        "options",
+        "round",
+        "ticket",
+        "tried",
+        "verdict",
+        "visits",
+    )
+
+    def __init__(self, fleet: Fleet, call: Call, options: Options, now: float) -> None:
+        self.fleet = fleet
+        self.call = call
+        self.options = options
+        self.deadline = now + options.timeout
+        self.attempts: list[Attempt] = []
+        self.error: LLMBalanceError | None = None  # of the newest attempt
+        self.verdict: str | None = "cancelled"  # the error's name, None: answered
+        self.lease: Lease | None = None
+        self.chain = self._chain()
+        self.gone: list[int] = []  # groups left for good by a special chain
+        self.visits: dict[int, list[float]] = {}  # times of attempts, where it matters
+        self.ticket: Ticket | None = None  # its place in the line of those who wait
+        self.tried = 0  # attempts of this round
+        self.round = 0
+        if now >= fleet.due:
+            fleet.refresh()
+
+    def next_lease(self) -> Lease | float:
+        """Walk the chain of groups; then wait, start over, or raise."""
+        if len(self.attempts) >= _MOST_ATTEMPTS:
+            self._stop()
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            self._time_out()
+        if self.fleet.lines and not self.tried and self.options.wait:
+            turn = self._in_line(left)
+            if turn is not None:
+                return turn
+        refusals: list[Lease] = []
+        for group in self.chain:
+            if self.visits and self._exhausted(group):
+                continue
+            lease = self._pick(group)
+            self.lease = lease
+            if lease.backend >= 0:
+                return self._taken(lease)
+            refusals.append(lease)
+        if self.fleet.group_terms and self._overflows(refusals):
+            return self.next_lease()
+        for refused in refusals:  # all breakers open: better a try than none
+            if refused.decision["refused"].get("breaker"):
+                lease = refused.again(None, True)
+                if lease.backend >= 0:
+                    self.lease = lease
+                    return self._taken(lease)
+        if not refusals:  # no group has time or attempts left
+            self._stop()
+        return self._pause(refusals, left)
+
+    def _taken(self, lease: Lease) -> Lease:
+        self.tried += 1
+        if self.ticket is not None:
+            self._leave_line()
+        retries = self.fleet.retries
+        if retries is not None:
+            if self.tried > 1:
+                retries.withdraw(time.monotonic())
+            elif self.round == 0:
+                retries.deposit(time.monotonic())
+        if self.fleet.group_terms and lease.group in self.fleet.group_terms:
+            self.visits.setdefault(lease.group, []).append(time.monotonic())
+        return lease
+
+    def _exhausted(self, group: int) -> bool:
+        """Whether the call has spent its time or attempts in a group."""
+        visits = self.visits.get(group)
+        if not visits:
+            return False
+        terms = self.fleet.group_terms[group]
+        if terms.max_attempts is not None and len(visits) >= terms.max_attempts:
+            return True
+        spent = time.monotonic() - visits[0]
+        return terms.timeout is not None and spent >= terms.timeout
+
+    def _overflows(self, refusals: list[Lease]) -> bool:
+        """Whether the prompt is too long for all of a group, and another is named."""
+        for lease in refusals:
+            refused = lease.decision["refused"]
+            if refused.get("context") and sum(refused.values()) == refused["context"]:
+                return self._divert(lease.group, "context_length")
+        return False
+
+    def _divert(self, group: int, kind: str) -> bool:
+        """Take the chain that a group has for this kind of failure; False: none."""
+        terms = self.fleet.group_terms.get(group)
+        chain = terms.chain(kind) if terms is not None else []
+        if not chain:
+            return False
+        rest = self.chain if self.gone else []  # the general chain is left at once
+        self.gone.append(group)
+        merged = dict.fromkeys((*chain, *rest))
+        self.chain = [g for g in merged if g not in self.gone]
+        return bool(self.chain)
+
+    def _chain(self) -> list[int]:
+        """The call's group and, behind it, its fallbacks and theirs, each once."""
+        chain = [self.options.group]
+        for group in chain:
+            more = self.fleet.fallbacks.get(group, [])
+            if group == self.options.group and self.options.fallbacks:
+                more = self.options.fallbacks
+            chain += [g for g in more if g not in chain]
+        return chain
+
+    def targets(self) -> list[Target]:
+        """All that may serve the call: the group's in their order, then fallbacks'."""
+        members, names = self.fleet._members(), self.fleet.group_names
+        found = dict.fromkeys(i for group in self.chain for i in members[names[group]])
+        return [self.fleet.targets[i] for i in found]
+
+    def _pick(self, group: int) -> Lease:
+        if self.lease is not None:
+            return self.lease.again(group, False)
+        o, call = self.options, self.call
+        prompt = call.messages if call.kind == "chat" else call.input
+        try:
+            return self.fleet.pool.pick(group, prompt, *o.ask(call.params.get("tools")))
+        except (TypeError, ValueError) as error:
+            field = "messages" if call.kind == "chat" else "input"
+            raise InvalidRequestError(field, "(see there)", str(error)) from None
+
+    def _pause(self, refusals: list[Lease], left: float) -> float:
+        """Nothing fits now: how long to wait, or raise when waiting is no use."""
+        if self.tried:
+            return self._next_round(left)
+        wait = min(lease.wait for lease in refusals)
+        if not self.options.wait or wait >= left:
+            self._refuse(refusals, wait)
+        if wait < _BUSY_WAIT:
+            wait = _BUSY_WAIT
+        # Not all at the same instant: whoever waits comes back at its own moment.
+        wait = min(wait * (1 + 0.1 * random.random()), left)
+        if self.ticket is None:
+            self._join_line(wait)
+        assert self.ticket is not None
+        self.ticket.until = time.monotonic() + wait
+        head = self.fleet.lines.is_head(self.ticket)
+        return Turn(wait if head else left, self.ticket)
+
+    def _in_line(self, left: float) -> Turn | None:
+        """The turn of a call that has to let others ask first; None: it may ask."""
+        lines, ticket = self.fleet.lines, self.ticket
+        if ticket is None:
+            until = time.monotonic() + left
+            if not lines.busy(self._line(), self.options.rank, until):
+                return None
+            ticket = self._join_line()
+        if ticket.shed:
+            self._shed()
+        return None if lines.is_head(ticket) else Turn(left, ticket)
+
+    def _line(self) -> Hashable:
+        """Calls that ask for the same stand in the same line."""
+        return (*self.chain, self.options.tags, self.options.needs)
+
+    def _join_line(self, wait: float | None = None) -> Ticket:
+        lines = self.fleet.lines
+        self.ticket = lines.join(self._line(), self.options.rank)
+        if self.ticket is None:
+            self._shed(wait)
+        assert self.ticket is not None
+        return self.ticket
+
+    def _leave_line(self) -> None:
+        ticket, self.ticket = self.ticket, None
+        if ticket is not None:
+            self.fleet.lines.leave(ticket)
+
+    def _shed(self, wait: float | None = None) -> None:
+        self.verdict = RateLimitedError.__name__
+        raise RateLimitedError(
+            f"{self.fleet.lines.waiting} calls wait already, as many as max_waiting"
+            " allows",
+            retry_after=wait,
+        )
+
+    def _next_round(self, left: float) -> float:
+        """Everything was tried: the same again after a pause, if that may help."""
+        self.round += 1
+        again = self.error is not None and _may_recover(self.error)
+        if not again or self.round >= _ROUNDS:
+            self._stop()
+        first, longest = _BACKOFF
+        pause = random.uniform(0, min(longest, first * 2**self.round))
+        retry_after = self.error.retry_after if self.error else None
+        if retry_after is not None:
+            pause = max(pause, retry_after)
+        if pause >= left:
+            self._stop()
+        retries = self.fleet.retries
+        if retries is not None and not retries.allow(time.monotonic()):
+            self._stop()
+        self.lease = None
+        self.tried = 0
+        return pause
+
+    # -- the end -------------------------------------------------------------
+
+    def _stop(self) -> None:
+        """Raise the newest error, with everything that was tried."""
+        error = self.error or NoBackendError("no backend took the call")
+        self.verdict = type(error).__name__
+        error.attempts = self.attempts
+        raise error
+
+    def _time_out(self) -> None:
+        if self.error is not None:
+            self._stop()
+        if self.ticket is not None:
+            self.verdict = RateLimitedError.__name__
+            raise RateLimitedError(
+                f"no room within {self.options.timeout:g} s: others wait as well",
+                retry_after=_BUSY_WAIT,
+            )
+        self.verdict = RequestTimeoutError.__name__
+        raise RequestTimeoutError(
+            f"no backend answered within {self.options.timeout:g} s",
+            attempts=self.attempts,
+        )
+
+    def refuse_now(self) -> None:
+        """Raise what ``aim`` would wait for."""
+        assert self.lease is not None
+        self._refuse([self.lease], self.lease.wait)
+
+    def _refuse(self, refusals: list[Lease], wait: float) -> None:
+        """Say who was refused and why, and when it is worth coming back."""
+        if self.error is not None:
+            self._stop()
+        names = [target.name for target in self.fleet.targets]
+        reasons: dict[str, str] = {}
+        for lease in refusals:
+            for line in lease.decision["candidates"]:
+                reasons[names[line["backend"]]] = line["reason"]
+        group = self.fleet.group_names[self.options.group]
+        retry_after = wait if wait < 9e8 else None
+        error = refusal(group, reasons, retry_after)
+        self.verdict = type(error).__name__
+        raise error
+
+
+def _may_recover(error: LLMBalanceError) -> bool:
+    """Whether the same backend may answer a little later."""
+    if isinstance(error, ProviderError):
+        return KINDS[error.kind].outcome in ("failed", "timeout", "rate_limited")
+    return not isinstance(error, InvalidRequestError)
