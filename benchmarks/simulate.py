@@ -21,7 +21,6 @@ from llmbalance._core import STRATEGIES
 from llmbalance.simulate import REFERENCES, Fleet, Service, Trace, run
 
 Row = dict[str, Any]
-REQUESTS = 500_000
 LIMITS = Limits(rpm=10_000, tpm=20_000_000)
 
 
@@ -70,9 +69,10 @@ def fastest(trace: Trace, hosts: Fleet, repeats: int, **options: Any) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--requests", type=int, default=500_000, help="of the day")
     options = parser.parse_args()
     start = time.perf_counter()
-    trace = Trace.poisson(rate=REQUESTS / 86400, seconds=86400, seed=1)
+    trace = Trace.poisson(rate=options.requests / 86400, seconds=86400, seed=1)
     made = time.perf_counter() - start
     rows = [row("a day's trace", "Trace.poisson", "time", made, "s")]
     for strategy in (*STRATEGIES, *REFERENCES):
@@ -85,16 +85,16 @@ def main() -> None:
     rate = len(trace) / took / 1e6
     case = "processor sharing"
     rows.append(row(case, "composite", "throughput", rate, "million requests/s"))
-    rows += memory()
+    rows += memory(options.requests)
     if options.json is not None:
         options.json.write_text(json.dumps(rows, indent=1) + "\n")
 
 
-def memory() -> list[Row]:
+def memory(most: int) -> list[Row]:
     """What a run adds to the process: nothing that grows with the requests."""
     rows = []
     hosts = fleet(0)
-    for requests in (100_000, 1_000_000):
+    for requests in (most // 5, 2 * most):
         trace = Trace.poisson(rate=10, seconds=requests / 10, seed=2)
         run(trace.cut(0, 100), hosts)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

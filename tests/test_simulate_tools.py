@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,9 +16,7 @@ from llmbalance import Backend, ConfigError, Limits, Price
 from llmbalance._ledger import Entry, Ledger
 from llmbalance.simulate import Fleet, Service, Trace, fit_service, regret, run
 from llmbalance.simulate._cli import run as command
-from llmbalance.simulate._pytest import Checked, Simulate, llm_sim
-
-__all__ = ["llm_sim"]  # the fixture under test
+from llmbalance.simulate._pytest import Checked, Simulate
 
 CHEAP, DEAR = "openai_compatible/cheap", "openai_compatible/dear"
 TRACE = Trace.poisson(rate=4, seconds=300, seed=1)
@@ -190,3 +191,32 @@ def test_the_command_makes_up_a_day(
     words = [str(tmp_path / "fleet.toml"), "--rate", "0.1", "--for", "1h"]
     assert command([*words, "--strategies", "all", "--repeats", "1"]) == 0
     assert "litellm_simple_shuffle" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["simulate.py", "--requests", "2000"],
+        ["strategies.py", "--repeats", "1", "--only", "made-up bursts"],
+    ],
+)
+def test_the_benchmarks_run_small_and_write_rows(
+    words: list[str], tmp_path: Path
+) -> None:
+    top = Path(__file__).parents[1]
+    script, *options = words
+    file = tmp_path / "rows.json"
+    env = {**os.environ, "PYTHONPATH": str(top)}
+    env.pop("LLMBALANCE_RECORDED", None)
+    subprocess.run(
+        [sys.executable, top / "benchmarks" / script, *options, "--json", file],
+        check=True,
+        env=env,
+        capture_output=True,
+        timeout=100,
+    )
+    rows = json.loads(file.read_text())
+    assert {row["subject"] for row in rows} >= {"composite", "p2c_peak_ewma"}
+    for row in rows:
+        assert row.keys() == {"bench", "case", "subject", "metric", "value", "unit"}
+        assert math.isfinite(row["value"])

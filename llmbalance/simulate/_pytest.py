@@ -66,12 +66,8 @@ class Checked:
 Simulate = Callable[..., Checked]
 
 
-@pytest.fixture
-def llm_sim() -> Simulate:
-    """`llm_sim(fleet, trace, strategy=..., seed=...)` simulates; then assert."""
+def simulate(fleet: Fleet, trace: Trace, **options: Any) -> Checked:
+    """Run ``trace`` on ``fleet``; options are run()'s. The fixture `llm_sim`."""
     from ._run import run
 
-    def simulate(fleet: Fleet, trace: Trace, **options: Any) -> Checked:
-        return Checked(run(trace, fleet, **options))
-
-    return simulate
+    return Checked(run(trace, fleet, **options))

@@ -1,4 +1,4 @@
-"""Pytest fixtures `llm_provider` and `llm_fleet`; importing this imports no server."""
+"""Pytest fixtures `llm_provider`, `llm_fleet`, `llm_sim`; importing this is cheap."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 if TYPE_CHECKING:
+    from llmbalance.simulate._pytest import Simulate
     from llmbalance.testing import MockFleet, MockProvider
 
 
@@ -51,3 +52,11 @@ def llm_provider(llm_fleet: FleetFactory) -> ProviderFactory:
         return provider
 
     return start
+
+
+@pytest.fixture
+def llm_sim() -> Simulate:
+    """`llm_sim(fleet, trace, strategy=..., seed=...)` simulates; then assert."""
+    from llmbalance.simulate._pytest import simulate
+
+    return simulate
