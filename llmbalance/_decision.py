@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -15,6 +15,9 @@ from ._errors import (
     NoBackendError,
     RateLimitedError,
 )
+
+if TYPE_CHECKING:
+    from ._fleet import Target
 
 
 class Attempt(Struct, frozen=True):
@@ -39,23 +42,23 @@ class Decision:
     Decoded from the lease when it is looked at. ``backend`` names the chosen one.
     """
 
-    __slots__ = ("_lease", "_names")
+    __slots__ = ("_lease", "_targets")
 
-    def __init__(self, lease: Lease, names: list[str]) -> None:
+    def __init__(self, lease: Lease, targets: list[Target]) -> None:
         self._lease = lease
-        self._names = names
+        self._targets = targets
 
     @property
     def backend(self) -> str | None:
         """The name of the chosen backend; None when none fitted."""
         index = self._lease.backend
-        return self._names[index] if index >= 0 else None
+        return self._targets[index].name if index >= 0 else None
 
     def to_dict(self) -> dict[str, Any]:
         """Return strategy, candidates (cost USD, seconds, used share, reason), wait."""
         record = self._lease.decision
         for line in record["candidates"]:
-            line["backend"] = self._names[line["backend"]]
+            line["backend"] = self._targets[line["backend"]].name
         record["backend"] = self.backend
         return record
 

@@ -71,8 +71,7 @@ class AcquiredLease:
     @property
     def decision(self) -> Decision:
         """Why it was chosen."""
-        names = [target.name for target in self._run.fleet.targets]
-        return Decision(self.shot.lease, names)
+        return Decision(self.shot.lease, self._run.fleet.targets)
 
     @property
     def estimated_cost(self) -> float:

@@ -246,7 +246,7 @@ class Run(Walk):
         self.verdict = None
         reply.backend = shot.target.name
         reply.attempts = self.attempts
-        reply.decision = Decision(shot.lease, [t.name for t in self.fleet.targets])
+        reply.decision = Decision(shot.lease, self.fleet.targets)
         if known and not any(
             a.backend in self.fleet.unpriced for a in self.attempts[:-1]
         ):
