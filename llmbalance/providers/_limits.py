@@ -14,14 +14,17 @@ None for text it does not understand: a bad header never fails a good answer.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 from .._types import LimitKind, LimitReading
 
 MINUTE, HOUR, DAY, MONTH = 60.0, 3600.0, 86_400.0, 30 * 86_400.0
 _WINDOWS = (1.0, MINUTE, HOUR, DAY)
+_BETWEEN = tuple(math.sqrt(a * b) for a, b in pairwise(_WINDOWS))
 _UNITS = {
     "ns": 1e-9,
     "us": 1e-6,
@@ -56,6 +59,10 @@ def duration(text: str | None) -> float | None:
     if not text:
         return None
     text = text.partition(",")[0].strip()
+    unit = "ms" if text.endswith("ms") else text[-1:]
+    plain = number(text[: -len(unit)])
+    if plain is not None and unit in _UNITS:  # one number, one unit: nearly all
+        return plain * _UNITS[unit]
     total, at, end = 0.0, 0, len(text)
     while at < end:
         start = at
@@ -95,7 +102,7 @@ def infer_window(
     if not limit or remaining is None or not reset or remaining >= limit:
         return None
     estimate = reset * limit / (limit - remaining)
-    return min(_WINDOWS, key=lambda window: abs(math.log(estimate / window)))
+    return _WINDOWS[bisect_left(_BETWEEN, estimate)]
 
 
 def azure_reset(
