@@ -60,6 +60,33 @@ stop(sim_world *w, uint32_t id, lb_ns now)
     end_call(w, id, w->call[id].attempts > 0 ? SIM_FAILED : SIM_REFUSED, now);
 }
 
+/* ---- the retry budget --------------------------------------------------- */
+
+static const double DEPOSIT = 0.2, FLOOR = 3, ELSEWHERE = 1, AGAIN = 2;
+
+/* The slot of this second; those that have passed are emptied. */
+static double *
+retry_slot(sim_retries *r, lb_ns now)
+{
+    int64_t second = now / LB_NS_PER_S;
+    for (int64_t s = lb_max(r->second, second - 10) + 1; s <= second; s++)
+        r->slot[s % 10] = 0;
+    r->second = second;
+    return &r->slot[second % 10];
+}
+
+static bool
+may_repeat(sim_retries *r, lb_ns now)
+{
+    double *slot = retry_slot(r, now), balance = FLOOR + 1e-9;
+    for (int k = 0; k < 10; k++)
+        balance += r->slot[k];
+    if (balance < AGAIN)
+        return false;
+    *slot -= AGAIN;
+    return true;
+}
+
 /* ---- the way down ------------------------------------------------------- */
 
 static void
@@ -80,6 +107,10 @@ send(sim_world *w, uint32_t id, uint32_t backend, lb_ns share, lb_ns now)
     call->backend = (int16_t)backend;
     call->sent = now;
     call->tried++;
+    if (call->tried > 1)
+        *retry_slot(&w->retries, now) -= ELSEWHERE;
+    else if (call->round == 0)
+        *retry_slot(&w->retries, now) += DEPOSIT;
     call->attempts++;
     job->stamp = ++w->stamp;
     job->luck = lb_mix(w->plan.seed ^ (call->request << 8)) + call->attempts;
@@ -125,7 +156,7 @@ pause_call(sim_world *w, uint32_t id, lb_ns wait, lb_ns left, lb_ns now)
     double most = fmin(LONGEST_PAUSE, FIRST_PAUSE * (double)(1 << call->round));
     lb_ns rest = (lb_ns)(most * lb_rng_unit(&w->rng) * 1e9);
     rest = lb_max(rest, call->retry_after);
-    if (rest >= left) {
+    if (rest >= left || !may_repeat(&w->retries, now)) {
         stop(w, id, now);
         return;
     }

@@ -21,6 +21,13 @@ typedef struct sim_call {
     lb_lease lease;
 } sim_call;
 
+/* How much of the load may be retries: 0.2 of all calls over ten seconds, and 3.
+ * Another backend costs 1 and is never refused, asking the same again costs 2. */
+typedef struct sim_retries {
+    double slot[10]; /* of a second each */
+    int64_t second;  /* of the newest slot */
+} sim_retries;
+
 struct sim_world {
     lb_pool *pool;
     sim_trace trace;
@@ -39,6 +46,7 @@ struct sim_world {
     int32_t *home;        /* by session: 1 + backend of its last request */
     uint32_t sessions;
     lb_rng rng;
+    sim_retries retries;
     sim_tally tally;
     bool lost;
 };

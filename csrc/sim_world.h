@@ -14,9 +14,13 @@
  *   - nothing free: wait as long as the pool says (at least 5 ms, and up to a
  *     tenth more), if that fits into the call's time-out
  *   - everything tried: the same again after a random pause up to 1, then 2 s,
- *     Retry-After at least; three rounds, 16 attempts at most
+ *     Retry-After at least; three rounds, 16 attempts at most, and no more of it
+ *     than the retry budget allows
  *   - while others could help, an attempt gets half of the time that is left,
  *     or three times what it is expected to take
+ *
+ * The line in which the Router lets waiting calls stand is not kept: here each
+ * comes back by itself, and the first to come is served.
  *
  * A stream is not restarted after its first token.  What a router cannot know
  * it does not know here either: prompts are measured with an error, durations
