@@ -52,6 +52,7 @@ from ._stream import ChatStream
 from ._tasks import Task, Tasks
 from ._transport import Transport
 from ._types import Call, ChatReply, EmbeddingReply
+from ._watch import Watch
 
 if TYPE_CHECKING:
     from ._configfile._places import Note
@@ -75,6 +76,8 @@ class Router:
     are used up, wait within the time-out in order of priority and arrival, at most
     ``max_waiting`` calls (False: raise at once). ``retry_budget``: the share of calls
     that may ask the same backends again (None: as many as they like).
+    ``health_interval``: seconds between free looks at every backend (None: none); what
+    does not answer gets no calls until it does; needs an event loop with calls on it.
     ``prices``: the price table; ``unknown_price``: "dearest", "refuse", a Price or the
     name of a model whose price to assume, for backends without one. ``ledger``: where
     every attempt is kept: a path, a Ledger or anything like it; None (the default)
@@ -105,6 +108,7 @@ class Router:
         timeout: float = 600.0,
         timeouts: Timeouts | None = None,
         breaker: Breaker | None = None,
+        health_interval: float | None = None,
         wait: bool = True,
         max_waiting: int | None = None,
         retry_budget: float | None = 0.2,
@@ -146,6 +150,11 @@ class Router:
         self._timeout = float(timeout)
         self._wait = wait
         self._transport = Transport()
+        self._watch: Watch | None = None
+        if health_interval is not None:
+            positive("health_interval", health_interval)
+            self._watch = Watch(self._fleet, self._transport, health_interval)
+            weakref.finalize(self, self._watch.close)
         self._sync: SyncRouter | None = None
         self.notes: tuple[Note, ...] = ()  # what from_litellm has to say
         self._source: Source | None = None  # the file it was made from
@@ -246,6 +255,8 @@ class Router:
         """
         run = self._run("chat", model, messages, stream, options)
         if stream:
+            if self._watch is not None:
+                self._watch.start()
             return await ChatStream(run, self._transport).start()
         reply: ChatReply = await self._drive(run)
         return reply
@@ -316,6 +327,8 @@ class Router:
         return warn(self.sync.chat(model, messages, stream=stream, **chosen), told)
 
     async def _drive(self, run: Run) -> Any:
+        if self._watch is not None:
+            self._watch.start()
         try:
             return await self._attempts(run)
         finally:
@@ -470,11 +483,16 @@ class Router:
 
     def open_breaker(self, backend: str) -> None:
         """Stop calling a backend until ``reset_breaker``."""
-        self._fleet.pool.order(self._fleet.index(backend), 1)
+        self._order(self._fleet.index(backend), 1)
 
     def reset_breaker(self, backend: str) -> None:
         """Let a backend's breaker decide again, beginning closed."""
-        self._fleet.pool.order(self._fleet.index(backend), 0)
+        self._order(self._fleet.index(backend), 0)
+
+    def _order(self, index: int, order: int) -> None:
+        if self._watch is not None:
+            self._watch.ordered(index, order)
+        self._fleet.pool.order(index, order)
 
     async def health(self) -> Report:
         """Ask every backend for what is free: does it answer, is the key good?
@@ -511,6 +529,8 @@ class Router:
 
         The router can be used again.
         """
+        if self._watch is not None:
+            self._watch.close()
         self._transport.close()
         self._fleet.events.close()
         if self._books.book is not None:
