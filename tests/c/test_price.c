@@ -320,6 +320,7 @@ dollars_are_read_by_their_digits(void)
     CHECK_EQ(parsed("0.0013", 6), 1300);
     CHECK_EQ(parsed("15", 6), 15000000);
     CHECK_EQ(parsed("2.5e-06", 12), 2500000);
+    CHECK_EQ(parsed("2.5E-06", 12), 2500000);
     CHECK_EQ(parsed("2.9999900000000002e-06", 12), 2999990);
     CHECK_EQ(parsed("0.00000000000000000000000015e+14", 12), 15);
     CHECK_EQ(parsed("+.5", 0), 1);
@@ -341,6 +342,55 @@ what_is_no_amount_is_refused(void)
         CHECK_EQ(parsed(wrong[i], 0), -1);
     CHECK_EQ(parsed("10000000", 12), -1);
     CHECK_EQ(parsed("9223372036854775808", 0), -1);
+}
+
+static void
+an_estimate_needs_only_the_rates_that_its_counts_meet(void)
+{
+    lb_price p;
+    lb_price_init(&p);
+    CHECK_EQ(lb_price_estimate(&p, 0, 0, 0), 0);
+    CHECK_EQ(lb_price_estimate(&p, 1, 0, 0), LB_UNKNOWN);
+    CHECK_EQ(lb_price_estimate(&p, 1, 1, 0), LB_UNKNOWN);
+    CHECK_EQ(lb_price_estimate(&p, 0, 0, 1), LB_UNKNOWN);
+    p.pico[LB_CACHE_READ] = 1000;
+    CHECK_EQ(lb_price_estimate(&p, 7, 7, 0), 7);
+    lb_usage u = {.count = {[LB_INPUT] = 1}};
+    CHECK(lb_price_line(&p, &u, LB_INPUT) < 0);
+}
+
+static void
+a_price_is_checked_and_completed_without_a_place_for_the_flaw(void)
+{
+    lb_price p;
+    lb_price_init(&p);
+    p.pico[LB_INPUT] = -5;
+    CHECK_EQ(lb_price_complete(&p, NULL), LB_EINVAL);
+    p.pico[LB_INPUT] = 1;
+    p.pico[LB_REQUESTS] = 3;
+    p.ntiers = LB_PRICE_TIERS + 1;
+    CHECK_EQ(lb_price_complete(&p, NULL), LB_EINVAL);
+    p.ntiers = 1;
+    p.tier[0].above = 10;
+    p.tier[0].pico[LB_OUTPUT] = -5;
+    CHECK_EQ(lb_price_complete(&p, NULL), LB_EINVAL);
+    p.pico[LB_INPUT] = -5; /* and the base row as well */
+    CHECK_EQ(lb_price_complete(&p, NULL), LB_EINVAL);
+    p.pico[LB_INPUT] = 1;
+    p.ntiers = 0;
+    CHECK_EQ(lb_price_complete(&p, NULL), LB_OK);
+    CHECK_EQ(p.pico[LB_REQUESTS], 3);
+}
+
+static void
+a_bill_beyond_all_measure_stops_at_the_most(void)
+{
+    lb_price p;
+    lb_price_init(&p);
+    p.pico[LB_INPUT] = LB_PRICE_MAX_TOKEN;
+    CHECK_EQ(lb_price_complete(&p, NULL), LB_OK);
+    lb_usage u = {.count = {[LB_INPUT] = INT64_MAX / 1000}};
+    CHECK_EQ(lb_price_cost(&p, &u), INT64_MAX);
 }
 
 static void
@@ -371,6 +421,9 @@ main(void)
     CHECK_RUN(negative_counts_cost_nothing);
     CHECK_RUN(dollars_are_read_by_their_digits);
     CHECK_RUN(what_is_no_amount_is_refused);
+    CHECK_RUN(an_estimate_needs_only_the_rates_that_its_counts_meet);
+    CHECK_RUN(a_price_is_checked_and_completed_without_a_place_for_the_flaw);
+    CHECK_RUN(a_bill_beyond_all_measure_stops_at_the_most);
     CHECK_RUN(kinds_have_names);
     return CHECK_DONE();
 }
