@@ -254,8 +254,8 @@ def core_rows() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "bench_core"
         sources = [TOP / "benchmarks/core/bench_core.c", *TOP.glob("csrc/lb_*.c")]
-        compiler = [os.environ.get("CC", "cc"), "-std=c11", "-O3", f"-I{TOP / 'csrc'}"]
-        subprocess.run([*compiler, *sources, "-lm", "-o", program], check=True)
+        compiler = [os.environ.get("CC", "cc"), "-std=c11", "-O3", "-flto"]
+        subprocess.run([*compiler, f"-I{TOP / 'csrc'}", *sources, "-lm", "-o", program], check=True)
         for name, case in names.items():
             runs = []
             for _ in range(5):

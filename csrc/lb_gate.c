@@ -71,6 +71,13 @@ lb_outlook_init(lb_pool *p, const lb_ask *ask, lb_outlook *o, lb_ns now)
     const lb_output *out = &g->output[o->size];
     o->expected = out->mean > 0 ? (int64_t)out->mean + 1 : FIRST_EXPECTED;
     o->reserve = out->mean > 0 ? out->high : FIRST_RESERVE;
+    o->most = lb_min(lb_max(ask->max_tokens, 0), LB_TOKENS_MOST);
+    if (o->most > 0) {
+        o->expected = lb_min(o->expected, o->most);
+        o->reserve = lb_min(o->reserve, o->most);
+    }
+    o->share = ask->priority ? 1 : p->ceiling;
+    o->full = SURELY * o->share;
     look_at_budgets(p, p->budget, p->nbudgets, o);
     look_at_budgets(p, g->budget, g->nbudgets, o);
     look_at_budgets(p, ask->budget, ask->nbudgets, o);
@@ -78,16 +85,6 @@ lb_outlook_init(lb_pool *p, const lb_ask *ask, lb_outlook *o, lb_ns now)
 }
 
 /* ---- amounts ------------------------------------------------------------- */
-
-int64_t
-lb_gate_output(const lb_ask *ask, const lb_backend *b, int64_t tokens)
-{
-    if (ask->max_tokens > 0 && ask->max_tokens < tokens)
-        tokens = ask->max_tokens;
-    if (b->terms.max_output > 0 && b->terms.max_output < tokens)
-        tokens = b->terms.max_output;
-    return tokens;
-}
 
 void
 lb_gate_load(const lb_pool *p, const lb_ask *ask, const lb_outlook *o,
@@ -97,11 +94,10 @@ lb_gate_load(const lb_pool *p, const lb_ask *ask, const lb_outlook *o,
     float ratio = lb_pool_ratio(p, b);
     if (ratio != 1.0F)
         input = (int64_t)((double)input * (double)ratio);
-    int64_t output = lb_gate_output(ask, b, o->reserve);
-    int64_t most = lb_min(ask->max_tokens, LB_TOKENS_MOST);
+    int64_t output = lb_gate_output(b, o->reserve);
     load->input = input;
     load->output = output;
-    load->most = most > 0 ? lb_gate_output(ask, b, most) : output;
+    load->most = o->most > 0 ? lb_gate_output(b, o->most) : output;
     load->chars = lb_min(ask->chars, LB_TOKENS_MOST);
     load->messages = ask->messages;
 }
@@ -131,7 +127,8 @@ plain_cost(const lb_fare *fare, int32_t pico, int64_t input, int64_t output)
 {
     if (input > fare->flat || output > INT32_MAX)
         return LB_UNKNOWN;
-    return (pico * input + (int64_t)fare->out * output + 500) / 1000;
+    uint64_t sum = (uint64_t)(pico * input + (int64_t)fare->out * output);
+    return (int64_t)((sum + 500) / 1000); /* unsigned: half of the work */
 }
 
 int64_t
@@ -191,7 +188,7 @@ price_gate(const lb_pool *p, uint32_t i, const lb_ask *ask, const lb_outlook *o,
 {
     const lb_backend *b = lb_pool_backend(p, i);
     int64_t cached = q->bound ? lb_min(o->cached, load->input) : 0;
-    int64_t expected = lb_gate_output(ask, b, o->expected);
+    int64_t expected = lb_gate_output(b, o->expected);
     q->cost = cost_of(p, i, load->input, cached, expected);
     q->seconds = lb_latency_expect(&b->latency, &o->prior, load->input - cached,
                                    expected, o->now);
@@ -238,18 +235,18 @@ ahead(const lb_limit *l, double used, lb_ns horizon, lb_ns now)
 }
 
 static void
-rate_gate(const lb_pool *p, const lb_backend *b, const lb_ask *ask, const lb_outlook *o,
+rate_gate(const lb_pool *p, const lb_backend *b, const lb_outlook *o,
           const lb_load *load, lb_quote *q)
 {
-    double share = ask->priority ? 1 : p->ceiling, fullest = (double)q->used;
+    double fullest = (double)q->used;
     lb_ns wait = lb_max(b->not_before - o->now, 0);
     for (int k = 0; k < b->nlimits; k++) {
         const lb_limit *l = lb_pool_limit(p, b->limit[k]);
         int64_t units = lb_gate_units(l, load);
         double used = lb_limit_used(l, o->now);
         /* Far from full there is no need to count exactly. */
-        if (used + (double)units * (double)l->per_unit > SURELY * share)
-            wait = lb_max(wait, lb_rate_wait(&l->rate, units, share, o->now));
+        if (used + (double)units * (double)l->per_unit > o->full)
+            wait = lb_max(wait, lb_rate_wait(&l->rate, units, o->share, o->now));
         if (o->forecast)
             used = ahead(l, used, p->horizon, o->now);
         if (used > fullest)
@@ -286,7 +283,9 @@ budget_gate(lb_pool *p, uint32_t i, const lb_ask *ask, const lb_outlook *o,
         shut(q, LB_NO_PRICE, 0);
         return;
     }
-    lb_ns wait = budgets_wait(p, b->budget, b->nbudgets, q->hold, o->now);
+    lb_ns wait = 0;
+    if (b->nbudgets > 0)
+        wait = budgets_wait(p, b->budget, b->nbudgets, q->hold, o->now);
     if (q->hold > o->room) {
         const lb_group *g = lb_pool_group(p, ask->group);
         wait = lb_max(wait, budgets_wait(p, p->budget, p->nbudgets, q->hold, o->now));
@@ -343,7 +342,7 @@ lb_gate(lb_pool *p, uint32_t i, const lb_ask *ask, const lb_outlook *o, lb_quote
     if (q->reason != LB_ELIGIBLE)
         return;
     concurrency_gate(b, q);
-    rate_gate(p, b, ask, o, &load, q);
+    rate_gate(p, b, o, &load, q);
     budget_gate(p, i, ask, o, &load, q);
     breaker_gate(&b->breaker, &lb_pool_record(p, i)->rules, o->now, q);
 }

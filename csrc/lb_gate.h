@@ -79,8 +79,11 @@ void lb_ask_init(lb_ask *ask, uint32_t group);
 typedef struct lb_outlook {
     lb_ns now;
     int64_t room;           /* nano-USD the budgets of the call, group and pool leave */
-    int64_t expected;       /* output tokens, mean */
-    int64_t reserve;        /* output tokens, 0.8-quantile */
+    int64_t expected;       /* output tokens, mean; at most max_tokens */
+    int64_t reserve;        /* output tokens, 0.8-quantile; at most max_tokens */
+    int64_t most;           /* max_tokens; 0: not said */
+    double full;            /* used share below which no limit is near */
+    double share;           /* of every limit that this call may use */
     int64_t cached;         /* prompt tokens cached at `bound` */
     int32_t bound;          /* backend that holds the session's cache; -1 none */
     uint8_t strategy;       /* enum lb_strategy */
@@ -92,9 +95,13 @@ typedef struct lb_outlook {
 
 void lb_outlook_init(lb_pool *p, const lb_ask *ask, lb_outlook *o, lb_ns now);
 
-/* Output tokens to expect and to reserve at this backend: the outlook's, under
- * the caps of the call and the model. */
-int64_t lb_gate_output(const lb_ask *ask, const lb_backend *b, int64_t tokens);
+/* Of so many output tokens those that the model of this backend gives at most. */
+static inline int64_t
+lb_gate_output(const lb_backend *b, int64_t tokens)
+{
+    int64_t most = b->terms.max_output;
+    return most > 0 && most < tokens ? most : tokens;
+}
 
 /* More tokens than anybody has: larger counts are taken as this, so that sums of
  * counts never overflow. */

@@ -118,12 +118,17 @@ static void
 outputs_are_capped_by_the_call_and_the_model(void)
 {
     lb_backend *b = fresh();
-    CHECK_EQ(lb_gate_output(&ask, b, 500), 500);
+    lb_outlook o;
+    CHECK_EQ(lb_gate_output(b, 500), 500);
     ask.max_tokens = 300;
-    CHECK_EQ(lb_gate_output(&ask, b, 500), 300);
+    lb_outlook_init(p, &ask, &o, 0);
+    CHECK(o.expected == 256 && o.reserve == 300 && o.most == 300);
+    ask.max_tokens = 100;
+    lb_outlook_init(p, &ask, &o, 0);
+    CHECK(o.expected == 100 && o.reserve == 100 && o.most == 100);
     b->terms.max_output = 200;
-    CHECK_EQ(lb_gate_output(&ask, b, 500), 200);
-    CHECK_EQ(lb_gate_output(&ask, b, 100), 100);
+    CHECK_EQ(lb_gate_output(b, 500), 200);
+    CHECK_EQ(lb_gate_output(b, 100), 100);
 }
 
 static void
