@@ -255,7 +255,9 @@ def core_rows() -> list[Row]:
         program = Path(folder) / "bench_core"
         sources = [TOP / "benchmarks/core/bench_core.c", *TOP.glob("csrc/lb_*.c")]
         compiler = [os.environ.get("CC", "cc"), "-std=c11", "-O3", "-flto"]
-        subprocess.run([*compiler, f"-I{TOP / 'csrc'}", *sources, "-lm", "-o", program], check=True)
+        subprocess.run(
+            [*compiler, f"-I{TOP / 'csrc'}", *sources, "-lm", "-o", program], check=True
+        )
         for name, case in names.items():
             runs = []
             for _ in range(5):

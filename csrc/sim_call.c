@@ -130,7 +130,7 @@ time_share(const sim_call *call, bool others, lb_ns left)
     if (eligible <= 1 && d->looked >= d->members && !others)
         return left;
     lb_ns expected = (lb_ns)(3e9 * call->lease.seconds);
-    return lb_min(left, lb_max(left / 2, expected));
+    return lb_max(left / 2, lb_min(expected, left / 4 * 3));
 }
 
 /* Nothing fits now: wait, begin another round, or give up. */

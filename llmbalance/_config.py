@@ -152,7 +152,8 @@ class Timeouts(Struct, frozen=True, kw_only=True):
     ``connect``: name, connection, handshake; ``first_byte``: until the status line;
     ``first_token``: until the first content of a stream; ``idle``: between bytes;
     ``total``: the whole attempt. While another backend could take over, an attempt
-    moreover gets at most half of what is left of the call's own time-out.
+    moreover gets at most half of what is left of the call's own time-out, up to three
+    quarters where it is expected to take so long.
     """
 
     connect: float | None = 5.0

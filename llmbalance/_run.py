@@ -130,7 +130,8 @@ class Run(Walk):
         left = max(self.deadline - time.monotonic(), 0.001)
         share = left
         if lease.rivals or len(self.chain) > 1:
-            share = min(left, max(left / 2, 3 * lease.seconds))
+            # An expected time that a hanging backend stretches must not take it all.
+            share = max(left / 2, min(3 * lease.seconds, 0.75 * left))
         if self.visits and (visits := self.visits.get(lease.group)):
             most = self.fleet.group_terms[lease.group].timeout
             if most is not None:

@@ -1,8 +1,8 @@
 """A whole router in one file: read, checked at once, followed while running.
 
-    _places  a TOML or YAML file and the line of every key
-    _schema  which tables and keys there are, for us and for editors
-    _tables  a table -> one setting, faults collected
-    _load    the file -> a Router's arguments
-    _check   all faults at once, or the fleet    _reload  a running router follows
+_places  a TOML or YAML file and the line of every key
+_schema  which tables and keys there are, for us and for editors
+_tables  a table -> one setting, faults collected
+_load    the file -> a Router's arguments
+_check   all faults at once, or the fleet    _reload  a running router follows
 """
