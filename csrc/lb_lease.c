@@ -6,6 +6,8 @@
 /* Above this many members `p2c` samples two instead of looking at all. */
 enum { SCAN_MOST = 16, SAMPLE_TRIES = 16 };
 
+enum { CREDIT_MOST = 2 * LB_SHARES, CREDIT_LEAST = -LB_SHARES };
+
 /* ---- the record ---------------------------------------------------------- */
 
 static void
@@ -119,6 +121,22 @@ sample(lb_pool *p, const lb_group *g, const lb_ask *ask, const lb_outlook *o,
     return n;
 }
 
+/* Who is owed a whole call of its share, or -1. */
+static int
+owed(const lb_pool *p, const lb_quote *q, int n, int32_t *credit)
+{
+    int best = -1;
+    for (int i = 0; i < n; i++) {
+        int32_t share = lb_pool_backend(p, (uint32_t)q[i].backend)->min_share;
+        if (share == 0 || q[i].reason != LB_ELIGIBLE)
+            continue;
+        credit[i] = (int32_t)lb_min(credit[i] + share, CREDIT_MOST);
+        if (credit[i] >= LB_SHARES && (best < 0 || credit[i] > credit[best]))
+            best = i;
+    }
+    return best;
+}
+
 /* With the gates written out in the loop, a choice among many takes 6 % less time. */
 __attribute__((flatten)) static int
 scan(lb_pool *p, lb_group *g, const lb_ask *ask, const lb_outlook *o, lb_quote *q,
@@ -136,7 +154,13 @@ scan(lb_pool *p, lb_group *g, const lb_ask *ask, const lb_outlook *o, lb_quote *
         eligible += note(d, &q[i]);
     d->refused[LB_ELIGIBLE] = eligible;
     taste_of(p, ask, o, &taste);
-    int best = lb_pick(q, n, &taste, &p->rng, &g->cursor, lb_pool_smooth(p, g));
+    int32_t *credit = lb_pool_credit(p, g);
+    int best = g->shared ? owed(p, q, n, credit) : -1;
+    d->owed = best >= 0;
+    if (best < 0)
+        best = lb_pick(q, n, &taste, &p->rng, &g->cursor, lb_pool_smooth(p, g));
+    if (best >= 0 && g->shared)
+        credit[best] = (int32_t)lb_max(credit[best] - LB_SHARES, CREDIT_LEAST);
     if (best < 0 && ask->last_resort) {
         best = desperate(p, q, n);
         d->desperate = best >= 0;
@@ -154,7 +178,7 @@ choose(lb_pool *p, const lb_ask *ask, const lb_outlook *o, lb_decision *d)
     start_record(d);
     d->strategy = o->strategy;
     d->members = g->count;
-    if (o->strategy == LB_P2C && g->count > SCAN_MOST && !g->mixed) {
+    if (o->strategy == LB_P2C && g->count > SCAN_MOST && !g->mixed && !g->shared) {
         int n = sample(p, g, ask, o, q, d);
         int best = n == 2 ? lb_pick_two(q, 0, 1) : n - 1;
         list(d, q, n, best);

@@ -38,6 +38,7 @@ typedef struct lb_decision {
     uint8_t listed;    /* lines below: the first of them, the chosen among them */
     uint8_t strategy;  /* enum lb_strategy */
     uint8_t probe;     /* the chosen breaker was half-open: this call is a probe */
+    uint8_t owed;      /* chosen for its min_share, not by the rule */
     uint8_t desperate; /* all breakers were open: the one that opens first */
     lb_ns wait;        /* when nothing fits: until something may; LB_FOREVER never */
     uint32_t refused[LB_NREASONS]; /* of those looked at, by reason */
@@ -94,7 +95,11 @@ enum { LB_NOTHING = -1 }; /* pick: no backend; lease->decision says why */
 /* A result with nothing in it: not sent, cancelled, cost by usage. */
 void lb_result_init(lb_result *r);
 
-/* Choose and reserve.  Returns the backend's index and fills the lease, or
+/* Choose and reserve.  Members with a min_share come before the rule: every choice
+ * in which one is eligible adds its share to its credit, every call it gets takes 1
+ * off, and who is owed a whole call is chosen (the most is owed first).  It owes no
+ * more than one call itself, so that a rule that likes it does not starve it later.
+ * Returns the backend's index and fills the lease, or
  * LB_NOTHING with the lease not live and only its decision filled. */
 int lb_lease_pick(lb_pool *p, const lb_ask *ask, lb_lease *lease, lb_ns now);
 

@@ -27,6 +27,7 @@ lay_out(lb_pool *p, const lb_pool_size *size)
     p->groups = place(&end, size->groups, sizeof(lb_group));
     p->members = place(&end, size->members, sizeof(uint32_t));
     p->smooth = place(&end, size->members, sizeof(double));
+    p->credit = place(&end, size->members, sizeof(int32_t));
     p->sessions = place(&end, size->sessions, sizeof(lb_session));
     p->quotes = place(&end, size->backends, sizeof(lb_quote));
     p->bytes = (end + 63) & ~UINT64_C(63);
@@ -225,11 +226,12 @@ lb_pool_add_group(lb_pool *p, enum lb_strategy strategy, double value,
     return st;
 }
 
-/* Are all indices those of backends, and each there once? */
+/* Are all indices those of backends, each there once, and their shares there? */
 static bool
 members_ok(const lb_pool *p, const uint32_t *members, uint32_t n)
 {
     uint64_t seen[LB_NAMES_MAX / 64 + 1] = {0};
+    uint32_t shares = 0;
     if (n > p->used.backends)
         return false;
     for (uint32_t k = 0; k < n; k++) {
@@ -237,18 +239,21 @@ members_ok(const lb_pool *p, const uint32_t *members, uint32_t n)
         if (i >= p->used.backends || (seen[i / 64] >> i % 64 & 1) != 0)
             return false;
         seen[i / 64] |= UINT64_C(1) << i % 64;
+        shares += lb_pool_backend(p, i)->min_share;
     }
-    return true;
+    return shares <= LB_SHARES;
 }
 
 static void
-look_at_orders(const lb_pool *p, lb_group *g)
+look_at_members(const lb_pool *p, lb_group *g)
 {
     const uint32_t *members = lb_pool_members(p, g);
-    g->mixed = 0;
-    for (uint32_t k = 1; k < g->count; k++)
-        g->mixed |= lb_pool_backend(p, members[k])->terms.order !=
-                    lb_pool_backend(p, members[0])->terms.order;
+    g->mixed = g->shared = 0;
+    for (uint32_t k = 0; k < g->count; k++) {
+        const lb_backend *b = lb_pool_backend(p, members[k]);
+        g->mixed |= b->terms.order != lb_pool_backend(p, members[0])->terms.order;
+        g->shared |= b->min_share > 0;
+    }
 }
 
 enum lb_status
@@ -268,8 +273,9 @@ lb_pool_set_members(lb_pool *p, uint32_t group, const uint32_t *members, uint32_
     for (uint32_t k = 0; k < n; k++) {
         lb_pool_members(p, g)[k] = members[k];
         lb_pool_smooth(p, g)[k] = 0;
+        lb_pool_credit(p, g)[k] = 0;
     }
-    look_at_orders(p, g);
+    look_at_members(p, g);
     return LB_OK;
 }
 
@@ -282,7 +288,20 @@ lb_pool_set_terms(lb_pool *p, uint32_t backend, const lb_terms *terms)
     bool moved = own->order != terms->order;
     *own = *terms;
     for (uint32_t g = 0; moved && g < p->used.groups; g++)
-        look_at_orders(p, lb_pool_group(p, g));
+        look_at_members(p, lb_pool_group(p, g));
+    return LB_OK;
+}
+
+enum lb_status
+lb_pool_set_share(lb_pool *p, uint32_t backend, double min_share)
+{
+    if (backend >= p->used.backends || !(min_share >= 0 && min_share <= 1))
+        return LB_EINVAL;
+    lb_backend *b = lb_pool_backend(p, backend);
+    uint16_t before = b->min_share;
+    b->min_share = (uint16_t)(min_share * LB_SHARES + 0.5);
+    for (uint32_t g = 0; b->min_share != before && g < p->used.groups; g++)
+        look_at_members(p, lb_pool_group(p, g));
     return LB_OK;
 }
 

@@ -30,9 +30,10 @@
 #include "lb_tokens.h"
 
 enum {
-    LB_LIMITS = 8,  /* limits one backend can be under */
-    LB_BUDGETS = 4, /* budgets one backend, group or the pool can be under */
-    LB_SIZES = 24,  /* input-size classes of output statistics: log2(input) */
+    LB_LIMITS = 8,     /* limits one backend can be under */
+    LB_BUDGETS = 4,    /* budgets one backend, group or the pool can be under */
+    LB_SIZES = 24,     /* input-size classes of output statistics: log2(input) */
+    LB_SHARES = 10000, /* a share of 1 */
     LB_NAMES_MAX = 0xffff,
 };
 
@@ -88,6 +89,7 @@ typedef struct lb_backend {
     uint8_t nlimits, nbudgets;
     uint16_t limit[LB_LIMITS];   /* indices of limits */
     uint16_t budget[LB_BUDGETS]; /* indices of budgets */
+    uint16_t min_share;          /* of the calls it could take, 0..LB_SHARES */
     float ratio;                 /* billed / estimated prompt tokens; 1: no bill yet */
     float fail;                  /* share of late calls that failed, 0..1 */
     int32_t refusals;            /* 429s in a row */
@@ -130,6 +132,7 @@ typedef struct lb_group {
     uint32_t cursor;       /* round robin */
     uint8_t strategy;      /* enum lb_strategy */
     uint8_t mixed;         /* its members have different orders */
+    uint8_t shared;        /* some member has a min_share */
     uint8_t nbudgets;
     uint16_t budget[LB_BUDGETS];
     double value;           /* v, USD a second; negative: unset */
@@ -146,8 +149,8 @@ typedef struct lb_pool_size {
 typedef struct lb_pool {
     lb_pool_size size; /* places */
     lb_pool_size used; /* of them taken */
-    uint64_t backends, records, limits, budgets, groups, members, smooth, sessions,
-        quotes, bytes; /* offsets from the head; bytes: the whole block */
+    uint64_t backends, records, limits, budgets, groups, members, smooth, credit,
+        sessions, quotes, bytes; /* offsets from the head; bytes: the whole block */
     lb_rng rng;
     uint32_t serial; /* of the newest lease */
     int64_t calls;   /* in flight over all backends */
@@ -209,6 +212,13 @@ lb_pool_smooth(const lb_pool *p, const lb_group *g)
     return (double *)lb_pool_at(p, p->smooth) + g->first;
 }
 
+/* What each member is owed of its min_share: -1 .. 2 calls, in 1/LB_SHARES. */
+static inline int32_t *
+lb_pool_credit(const lb_pool *p, const lb_group *g)
+{
+    return (int32_t *)lb_pool_at(p, p->credit) + g->first;
+}
+
 static inline lb_session *
 lb_pool_sessions(const lb_pool *p)
 {
@@ -231,7 +241,7 @@ void lb_pool_free(lb_pool *p);
 
 /* Set-up.  Each returns the new index (>= 0) or a negative enum lb_status:
  * LB_EFULL without a free place, LB_EINVAL for values out of range (a member that
- * is listed twice is one). */
+ * is listed twice is one; shares of members that add up to more than 1 are one). */
 int lb_pool_add_backend(lb_pool *p, const lb_terms *terms, const lb_price *price,
                         const lb_breaker_rules *rules);
 int lb_pool_add_limit(lb_pool *p, uint32_t backend, enum lb_unit unit,
@@ -251,7 +261,10 @@ enum lb_status lb_pool_charge_all(lb_pool *p, uint32_t budget);
 enum lb_status lb_pool_charge_group(lb_pool *p, uint32_t group, uint32_t budget);
 enum lb_status lb_pool_charge_backend(lb_pool *p, uint32_t backend, uint32_t budget);
 
-/* Changes while running. */
+/* Changes while running.  set_share: of the calls that a backend could take it gets
+ * at least so many in each of its groups, whatever their rule (0..1, kept to four
+ * decimals): it stays warm. */
+enum lb_status lb_pool_set_share(lb_pool *p, uint32_t backend, double min_share);
 enum lb_status lb_pool_set_terms(lb_pool *p, uint32_t backend, const lb_terms *terms);
 enum lb_status lb_pool_set_price(lb_pool *p, uint32_t backend, const lb_price *price);
 enum lb_status lb_pool_set_rules(lb_pool *p, uint32_t backend,

@@ -3,12 +3,12 @@
 
 #include "py_price.h"
 
-const char py_pool_set_terms_doc[] =
-    PyDoc_STR("set_terms($self, backend, price, *, id=0, tags=0, can=0, context=0,\n"
-              "          max_output=0, max_calls=0, weight=1.0, order=0, quality=0,\n"
-              "          family=0, cache_life=0.0, breaker=None)\n"
-              "--\n\n"
-              "Change everything add_backend() set, while the pool is in use.");
+const char py_pool_set_terms_doc[] = PyDoc_STR(
+    "set_terms($self, backend, price, *, id=0, tags=0, can=0, context=0,\n"
+    "          max_output=0, max_calls=0, weight=1.0, min_share=0.0, order=0,\n"
+    "          quality=0, family=0, cache_life=0.0, breaker=None)\n"
+    "--\n\n"
+    "Change everything add_backend() set, while the pool is in use.");
 
 PyObject *
 py_pool_set_terms(PyObject *op, PyObject *args, PyObject *kwargs)
@@ -16,6 +16,7 @@ py_pool_set_terms(PyObject *op, PyObject *args, PyObject *kwargs)
     pool_object *self = (pool_object *)op;
     lb_terms terms;
     lb_breaker_rules rules;
+    double min_share;
     const lb_price *price;
     if (PyTuple_Size(args) == 0) {
         PyErr_SetString(PyExc_TypeError, "set_terms() needs argument 'backend'");
@@ -27,17 +28,19 @@ py_pool_set_terms(PyObject *op, PyObject *args, PyObject *kwargs)
     PyObject *rest = PyTuple_GetSlice(args, 1, PyTuple_Size(args));
     if (rest == NULL)
         return NULL;
-    int bad = py_read_terms(self, rest, kwargs, &terms, &price, &rules);
+    int bad = py_read_terms(self, rest, kwargs, &terms, &price, &rules, &min_share);
     Py_DECREF(rest);
     if (bad < 0)
         return NULL;
     PY_LOCK(self);
     enum lb_status st = LB_EINVAL;
-    if (i < self->pool->used.backends && lb_breaker_check(&rules) == LB_OK)
+    if (i < self->pool->used.backends && lb_breaker_check(&rules) == LB_OK &&
+        min_share >= 0 && min_share <= 1)
         st = lb_pool_set_terms(self->pool, (uint32_t)i, &terms);
     if (st == LB_OK) {
         (void)lb_pool_set_price(self->pool, (uint32_t)i, price);
         (void)lb_pool_set_rules(self->pool, (uint32_t)i, &rules);
+        (void)lb_pool_set_share(self->pool, (uint32_t)i, min_share);
     }
     PY_UNLOCK(self);
     return py_status(st, "set_terms: a value is out of range");
@@ -147,7 +150,8 @@ py_pool_set_group(PyObject *op, PyObject *args, PyObject *kwargs)
     }
     PY_UNLOCK(self);
     PyMem_Free(members);
-    return py_status(st, "set_group: unknown group, strategy or backend, or one twice");
+    return py_status(st, "set_group: unknown group, strategy or backend, one "
+                         "twice, or shares above 1");
 }
 
 const char py_pool_order_doc[] =

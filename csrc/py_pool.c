@@ -85,22 +85,24 @@ read_rules(PyObject *o, lb_breaker_rules *rules)
     return 0;
 }
 
-static char *const term_names[] = {
-    "price",  "id",    "tags",    "can",    "context",    "max_output", "max_calls",
-    "weight", "order", "quality", "family", "cache_life", "breaker",    NULL};
+static char *const term_names[] = {"price",      "id",         "tags",      "can",
+                                   "context",    "max_output", "max_calls", "weight",
+                                   "min_share",  "order",      "quality",   "family",
+                                   "cache_life", "breaker",    NULL};
 
 int
 py_read_terms(pool_object *self, PyObject *args, PyObject *kwargs, lb_terms *t,
-              const lb_price **price, lb_breaker_rules *rules)
+              const lb_price **price, lb_breaker_rules *rules, double *min_share)
 {
     PyObject *row, *breaker = NULL;
     unsigned long long id = 0, tags = 0;
     double cache_life = 0;
     *t = (lb_terms){.weight = 1};
+    *min_share = 0;
     if (!PyArg_ParseTupleAndKeywords(
-            args, kwargs, "O|$KKIiiifbbbdO:add_backend", (char **)term_names, &row, &id,
-            &tags, &t->can, &t->context, &t->max_output, &t->max_calls, &t->weight,
-            &t->order, &t->quality, &t->family, &cache_life, &breaker))
+            args, kwargs, "O|$KKIiiifdbbbdO:add_backend", (char **)term_names, &row,
+            &id, &tags, &t->can, &t->context, &t->max_output, &t->max_calls, &t->weight,
+            min_share, &t->order, &t->quality, &t->family, &cache_life, &breaker))
         return -1;
     t->id = id;
     t->tags = tags;
@@ -112,13 +114,14 @@ py_read_terms(pool_object *self, PyObject *args, PyObject *kwargs, lb_terms *t,
 PyDoc_STRVAR(
     pool_add_backend_doc,
     "add_backend($self, price, *, id=0, tags=0, can=0, context=0, max_output=0,\n"
-    "            max_calls=0, weight=1.0, order=0, quality=0, family=0,\n"
-    "            cache_life=0.0, breaker=None)\n"
+    "            max_calls=0, weight=1.0, min_share=0.0, order=0, quality=0,\n"
+    "            family=0, cache_life=0.0, breaker=None)\n"
     "--\n\n"
     "Add a backend; returns its index.\n\n"
     "price: PriceRow; id: stable 64-bit identity; tags, can: bit sets; context,\n"
     "max_output: tokens, 0 unknown; max_calls: in flight, 0 no limit; weight 0:\n"
-    "drained; cache_life: s; breaker: (in_a_row, min_calls, failure_rate, slow_rate,\n"
+    "drained; min_share: of a group's calls at least, 0..1; cache_life: s; breaker: "
+    "(in_a_row, min_calls, failure_rate, slow_rate,\n"
     "probe_share, probes_to_close, window s, cooldown s, cooldown_max s, ramp s).");
 
 static PyObject *
@@ -128,10 +131,15 @@ pool_add_backend(PyObject *op, PyObject *args, PyObject *kwargs)
     lb_terms terms;
     lb_breaker_rules rules;
     const lb_price *price;
-    if (py_read_terms(self, args, kwargs, &terms, &price, &rules) < 0)
+    double min_share;
+    if (py_read_terms(self, args, kwargs, &terms, &price, &rules, &min_share) < 0)
         return NULL;
+    if (!(min_share >= 0 && min_share <= 1))
+        return py_raise(LB_EINVAL, "add_backend: min_share must be 0 to 1");
     PY_LOCK(self);
     int i = lb_pool_add_backend(self->pool, &terms, price, &rules);
+    if (i >= 0)
+        (void)lb_pool_set_share(self->pool, (uint32_t)i, min_share);
     PY_UNLOCK(self);
     return py_index(i, "add_backend: a value is out of range");
 }

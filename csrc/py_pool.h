@@ -38,7 +38,7 @@ PyObject *py_lease_pick(lease_object *self, lb_ns now);
 /* Arguments that set-up and change share.  Terms, a price row and breaker rules from
  * the keywords of add_backend: 0, or -1 and raise. */
 int py_read_terms(pool_object *self, PyObject *args, PyObject *kwargs, lb_terms *t,
-                  const lb_price **price, lb_breaker_rules *rules);
+                  const lb_price **price, lb_breaker_rules *rules, double *min_share);
 
 /* A list of backend indices, to be freed with PyMem_Free; NULL: raised. */
 uint32_t *py_read_members(const pool_object *self, PyObject *list, uint32_t *n);

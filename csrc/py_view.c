@@ -112,10 +112,11 @@ py_decision(const lb_decision *d)
         return NULL;
     }
     return Py_BuildValue(
-        "{s:s,s:I,s:i,s:N,s:O,s:O,s:N,s:N}", "strategy", lb_strategy_name(d->strategy),
-        "members", (unsigned)d->members, "looked", (int)d->looked, "wait", wait,
-        "probe", d->probe ? Py_True : Py_False, "desperate",
-        d->desperate ? Py_True : Py_False, "refused", refused, "candidates", lines);
+        "{s:s,s:I,s:i,s:N,s:O,s:O,s:O,s:N,s:N}", "strategy",
+        lb_strategy_name(d->strategy), "members", (unsigned)d->members, "looked",
+        (int)d->looked, "wait", wait, "probe", d->probe ? Py_True : Py_False, "owed",
+        d->owed ? Py_True : Py_False, "desperate", d->desperate ? Py_True : Py_False,
+        "refused", refused, "candidates", lines);
 }
 
 /* (index[, now]) of a read-out; -1 and raise when outside [0, n). */

@@ -216,7 +216,9 @@ class Backend(_Model, frozen=True, kw_only=True):
     always be asked for under its name and its model too. ``api_key``: "env:NAME", the
     key, or a function that returns it (default: the provider's usual variable).
     ``base_url``: where (default: the provider's address). ``weight`` >= 0: relative
-    share, 0 takes no calls. ``order``: lower ones are used up first (prepaid capacity).
+    share, 0 takes no calls. ``min_share`` 0..1: of a group's calls that it could take
+    it gets at least so many, whatever the strategy; together at most 1.
+    ``order``: lower ones are used up first (prepaid capacity).
     ``quality`` 0..255: higher is better. ``price``: overrides the price table.
     ``context``, ``max_output``: tokens, override the table. ``can``: the abilities it
     has (default: the table's, else all of ABILITIES). ``tags``: labels calls may ask
@@ -234,6 +236,7 @@ class Backend(_Model, frozen=True, kw_only=True):
     limits: Limits | None = None
     price: Price | None = None
     weight: float = 1.0
+    min_share: float = 0.0
     order: int = 0
     quality: int = 0
     context: int | None = None
@@ -260,6 +263,8 @@ class Backend(_Model, frozen=True, kw_only=True):
                 "model", self.model, 'write "provider/model", e.g. "openai/gpt-4o"'
             )
         positive("weight", self.weight, zero=True)
+        if not 0 <= self.min_share <= 1:
+            raise ConfigError("min_share", self.min_share, "give a share, 0 to 1")
         positive("context", self.context)
         positive("max_output", self.max_output)
         positive("cache_life", self.cache_life, zero=True)

@@ -186,6 +186,7 @@ class Fleet:
         self.tags = self._number_tags()
         self._settings = by_name(groups)
         members = self._members()
+        self._check_shares(members)
         self.groups = {name: i for i, name in enumerate(members)}
         self.group_terms = terms_of(self._settings, self.groups)
         self.group_names = list(members)
@@ -375,6 +376,13 @@ class Fleet:
         self.targets[index].rows.clear()
         self.pool.set_price(index, row)
 
+    def _check_shares(self, members: Mapping[str, list[int]]) -> None:
+        for name, indices in members.items():
+            total = sum(self.backends[i].min_share for i in indices)
+            if total > 1 + 1e-9:
+                remedy = f"let those in {name!r} add up to at most 1"
+                raise ConfigError("min_share", total, remedy)
+
     def add(self, target: Target, row: PriceRow) -> None:
         """Put a backend into the pool, as the next one."""
         self.pool.add_backend(row, **self.terms(target))
@@ -400,6 +408,7 @@ class Fleet:
             "max_output": backend.max_output or (info and info.max_output) or 0,
             "max_calls": (limits and limits.concurrency) or 0,
             "weight": float(backend.weight),
+            "min_share": float(backend.min_share),
             "order": backend.order,
             "quality": backend.quality,
             "family": family_of(backend.model),

@@ -264,6 +264,95 @@ the_chosen_one_is_always_on_the_record(void)
     settle_as(LB_DONE, 0);
 }
 
+/* ---- shares that keep a backend warm -------------------------------------- */
+
+static void
+share(uint32_t i, double min_share)
+{
+    CHECK_EQ(lb_pool_set_share(p, i, min_share), LB_OK);
+}
+
+/* Of `calls` at one time how many the backend gets. */
+static int
+got(uint32_t i, int calls)
+{
+    int n = 0;
+    for (int k = 0; k < calls; k++) {
+        n += pick(0) == (int)i;
+        settle_as(LB_CANCELLED, 0);
+    }
+    return n;
+}
+
+static void
+every_rule_gives_a_share_that_it_would_not_give(void)
+{
+    for (int s = 0; s < LB_NSTRATEGIES; s++) {
+        fresh(20, (enum lb_strategy)s);
+        for (uint32_t i = 2; i < 20; i++)
+            lb_pool_backend(p, i)->terms.weight = 0;
+        lb_pool_backend(p, 1)->terms.weight = 1e-5F;
+        kit_reprice(p, 1, 50, 200);
+        share(1, 0.2);
+        int n = got(1, 1000);
+        CHECK(n >= 199);
+        CHECK(s == LB_ROUND_ROBIN || s == LB_P2C || s == LB_LATENCY || n <= 201);
+    }
+}
+
+static void
+a_share_is_a_floor_and_what_the_rule_gives_counts(void)
+{
+    fresh(2, LB_COST);
+    kit_reprice(p, 1, 50, 200);
+    share(0, 0.3);
+    CHECK_EQ(got(0, 100), 100);
+    CHECK_EQ(lb_pool_credit(p, lb_pool_group(p, group))[0], -LB_SHARES);
+    share(0, 0);
+    share(1, 0.25);
+    CHECK_EQ(got(1, 3), 0);
+    CHECK_EQ(pick(0), 1);
+    CHECK(lease.decision.owed);
+    settle_as(LB_CANCELLED, 0);
+    CHECK_EQ(pick(0), 0);
+    CHECK(!lease.decision.owed);
+    settle_as(LB_CANCELLED, 0);
+}
+
+static void
+shares_of_several_are_all_kept(void)
+{
+    const double shares[] = {0, 0.1, 0.3, 0.6};
+    int count[4] = {0};
+    fresh(4, LB_COST);
+    for (uint32_t i = 1; i < 4; i++) {
+        kit_reprice(p, i, 50, 200);
+        share(i, shares[i]);
+    }
+    for (int k = 0; k < 1000; k++) {
+        count[pick(0)]++;
+        settle_as(LB_CANCELLED, 0);
+    }
+    for (int i = 0; i < 4; i++)
+        CHECK(count[i] >= (int)(1000 * shares[i]) - 2 &&
+              count[i] <= (int)(1000 * shares[i]) + 2);
+}
+
+static void
+who_is_refused_is_owed_nothing(void)
+{
+    fresh(2, LB_COST);
+    kit_reprice(p, 1, 50, 200);
+    share(1, 0.5);
+    lb_pool_backend(p, 1)->not_before = SEC;
+    CHECK_EQ(got(1, 100), 0);
+    lb_pool_backend(p, 1)->not_before = 0;
+    CHECK_EQ(got(1, 10), 5);
+    lb_pool_backend(p, 1)->terms.order = 1;
+    lb_pool_group(p, group)->mixed = 1;
+    CHECK_EQ(got(1, 100), 0);
+}
+
 /* ---- two choices among many ---------------------------------------------- */
 
 static void
@@ -466,6 +555,10 @@ main(void)
     CHECK_RUN(the_last_resort_is_the_breaker_that_opens_first);
     CHECK_RUN(a_probe_is_marked_and_closes_the_breaker);
     CHECK_RUN(the_chosen_one_is_always_on_the_record);
+    CHECK_RUN(every_rule_gives_a_share_that_it_would_not_give);
+    CHECK_RUN(a_share_is_a_floor_and_what_the_rule_gives_counts);
+    CHECK_RUN(shares_of_several_are_all_kept);
+    CHECK_RUN(who_is_refused_is_owed_nothing);
     CHECK_RUN(p2c_looks_at_two_of_many);
     CHECK_RUN(p2c_looks_at_all_of_few);
     CHECK_RUN(p2c_of_many_bounds_the_worst_and_follows_weights);

@@ -40,8 +40,9 @@ static void
 tables_lie_behind_one_another_on_cache_lines(void)
 {
     lb_pool *p = kit_pool(3);
-    const uint64_t at[] = {p->backends, p->records, p->limits,   p->budgets, p->groups,
-                           p->members,  p->smooth,  p->sessions, p->quotes,  p->bytes};
+    const uint64_t at[] = {p->backends, p->records, p->limits, p->budgets,
+                           p->groups,   p->members, p->smooth, p->credit,
+                           p->sessions, p->quotes,  p->bytes};
     uint64_t last = sizeof *p - 1;
     for (size_t i = 0; i < sizeof at / sizeof *at; i++) {
         CHECK(at[i] > last && at[i] % 64 == 0);
@@ -279,6 +280,28 @@ backends_of_one_family_bill_alike_until_one_is_clearly_apart(void)
 }
 
 static void
+shares_add_up_to_one_at_most(void)
+{
+    lb_pool *p = kit_pool(3);
+    const uint32_t all[] = {0, 1, 2};
+    CHECK_EQ(lb_pool_set_share(p, 3, 0.5), LB_EINVAL);
+    CHECK_EQ(lb_pool_set_share(p, 0, 1.01), LB_EINVAL);
+    CHECK_EQ(lb_pool_set_share(p, 0, -0.01), LB_EINVAL);
+    CHECK_EQ(lb_pool_set_share(p, 0, 0.0 / 0.0), LB_EINVAL);
+    for (uint32_t i = 0; i < 3; i++)
+        CHECK_EQ(lb_pool_set_share(p, i, i < 2 ? 0.3 : 0.4), LB_OK);
+    int g = lb_pool_add_group(p, LB_COST, -1, all, 3);
+    CHECK(g >= 0 && lb_pool_group(p, (uint32_t)g)->shared);
+    CHECK_EQ(lb_pool_set_share(p, 2, 0.5), LB_OK);
+    CHECK_EQ(lb_pool_add_group(p, LB_COST, -1, all, 3), LB_EINVAL);
+    CHECK_EQ(lb_pool_set_members(p, (uint32_t)g, all, 3), LB_EINVAL);
+    for (uint32_t i = 0; i < 3; i++)
+        CHECK_EQ(lb_pool_set_share(p, i, 0), LB_OK);
+    CHECK(!lb_pool_group(p, (uint32_t)g)->shared);
+    lb_pool_free(p);
+}
+
+static void
 size_classes_are_powers_of_two(void)
 {
     static const int64_t cases[][2] = {
@@ -304,6 +327,7 @@ main(void)
     CHECK_RUN(a_group_grows_and_shrinks_in_its_place);
     CHECK_RUN(a_group_knows_whether_its_members_have_one_order);
     CHECK_RUN(backends_of_one_family_bill_alike_until_one_is_clearly_apart);
+    CHECK_RUN(shares_add_up_to_one_at_most);
     CHECK_RUN(size_classes_are_powers_of_two);
     return CHECK_DONE();
 }
