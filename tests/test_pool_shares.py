@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from llmbalance import Backend, ConfigError, Price, Router
 from llmbalance._core import STRATEGIES
 
 
-def backend(name: str, dollars: float, **options: object) -> Backend:
+def backend(name: str, dollars: float, **options: Any) -> Backend:
     price = Price(dollars, dollars)
     return Backend(
         "openai/gpt-4o", name=name, groups=["all"], api_key="k", price=price, **options
