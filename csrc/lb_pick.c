@@ -58,10 +58,13 @@ holder(const lb_quote *q, int n, const lb_taste *taste)
 /* ---- draws --------------------------------------------------------------- */
 
 /* A running choice among equals: each newcomer wins with the share its weight
- * has in the weights so far (reservoir sampling), or by rendezvous score. */
+ * has in the weights so far (reservoir sampling), or by rendezvous score.  The
+ * best so far, with `total` behind it, stays with probability total / T until T
+ * is behind all: so one random number u says how long, until T > total / u
+ * (exponential jumps: Efraimidis, Spirakis 2006). */
 typedef struct lb_draw {
     int best;
-    double total, score;
+    double total, until, score;
 } lb_draw;
 
 static void
@@ -70,8 +73,10 @@ draw(lb_draw *d, const lb_quote *q, int i, double weight, const lb_taste *taste,
 {
     if (taste->session == 0) {
         d->total += weight;
-        if (d->best < 0 || lb_rng_unit(rng) * d->total < weight)
+        if (d->total > d->until) {
             d->best = i;
+            d->until = d->total / (1 - lb_rng_unit(rng));
+        }
         return;
     }
     double score =
