@@ -13,8 +13,11 @@ for name in list(os.environ):
     if name.lower() in ("http_proxy", "https_proxy", "all_proxy"):
         del os.environ[name]
 
-# A busy machine is not a failing example.
-hypothesis.settings.register_profile("llmbalance", deadline=None)
+# A busy machine is not a failing example; and where nobody looks at the example, the
+# same ones are tried every time.
+hypothesis.settings.register_profile(
+    "llmbalance", deadline=None, derandomize=bool(os.environ.get("CI"))
+)
 hypothesis.settings.load_profile("llmbalance")
 
 
