@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from ._errors import UnknownModelError as UnknownModelError
     from ._events import AlertEvent as AlertEvent
     from ._events import AttemptEvent as AttemptEvent
+    from ._events import BudgetEvent as BudgetEvent
     from ._events import CallEvent as CallEvent
     from ._groups import Group as Group
     from ._ledger import Ledger as Ledger
@@ -93,7 +94,7 @@ _HOME = {
     ),
     "_ledger": ("Ledger",),
     "_configfile._places": ("ConfigFileError", "Note"),
-    "_events": ("AlertEvent", "AttemptEvent", "CallEvent"),
+    "_events": ("AlertEvent", "AttemptEvent", "BudgetEvent", "CallEvent"),
     "_groups": ("Group",),
     "_price": ("Deal", "Price"),
     "_prices": ("PriceTable",),

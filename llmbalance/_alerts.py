@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,7 @@ from msgspec import Struct
 
 from ._config import Budget
 from ._core import Pool
+from ._events import BudgetEvent
 from ._windows import window
 
 _NEAR = 0.5  # seconds
@@ -63,7 +65,14 @@ class Meter:
         self._start, self._turned = start, pool.spent(self.index)[1]
         return wall + ends_in
 
-    def check(self, pool: Pool, now: float, *, silent: bool = False) -> None:
+    def check(
+        self,
+        pool: Pool,
+        now: float,
+        *,
+        silent: bool = False,
+        emit: Callable[[BudgetEvent], None] | None = None,
+    ) -> None:
         """Tell the marks that were passed; ``now`` is monotonic seconds.
 
         ``silent`` takes note of them only: what a former process told is not told
@@ -77,6 +86,8 @@ class Meter:
         if not silent:
             for share in passed:
                 self._tell(share, spent)
+                if emit is not None:
+                    emit(self._event(share, spent))
 
     def _passed(self, spent: int, rolls: int, now: float) -> list[float]:
         """The shares to tell now; they count as told."""
@@ -91,6 +102,10 @@ class Meter:
         if self.budget.rolling and first == 0 and self._told:
             self._silent_until = now + self.budget.seconds
         return [share for _, share in self.marks[first : self._told]]
+
+    def _event(self, share: float, spent: int) -> BudgetEvent:
+        label = self.budget.label
+        return BudgetEvent(at=time.time(), budget=label, share=share, spent=spent / 1e9)
 
     def _tell(self, share: float, spent: int) -> None:
         budget = self.budget

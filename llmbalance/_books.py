@@ -139,7 +139,7 @@ class Books:
     def _watch(self, nano: int) -> None:
         now = time.monotonic()
         for meter in self._meters:
-            meter.check(self.fleet.pool, now)
+            meter.check(self.fleet.pool, now, emit=self.fleet.events.emit)
         strange = self._pulse.add(nano, now) if self._pulse else None
         if strange is not None:
             text = (

@@ -96,7 +96,19 @@ class AlertEvent(Struct, frozen=True, kw_only=True, tag="alert"):
     usual: float
 
 
-Event = AttemptEvent | CallEvent | AlertEvent
+class BudgetEvent(Struct, frozen=True, kw_only=True, tag="budget"):
+    """Spending has passed one of a budget's ``alert_at`` shares, told once a window.
+
+    ``budget``: its label; ``share``: the mark passed; ``spent``: USD in the window.
+    """
+
+    at: float
+    budget: str
+    share: float
+    spent: float
+
+
+Event = AttemptEvent | CallEvent | AlertEvent | BudgetEvent
 Callback = Callable[[Event], Any]
 
 
