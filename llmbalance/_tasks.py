@@ -28,6 +28,7 @@ AUTO = "auto"
 _LOOK = 4000  # characters of the last message that rules look at
 # A line that begins like code; the leading newline lets the search jump to it.
 _CODE = re.compile(r"\n[ \t]*(?:def|class|import|#include|SELECT|func|fn) ")
+_CODE_FIRST = re.compile(_CODE.pattern[2:])
 HAS = ("code", "json", "tools", "image")
 # First and last code point of what is typical of a script.
 SCRIPTS: Mapping[str, tuple[tuple[int, int], ...]] = {
@@ -174,6 +175,8 @@ def text_of(content: Any) -> str:
 def _any_word(look: _Look, words: tuple[str, ...]) -> bool:
     text = look.lower
     for word in words:
+        if word not in text:  # nearly always, and faster than find
+            continue
         at = text.find(word)
         while at >= 0:
             end = at + len(word)
@@ -197,8 +200,15 @@ def _has_image(look: _Look) -> bool:
     )
 
 
+def _has_code(look: _Look) -> bool:
+    text = look.text  # single characters are found ten times faster than others
+    if _CODE_FIRST.match(text) or ("`" in text and "```" in text):
+        return True
+    return "\n" in text and _CODE.search(text) is not None
+
+
 _HAS: Mapping[str, Callable[[_Look], bool]] = {
-    "code": lambda look: "```" in look.text or bool(_CODE.search("\n" + look.text)),
+    "code": _has_code,
     "json": _has_json,
     "tools": lambda look: bool(look.options.get("tools")),
     "image": _has_image,
