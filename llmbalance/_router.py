@@ -26,6 +26,7 @@ from ._config import (
     positive,
 )
 from ._count import TokenCount, count
+from ._drive import drive
 from ._embed import Parts, drive_all, join
 from ._errors import ConfigError, InvalidRequestError
 from ._events import Events
@@ -33,7 +34,6 @@ from ._fleet import Fleet
 from ._groups import Group
 from ._health import ask_all
 from ._lease import AcquiredLease
-from ._line import rest
 from ._options import (
     Messages,
     Options,
@@ -329,33 +329,7 @@ class Router:
     async def _drive(self, run: Run) -> Any:
         if self._watch is not None:
             self._watch.start()
-        try:
-            return await self._attempts(run)
-        finally:
-            run.end()
-
-    async def _attempts(self, run: Run) -> Any:
-        while True:
-            shot = run.aim()
-            if isinstance(shot, float):
-                await rest(shot)
-                continue
-            request = shot.request
-            try:
-                response = await self._transport.send(
-                    shot.target.origin,
-                    request.method,
-                    request.target,
-                    request.headers,
-                    request.body,
-                    shot.timeouts,
-                )
-            except BaseException:
-                run.cancel(shot)
-                raise
-            reply = run.land(shot, response)
-            if reply is not None:
-                return reply
+        return await drive(run, self._transport)
 
     def acquire(
         self, model: str, messages: Messages | str, **options: Any

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Generator
 from typing import Any
 
+from ._drive import parcel
 from ._errors import LLMBalanceError, ProviderError, StreamInterruptedError
 from ._figures import failure_of
 from ._line import rest, rest_blocking
@@ -212,7 +213,7 @@ class ChatStream:
         if isinstance(step, float):
             return await rest(step)
         self._stream = await self._transport.stream(
-            *_opening(step), mode=step.request.stream, marks=step.request.marks
+            *parcel(step), mode=step.request.stream, marks=step.request.marks
         )
         return self._stream.head
 
@@ -278,7 +279,7 @@ class BlockingChatStream:
         if isinstance(step, float):
             return rest_blocking(step)
         self._stream = self._transport.stream_blocking(
-            *_opening(step), mode=step.request.stream, marks=step.request.marks
+            *parcel(step), mode=step.request.stream, marks=step.request.marks
         )
         return self._stream.head
 
@@ -303,9 +304,3 @@ class BlockingChatStream:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-
-def _opening(shot: Shot) -> tuple[Any, ...]:
-    """The arguments that open a stream for an attempt."""
-    r = shot.request
-    return shot.target.origin, r.method, r.target, r.headers, r.body, shot.timeouts

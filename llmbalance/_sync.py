@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ._drive import drive_blocking
 from ._embed import Parts, join
-from ._line import rest_blocking
 from ._options import Messages, as_messages
 from ._run import Run
 from ._stream import BlockingChatStream
@@ -62,30 +62,4 @@ class SyncRouter:
         return join([first, *rest])
 
     def _drive(self, run: Run) -> Any:
-        try:
-            return self._attempts(run)
-        finally:
-            run.end()
-
-    def _attempts(self, run: Run) -> Any:
-        while True:
-            shot = run.aim()
-            if isinstance(shot, float):
-                rest_blocking(shot)
-                continue
-            request = shot.request
-            try:
-                response = self._router._transport.send_blocking(
-                    shot.target.origin,
-                    request.method,
-                    request.target,
-                    request.headers,
-                    request.body,
-                    shot.timeouts,
-                )
-            except BaseException:
-                run.cancel(shot)
-                raise
-            reply = run.land(shot, response)
-            if reply is not None:
-                return reply
+        return drive_blocking(run, self._router._transport)
