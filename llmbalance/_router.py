@@ -28,30 +28,24 @@ from ._config import (
 from ._count import TokenCount, count
 from ._drive import drive
 from ._embed import Parts, drive_all, join
-from ._errors import ConfigError, InvalidRequestError
+from ._errors import ConfigError
 from ._events import Events
 from ._fleet import Fleet
 from ._groups import Group
 from ._health import ask_all
+from ._intake import Intake
 from ._lease import AcquiredLease
-from ._options import (
-    Messages,
-    Options,
-    as_messages,
-    checked_messages,
-    read_options,
-)
+from ._options import Messages, as_messages, checked_messages
 from ._price import Price
 from ._prices import PriceTable
 from ._reports import Report, explanation, stats_report
 from ._retries import Retries
 from ._run import Run
-from ._sessions import session_of
 from ._shape import Step
 from ._stream import ChatStream
 from ._tasks import Task, Tasks
 from ._transport import Transport
-from ._types import Call, ChatReply, EmbeddingReply
+from ._types import ChatReply, EmbeddingReply
 from ._watch import Watch
 
 if TYPE_CHECKING:
@@ -142,13 +136,16 @@ class Router:
         given = Tasks(
             tasks, classifier, shadow_classifier, default_task, self._fleet.groups
         )
-        self._auto_session = auto_session
-        self._tasks = given if given.by_name else None
+        self._intake = Intake(
+            self._fleet,
+            given if given.by_name else None,
+            timeout=float(timeout),
+            wait=wait,
+            auto_session=auto_session,
+        )
         positive("max_waiting", max_waiting, zero=True)
         self._fleet.lines.most = max_waiting
         self._fleet.retries = None if retry_budget is None else Retries(retry_budget)
-        self._timeout = float(timeout)
-        self._wait = wait
         self._transport = Transport()
         self._watch: Watch | None = None
         if health_interval is not None:
@@ -253,7 +250,7 @@ class Router:
         when nobody can take the call; otherwise the error of the last attempt, with
         all attempts in ``.attempts``.
         """
-        run = self._run("chat", model, messages, stream, options)
+        run = self._intake.run("chat", model, messages, stream, options)
         if stream:
             if self._watch is not None:
                 self._watch.start()
@@ -275,7 +272,7 @@ class Router:
 
         More texts than the backends take at once go out in several requests.
         """
-        run = self._run("embed", model, input, False, options)
+        run = self._intake.run("embed", model, input, False, options)
         parts = Parts(self._fleet, model, run, options)
         if not parts.inputs:
             reply: EmbeddingReply = await self._drive(run)
@@ -288,7 +285,7 @@ class Router:
         return join([first, *rest])
 
     def _part(self, model: str, input: Any, options: dict[str, Any]) -> Run:
-        return self._run("embed", model, input, False, options)
+        return self._intake.run("embed", model, input, False, options)
 
     async def count_tokens(
         self, model: str, messages: Messages | str, **options: Any
@@ -300,7 +297,7 @@ class Router:
         """
         if isinstance(messages, str):
             messages = as_messages(messages)
-        run = self._run("chat", model, messages, False, options)
+        run = self._intake.run("chat", model, messages, False, options)
         return await count(run, self._transport)
 
     async def acompletion(
@@ -341,44 +338,7 @@ class Router:
         """
         if isinstance(messages, str):
             messages = as_messages(messages)
-        return AcquiredLease(self._run("chat", model, messages, False, options))
-
-    # -- what a call asks for ------------------------------------------------
-
-    def _run(
-        self,
-        kind: Literal["chat", "embed"],
-        model: str,
-        content: Any,
-        stream: bool,
-        options: dict[str, Any],
-    ) -> Run:
-        if kind == "chat":
-            content = checked_messages(content)
-        elif not content or not isinstance(content, str | list | tuple):
-            raise InvalidRequestError(
-                "input", content, "give a text or a list of texts"
-            )
-        if self._tasks is not None and options.get("task") and kind == "chat":
-            model, options = self._tasks.apply(model, content, options)
-        routing = Options(
-            group=self._fleet.group(model),
-            fallbacks=[],
-            timeout=self._timeout,
-            wait=self._wait,
-        )
-        params = read_options(self._fleet, routing, options, model) if options else {}
-        if self._auto_session and kind == "chat" and routing.session is None:
-            routing.session = session_of(model, content)
-        call = Call(
-            kind=kind,
-            model=model,
-            messages=content if kind == "chat" else (),
-            input=content if kind == "embed" else (),
-            params=params,
-            stream=stream,
-        )
-        return Run(self._fleet, call, routing)
+        return AcquiredLease(self._intake.run("chat", model, messages, False, options))
 
     # -- reports -------------------------------------------------------------
 
@@ -426,21 +386,23 @@ class Router:
         """Return how every backend stands for a call, without sending it."""
         if isinstance(messages, str):
             messages = as_messages(messages)
-        return explanation(self._run("chat", model, messages, False, options))
+        return explanation(self._intake.run("chat", model, messages, False, options))
 
     def classify(self, messages: Messages | str, **options: Any) -> str:
         """Return the task that ``task="auto"`` would take for these messages."""
-        if self._tasks is None:
+        tasks = self._intake.tasks
+        if tasks is None:
             raise ConfigError("tasks", None, "give Router(tasks=[Task(...)])")
         if isinstance(messages, str):
             messages = as_messages(messages)
-        return self._tasks.classify(checked_messages(messages), options)
+        return tasks.classify(checked_messages(messages), options)
 
     def classifications(self) -> Report:
         """Return how the shadow classifier compares: pairs, calls, agreement."""
-        if self._tasks is None or self._tasks.shadow is None:
+        tasks = self._intake.tasks
+        if tasks is None or tasks.shadow is None:
             raise ConfigError("shadow_classifier", None, "give Router one to compare")
-        return self._tasks.report()
+        return tasks.report()
 
     # -- operation -----------------------------------------------------------
 

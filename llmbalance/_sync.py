@@ -34,7 +34,7 @@ class SyncRouter:
         **options: Any,
     ) -> Any:
         """As ``Router.chat``: a ChatReply, or with ``stream`` an iterator of chunks."""
-        run = self._router._run("chat", model, messages, stream, options)
+        run = self._router._intake.run("chat", model, messages, stream, options)
         if stream:
             return BlockingChatStream(run, self._router._transport).start()
         return self._drive(run)
@@ -49,7 +49,7 @@ class SyncRouter:
     ) -> EmbeddingReply:
         """As ``Router.embed``."""
         router = self._router
-        run = router._run("embed", model, input, False, options)
+        run = router._intake.run("embed", model, input, False, options)
         parts = Parts(router._fleet, model, run, options)
         if not parts.inputs:
             reply: EmbeddingReply = self._drive(run)

@@ -127,7 +127,7 @@ def test_groups_change_rule_fallbacks_and_members() -> None:
     assert (rule(router, "big"), rule(router, "all")) == ("latency", "p2c")
     chain = [row["backend"] for row in router.explain("big", "hi").rows()]
     assert chain == ["a", "b"]
-    assert (router._timeout, router._wait) == (9.0, False)
+    assert (router._intake.timeout, router._intake.wait) == (9.0, False)
     moved = backends({"groups": ["all"]}, {"groups": ["all", "big"]})
     router.reload(config(**moved))
     assert shares(router, "big", 4) == {"a": 0, "b": 4}

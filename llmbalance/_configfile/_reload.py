@@ -72,8 +72,8 @@ class Source:
         plan.set_groups(router)
         fleet.fallbacks = fleet._check_fallbacks(plan.options.get("fallbacks") or {})
         fleet.refresh()
-        router._timeout = float(plan.options.get("timeout", 600.0))
-        router._wait = bool(plan.options.get("wait", True))
+        router._intake.timeout = float(plan.options.get("timeout", 600.0))
+        router._intake.wait = bool(plan.options.get("wait", True))
         router.notes = plan.notes
         self.plan = plan
 
