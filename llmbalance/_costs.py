@@ -131,11 +131,11 @@ def savings_report(books: Books, reference: int, since: Since) -> Report:
     """What the same calls would have cost at one backend; see ``Router.savings``."""
     fleet = books.fleet
     target = fleet.targets[reference]
-    if target.name in fleet.unpriced:
+    if target.name in fleet.rates.unpriced:
         raise ConfigError(
             "reference", target.name, "its price is unknown: name another backend"
         )
-    row = fleet.row(target)
+    row = fleet.rates.of(target)
     if books.book is None:
         if since is not None:
             raise ConfigError("since", since, _NO_LEDGER)

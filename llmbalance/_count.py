@@ -9,8 +9,8 @@ from ._errors import ProviderError
 from ._tokens import estimate_tokens
 
 if TYPE_CHECKING:
-    from ._fleet import Target
     from ._run import Run
+    from ._target import Target
     from ._transport import Transport
 
 _PATIENCE = 10.0  # seconds

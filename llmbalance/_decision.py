@@ -17,7 +17,7 @@ from ._errors import (
 )
 
 if TYPE_CHECKING:
-    from ._fleet import Target
+    from ._target import Target
 
 
 class Attempt(Struct, frozen=True):

@@ -19,8 +19,9 @@ from ._core import measure
 from ._types import Embedding, EmbeddingReply, Usage
 
 if TYPE_CHECKING:
-    from ._fleet import Fleet, Target
+    from ._fleet import Fleet
     from ._run import Run
+    from ._target import Target
 
 _MARGIN = 1.2  # a token estimate may be so much too low
 _AT_ONCE = 8  # parts of one call in flight

@@ -13,7 +13,8 @@ from ._reports import Report
 from .providers._failures import TRANSPORT_KINDS
 
 if TYPE_CHECKING:
-    from ._fleet import Fleet, Target
+    from ._fleet import Fleet
+    from ._target import Target
     from ._transport import Transport
 
 _NO_ENDPOINT = "no free endpoint"

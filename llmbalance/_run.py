@@ -42,9 +42,10 @@ from ._walk import Walk
 from .providers._failures import KINDS, TRANSPORT_KINDS, exception_of
 
 if TYPE_CHECKING:
-    from ._fleet import Fleet, Target
+    from ._fleet import Fleet
     from ._ledger import Entry
     from ._options import Options
+    from ._target import Target
 
 _DONE = OUTCOME["done"]
 _CANCELLED = OUTCOME["cancelled"]
@@ -249,7 +250,7 @@ class Run(Walk):
         reply.attempts = self.attempts
         reply.decision = Decision(shot.lease, self.fleet.targets)
         if known and not any(
-            a.backend in self.fleet.unpriced for a in self.attempts[:-1]
+            a.backend in self.fleet.rates.unpriced for a in self.attempts[:-1]
         ):
             reply.cost_nano_usd = sum(a.cost_nano_usd for a in self.attempts)
             reply.cost = reply.cost_nano_usd / 1e9
@@ -261,7 +262,7 @@ class Run(Walk):
     ) -> tuple[int | None, bool, bool]:
         """Nano-USD when the pool's own row does not say it; was it metered? is it
         the whole price? ``tier`` is the service tier that was billed."""
-        known = shot.target.name not in self.fleet.unpriced
+        known = shot.target.name not in self.fleet.rates.unpriced
         if usage is None:
             return None, False, known
         if usage.cost_usd is not None:  # what the provider says wins
@@ -271,7 +272,7 @@ class Run(Walk):
         )
         if not other and not usage.web_search_requests:
             return None, True, known
-        row = self.fleet.row(shot.target, tier if other else None)
+        row = self.fleet.rates.of(shot.target, tier if other else None)
         kinds = kinds_of(usage)
         cost = row.cost(**kinds)
         if cost is None:  # no price for a search: the tokens at least are billed
@@ -330,7 +331,7 @@ class Run(Walk):
         known = (
             counts is None
             or stated is not None
-            or shot.target.name not in self.fleet.unpriced
+            or shot.target.name not in self.fleet.rates.unpriced
         )
         self._note(shot, failure.kind, counts, nano, known, seconds, None)
         self.error = error
@@ -365,7 +366,7 @@ class Run(Walk):
         self.attempts.append(
             Attempt(name, "cancelled", 0, "cancelled", seconds, 0.0, nano)
         )
-        known = stated is not None or name not in self.fleet.unpriced
+        known = stated is not None or name not in self.fleet.rates.unpriced
         self._note(shot, "cancelled", counts, nano, known, seconds, None)
 
     # -- the ledger ----------------------------------------------------------

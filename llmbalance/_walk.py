@@ -30,8 +30,9 @@ from ._types import Call
 from .providers._failures import KINDS
 
 if TYPE_CHECKING:
-    from ._fleet import Fleet, Target
+    from ._fleet import Fleet
     from ._options import Options
+    from ._target import Target
 
 _MOST_ATTEMPTS = 16  # of one call, over all backends and rounds
 _ROUNDS = 3  # how often a backend may be tried when no other is left
@@ -166,7 +167,7 @@ class Walk:
 
     def targets(self) -> list[Target]:
         """All that may serve the call: the group's in their order, then fallbacks'."""
-        members, names = self.fleet._members(), self.fleet.group_names
+        members, names = self.fleet.members(), self.fleet.group_names
         found = dict.fromkeys(i for group in self.chain for i in members[names[group]])
         return [self.fleet.targets[i] for i in found]
 

@@ -87,7 +87,7 @@ def test_prices_and_abilities_change() -> None:
     router.reload(config(**backends({"price": price, "context": 10, "can": ["json"]})))
     target = router._fleet.targets[0]
     assert target.backend.price == Price(5.0, 10.0)
-    assert router._fleet.row(target).cost(input=1_000_000) == 5_000_000_000
+    assert router._fleet.rates.of(target).cost(input=1_000_000) == 5_000_000_000
     refused = {
         row["backend"]: row["reason"]
         for row in router.explain("all", "many words " * 50).rows()

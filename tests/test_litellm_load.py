@@ -395,7 +395,7 @@ def test_prices_of_a_row_are_its_own() -> None:
 def test_the_base_model_prices_an_azure_deployment() -> None:
     base = {"api_base": "https://x.openai.azure.com", "api_version": "2024-10-21"}
     known = plan_of(row("g", "openai/gpt-4o"))
-    info = Router.from_litellm({"model_list": [row("g")]})._fleet._prices[0]
+    info = Router.from_litellm({"model_list": [row("g")]})._fleet.rates.prices[0]
     plan = plan_of(
         row(
             "g",

@@ -84,10 +84,10 @@ def _plan(source: str | FilePath | Mapping[str, Any], strict: bool) -> Plan:
 def _fleet_report(router: Router) -> Report:
     fleet = router._fleet
     rows = []
-    for target, row in zip(fleet.targets, fleet._rows, strict=True):
+    for target, row in zip(fleet.targets, fleet.rates.rows, strict=True):
         backend = target.backend
         limits = backend.limits.all() if backend.limits else []
-        known = target.name not in fleet.unpriced
+        known = target.name not in fleet.rates.unpriced
         rows.append(
             {
                 "backend": target.name,

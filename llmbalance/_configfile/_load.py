@@ -22,8 +22,8 @@ from msgspec import Struct
 from .._config import Backend, Budget
 from .._core import STRATEGIES
 from .._errors import ConfigError
-from .._fleet import make_dialect
 from .._prices import PriceTable
+from .._target import make_dialect
 from .._windows import window
 from ._places import ConfigFileError, Document, Note, Path, read
 from ._schema import SECTIONS, GroupTable, RouterTable
@@ -65,7 +65,7 @@ class Plan(Struct, frozen=True):
     def set_groups(self, router: Router) -> None:
         """Give each group the strategy and v it has of its own."""
         fleet = router._fleet
-        members = fleet._members()
+        members = fleet.members()
         for name, (strategy, v) in self.groups.items():
             own = fleet.strategy if strategy is None else STRATEGIES.index(strategy)
             value = fleet.value if v is None else v

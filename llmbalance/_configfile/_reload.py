@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from .._config import Backend
-from .._fleet import Fleet, Target
+from .._fleet import Fleet
+from .._fleet_names import check_fallbacks
+from .._target import Target
 from ._load import Plan
 from ._places import ConfigFileError, Note
 
@@ -66,11 +68,12 @@ class Source:
         fleet = router._fleet
         _refuse(plan, self._faults(fleet, plan))
         fresh = self._tried(fleet, plan)
-        members = fresh._members()
+        members = fresh.members()
         _refuse(plan, self._room_faults(fleet, fresh, members))
         _take_over(fleet, fresh, members)
         plan.set_groups(router)
-        fleet.fallbacks = fleet._check_fallbacks(plan.options.get("fallbacks") or {})
+        fallbacks = plan.options.get("fallbacks") or {}
+        fleet.fallbacks = check_fallbacks(fallbacks, fleet.groups)
         fleet.refresh()
         router._intake.timeout = float(plan.options.get("timeout", 600.0))
         router._intake.wait = bool(plan.options.get("wait", True))
@@ -132,7 +135,7 @@ class Source:
         found = []
         if len(fleet.tags.keys() | fresh.tags.keys()) > 64:
             found.append(("tags", "at most 64 different tags"))
-        for name, indices in fleet._members().items():
+        for name, indices in fleet.members().items():
             self._room[name] = max(self._room.get(name, 0), len(indices))
         new = members.keys() - set(fleet.group_names)
         moved = {
@@ -160,7 +163,6 @@ def _take_over(fleet: Fleet, fresh: Fleet, members: Mapping[str, list[int]]) -> 
     """Everything was checked: from here on nothing can fail."""
     for name in fresh.tags:
         fleet.tags.setdefault(name, 1 << len(fleet.tags))
-    fleet.prices, fleet.unpriced = fresh.prices, fresh.unpriced
     fleet.timeouts, fleet.breaker = fresh.timeouts, fresh.breaker
     fleet.strategy, fleet.value = fresh.strategy, fresh.value
     old = len(fleet.targets)
@@ -171,9 +173,8 @@ def _take_over(fleet: Fleet, fresh: Fleet, members: Mapping[str, list[int]]) -> 
         fleet.targets[i] = target
     fleet.targets += fresh.targets[old:]
     fleet.backends[:] = fresh.backends
-    fleet._infos[:], fleet._prices[:] = fresh._infos, fresh._prices
-    fleet._rows[:] = fresh._rows
-    for target, row in zip(fleet.targets, fleet._rows, strict=True):
+    fleet.rates.take(fresh.rates)
+    for target, row in zip(fleet.targets, fleet.rates.rows, strict=True):
         if target.index < old:
             fleet.pool.set_terms(target.index, row, **fleet.terms(target))
         else:

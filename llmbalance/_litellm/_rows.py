@@ -21,10 +21,10 @@ from msgspec import Struct
 
 from .._config import Backend, Breaker, Limits, Timeouts
 from .._errors import ConfigError
-from .._fleet import make_dialect
 from .._options import PARAMETERS
 from .._price import Price
 from .._prices import PriceTable
+from .._target import make_dialect
 from ._names import (
     INFO,
     MODES,

@@ -18,10 +18,11 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from .. import _fleet
 from .._config import Backend, Breaker, Budget, Limits, one_of, seconds_of
 from .._core import CHARGES, UNITS, PriceRow, Simulation
 from .._errors import ConfigError
+from .._fleet import Fleet as RouterFleet
+from .._fleet_terms import charge_of
 from .._price import Price
 from .._prices import PriceTable
 from .._windows import window
@@ -40,15 +41,15 @@ class _Silent(Dialect):
     default_base_url: ClassVar[str] = "http://127.0.0.1:9"
 
 
-class _Virtual(_fleet.Fleet):
+class _Virtual(RouterFleet):
     """The Router's fleet, as of a moment of one's choice."""
 
     def __init__(self, backends: list[Backend], begins: float, **options: Any) -> None:
         self.begins = begins
         super().__init__(backends, **options)
 
-    def _row(self, index: int, at: float, tier: str | None = None) -> PriceRow | None:
-        return super()._row(index, self.begins, tier)
+    def wall(self) -> float:
+        return self.begins
 
     def refresh(self) -> None:
         """Let windows begin on the virtual clock."""
@@ -148,7 +149,7 @@ class Fleet:
 
     def charge(self, backend: Backend, limits: Limits) -> str:
         """Return how a provider charges tokens: one of CHARGES."""
-        return limits.charge or _fleet._CHARGE.get(backend.provider, "actual")
+        return charge_of(backend, limits)
 
     def members(self, group: str) -> list[int]:
         """Return the backends a group's calls may end at, fallbacks included."""

@@ -1,0 +1,80 @@
+"""Every name that can be asked for, and the backends behind it, by their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ._config import Backend, one_of
+from ._errors import ConfigError
+from ._groups import Group
+
+
+def check_backends(backends: Sequence[Backend]) -> None:
+    """Refuse an empty fleet, what is no Backend, and names that stand twice."""
+    if not backends:
+        raise ConfigError("backends", [], "give at least one Backend")
+    seen: set[str] = set()
+    for backend in backends:
+        if not isinstance(backend, Backend):
+            raise ConfigError("backends", backend, "give Backend objects")
+        if backend.label in seen:
+            raise ConfigError(
+                "name",
+                backend.label,
+                "two backends have this name; give each its own name=...",
+            )
+        seen.add(backend.label)
+
+
+def number_tags(backends: Sequence[Backend]) -> dict[str, int]:
+    """Give each tag a bit of its own."""
+    names = sorted({tag for b in backends for tag in b.tags})
+    if len(names) > 64:
+        raise ConfigError("tags", len(names), "at most 64 different tags")
+    return {name: 1 << i for i, name in enumerate(names)}
+
+
+def members_of(
+    backends: Sequence[Backend], settings: Mapping[str, Group]
+) -> dict[str, list[int]]:
+    """Return every name that can be asked for, with the backends behind it."""
+    members: dict[str, list[int]] = {}
+    for i, backend in enumerate(backends):
+        for name in dict.fromkeys((*backend.groups, backend.model, backend.label)):
+            members.setdefault(name, []).append(i)
+    for group in settings.values():
+        if group.min_quality and group.name in members:
+            members[group.name] = good = [
+                i
+                for i in members[group.name]
+                if backends[i].quality >= group.min_quality
+            ]
+            if not good:
+                remedy = f"no backend of group {group.name!r} is as good"
+                raise ConfigError("min_quality", group.min_quality, remedy)
+    return members
+
+
+def check_shares(
+    backends: Sequence[Backend], members: Mapping[str, Sequence[int]]
+) -> None:
+    """Refuse least shares that a group cannot give all at once."""
+    for name, indices in members.items():
+        total = sum(backends[i].min_share for i in indices)
+        if total > 1 + 1e-9:
+            remedy = f"let those in {name!r} add up to at most 1"
+            raise ConfigError("min_share", total, remedy)
+
+
+def check_fallbacks(
+    fallbacks: Mapping[str, Sequence[str]], groups: Mapping[str, int]
+) -> dict[int, list[int]]:
+    """Return the fallbacks by the numbers of groups; every name must be known."""
+    result: dict[int, list[int]] = {}
+    for name, others in fallbacks.items():
+        if isinstance(others, str):
+            raise ConfigError("fallbacks", others, f'write {{"{name}": [...]}}')
+        for each in (name, *others):
+            one_of("fallbacks", each, groups)
+        result[groups[name]] = [groups[other] for other in others]
+    return result
