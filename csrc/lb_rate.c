@@ -98,6 +98,8 @@ lb_rate_wait(const lb_rate *r, int64_t units, double share, lb_ns now)
         room = (int64_t)part;
         room += (double)room < part;
     }
+    if (units > room && units <= r->burst)
+        room = units;
     if (units > room)
         return LB_FOREVER;
     q12 spent = spent_at(r, now),

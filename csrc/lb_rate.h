@@ -61,7 +61,9 @@ enum lb_status lb_rate_resize(lb_rate *r, int64_t limit, lb_ns window, int64_t b
                               lb_ns now);
 
 /* How long until `units` (>= 0) fit into `share` (0..1] of the burst, rounded up
- * to whole units: 0 now, LB_FOREVER never.  A request of 0 units always fits. */
+ * to whole units: 0 now, LB_FOREVER never.  A request of 0 units always fits; one
+ * that is larger than the share, but not than the burst, waits until nothing is
+ * spent. */
 lb_ns lb_rate_wait(const lb_rate *r, int64_t units, double share, lb_ns now);
 
 /* Spend `units` whatever is free (> 0, the provider has counted them already)

@@ -64,6 +64,16 @@ def positive(field: str, value: float | None, *, zero: bool = False) -> None:
         raise ConfigError(field, value, f"give a number {'>=' if zero else '>'} 0")
 
 
+def check_marks(shift_at: float, stop_at: float) -> None:
+    """Refuse marks of rate limits unless 0 < shift_at < stop_at <= 1."""
+    for field, mark in (("shift_at", shift_at), ("stop_at", stop_at)):
+        positive(field, mark)
+        if mark > 1:
+            raise ConfigError(field, mark, "give a share of the limit, e.g. 0.9")
+    if shift_at >= stop_at:
+        raise ConfigError("shift_at", shift_at, f"must be below stop_at = {stop_at:g}")
+
+
 class Limit(Struct, frozen=True):
     """One rate limit: ``amount`` of ``what`` per ``per``, ``burst`` of it at once.
 

@@ -13,7 +13,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ._alerts import Meter
-from ._config import Backend, Breaker, Budget, Timeouts, check_strategy, one_of
+from ._config import (
+    Backend,
+    Breaker,
+    Budget,
+    Timeouts,
+    check_marks,
+    check_strategy,
+    one_of,
+)
 from ._core import Pool, PriceRow
 from ._errors import ConfigError, UnknownModelError
 from ._events import Events
@@ -71,6 +79,8 @@ class Fleet:
         timeouts: Timeouts | None = None,
         breaker: Breaker | None = None,
         postprocess: Sequence[str | Step] = (),
+        shift_at: float = 0.8,
+        stop_at: float = 0.95,
         sessions: int = 4096,
         seed: int | None = None,
     ) -> None:
@@ -88,7 +98,9 @@ class Fleet:
         self.groups = {name: i for i, name in enumerate(members)}
         self.group_terms = terms_of(self._settings, self.groups)
         self.group_names = list(members)
+        check_marks(shift_at, stop_at)
         self.pool = self._make_pool(members, sessions, seed)
+        self.pool.set_policy(shift_at, stop_at, stop_at)
         steps = read_steps(postprocess)
         self.targets = [Target(b, i, steps) for i, b in enumerate(self.backends)]
         table = prices or PriceTable()

@@ -68,8 +68,10 @@ class Router:
     ``default_task``: where none fits (default: the first). ``timeout``: seconds for a
     whole call, ``timeouts``: for the phases of one attempt. ``wait``: when all limits
     are used up, wait within the time-out in order of priority and arrival, at most
-    ``max_waiting`` calls (False: raise at once). ``retry_budget``: the share of calls
-    that may ask the same backends again (None: as many as they like).
+    ``max_waiting`` calls (False: raise at once). ``shift_at``: the used share of a
+    rate limit from which a backend gets dearer in the choice, ``stop_at``: where calls
+    without ``priority`` stop (1: nothing is kept free). ``retry_budget``: the share of
+    calls that may ask the same backends again (None: as many as they like).
     ``health_interval``: seconds between free looks at every backend (None: none); what
     does not answer gets no calls until it does; needs an event loop with calls on it.
     ``prices``: the price table; ``unknown_price``: "dearest", "refuse", a Price or the
@@ -105,6 +107,8 @@ class Router:
         health_interval: float | None = None,
         wait: bool = True,
         max_waiting: int | None = None,
+        shift_at: float = 0.8,
+        stop_at: float = 0.95,
         retry_budget: float | None = 0.2,
         prices: PriceTable | None = None,
         unknown_price: str | Price = "dearest",
@@ -130,6 +134,8 @@ class Router:
             timeouts=timeouts,
             breaker=breaker,
             postprocess=postprocess,
+            shift_at=shift_at,
+            stop_at=stop_at,
             sessions=sessions,
             seed=seed,
         )

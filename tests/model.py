@@ -81,8 +81,9 @@ class Bucket:
         room = self.burst if share >= 1 else math.ceil(self.burst * share)
         if units == 0:
             return 0
-        if units > room:
+        if units > self.burst:
             return FOREVER
+        room = max(room, units)
         lack = units - (self.level - (self.burst - room))
         return max(0, math.ceil(lack * self.unit))
 

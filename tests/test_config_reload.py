@@ -163,10 +163,10 @@ def test_new_backends_join_with_their_limits_and_groups() -> None:
     assert router._fleet.pool.backend(0)["outcomes"]["done"] == 5
     assert shares(router, "all") == dict.fromkeys(router.backends, 10)
     assert shares(router, "g1-0", 4)["n1"] == 4
-    # 60 a minute for both together: 24 of them are used.
+    # 60 a minute for both together, 57 before the mark: 24 of them are used.
     pool, group = router._fleet.pool, router._fleet.group("ollama/0")
     taken = [pool.pick(group, "hello") for _ in range(40)]
-    assert sum(lease.backend == 2 for lease in taken) == 36
+    assert sum(lease.backend == 2 for lease in taken) == 33
 
 
 def test_places_are_used_up_once_and_for_all() -> None:

@@ -128,7 +128,8 @@ def test_refusals_are_waited_for_and_absorbed() -> None:
 def test_known_limits_are_kept_without_a_single_refusal() -> None:
     told = run(TRACE, two(limits=Limits(rpm=60)), strategy="composite").to_dict()
     assert told["refusals"] == 0
-    assert told["share"][CHEAP] * len(TRACE) == pytest.approx(60 * 10 + 60, abs=2)
+    # Ten minutes of 60, after the 57 of 60 that calls without priority find at once.
+    assert told["share"][CHEAP] * len(TRACE) == pytest.approx(60 * 10 + 57, abs=2)
 
 
 def test_hidden_limits_are_learned_from_what_comes_back() -> None:

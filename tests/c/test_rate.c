@@ -78,7 +78,12 @@ a_share_holds_the_rest_back_but_always_leaves_one_unit(void)
     lb_rate r;
     lb_rate_init(&r, 100, MIN, 0);
     CHECK_EQ(lb_rate_wait(&r, 95, 0.95, 0), 0);
-    CHECK_EQ(lb_rate_wait(&r, 96, 0.95, 0), LB_FOREVER);
+    CHECK_EQ(lb_rate_wait(&r, 96, 0.95, 0), 0); /* nothing is spent */
+    CHECK_EQ(lb_rate_wait(&r, 101, 0.95, 0), LB_FOREVER);
+    lb_rate_charge(&r, 1, 0);
+    CHECK_EQ(lb_rate_wait(&r, 94, 0.95, 0), 0);
+    CHECK_EQ(lb_rate_wait(&r, 96, 0.95, 0), 600 * LB_NS_PER_MS);
+    lb_rate_charge(&r, -1, 0);
     lb_rate_charge(&r, 95, 0);
     CHECK_EQ(lb_rate_wait(&r, 5, 1.0, 0), 0);
     CHECK_EQ(lb_rate_wait(&r, 1, 0.95, 0), 600 * LB_NS_PER_MS);
