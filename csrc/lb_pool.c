@@ -305,6 +305,39 @@ lb_pool_set_share(lb_pool *p, uint32_t backend, double min_share)
     return LB_OK;
 }
 
+enum lb_status
+lb_pool_set_limit(lb_pool *p, uint32_t i, int64_t limit, lb_ns window, int64_t burst,
+                  lb_ns now)
+{
+    if (i >= p->used.limits)
+        return LB_EINVAL;
+    lb_limit *l = lb_pool_limit(p, i);
+    if (limit == 0) {
+        l->rate = (lb_rate){.charged = l->rate.charged,
+                            .synced = l->rate.synced,
+                            .burst = INT64_MAX}; /* a forecast divides by it */
+        l->per_unit = l->per_ns = 0;
+        return LB_OK;
+    }
+    enum lb_status st = lb_rate_resize(&l->rate, limit, window, burst, now);
+    if (st == LB_OK) {
+        l->learned = 0;
+        lb_limit_tuned(l);
+    }
+    return st;
+}
+
+enum lb_status
+lb_pool_set_budget(lb_pool *p, uint32_t i, int64_t cap, bool hard)
+{
+    if (i >= p->used.budgets || cap < 0)
+        return LB_EINVAL;
+    lb_budget *b = lb_pool_budget(p, i);
+    b->cap = cap;
+    b->hard = hard;
+    return LB_OK;
+}
+
 static lb_fare
 fare_of(const lb_price *price)
 {

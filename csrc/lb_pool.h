@@ -272,6 +272,16 @@ enum lb_status lb_pool_set_rules(lb_pool *p, uint32_t backend,
 enum lb_status lb_pool_set_members(lb_pool *p, uint32_t group, const uint32_t *members,
                                    uint32_t n);
 
+/* Configure a limit anew, in the ranges of lb_rate_resize: what is spent stays spent
+ * in units, and leases in flight settle as ever.  One that was learned counts as
+ * configured from now on.  `limit` 0 lifts it: it keeps its place and admits
+ * everything, and what it had counted is forgotten. */
+enum lb_status lb_pool_set_limit(lb_pool *p, uint32_t i, int64_t limit, lb_ns window,
+                                 int64_t burst, lb_ns now);
+
+/* Another cap (>= 0) of a budget, hard or not; spent and reserved stay as they are. */
+enum lb_status lb_pool_set_budget(lb_pool *p, uint32_t i, int64_t cap, bool hard);
+
 /* Billed prompt tokens to expect of an estimated one.  Backends of one tokenizer
  * family bill alike: what sets one apart from it by less than 5 % is the noise of
  * its prompts, and must not make it look cheaper than the others. */

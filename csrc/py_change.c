@@ -90,6 +90,57 @@ py_pool_set_price(PyObject *op, PyObject *args)
     return py_status(st, "set_price: no such backend");
 }
 
+const char py_pool_set_limit_doc[] = PyDoc_STR(
+    "set_limit($self, limit, amount, window=60.0, burst=0, now=None)\n--\n\n"
+    "Configure a limit anew: units a window (s), units at once (0: the amount); what\n"
+    "is spent stays spent.  Amount 0 lifts it: everything is admitted.");
+
+PyObject *
+py_pool_set_limit(PyObject *op, PyObject *args)
+{
+    pool_object *self = (pool_object *)op;
+    unsigned int i;
+    long long amount, burst = 0;
+    double window = 60;
+    PyObject *when = NULL;
+    lb_ns now;
+    if (!PyArg_ParseTuple(args, "IL|dLO:set_limit", &i, &amount, &window, &burst,
+                          &when) ||
+        py_seconds(when, LB_FOREVER, &now) < 0)
+        return NULL;
+    if (now == LB_FOREVER)
+        now = py_now();
+    enum lb_status st = LB_EINVAL;
+    if (window > 0 && window < 9e9) {
+        PY_LOCK(self);
+        st =
+            lb_pool_set_limit(self->pool, i, amount, (lb_ns)(window * 1e9), burst, now);
+        PY_UNLOCK(self);
+    }
+    return py_status(st, "set_limit: no such limit, amount or burst below 0, or more "
+                         "than 30 days a unit");
+}
+
+const char py_pool_set_budget_doc[] =
+    PyDoc_STR("set_budget($self, budget, cap, hard=True)\n--\n\n"
+              "Change a budget's cap (nano-USD) and whether it refuses calls; what is\n"
+              "spent and reserved stays.");
+
+PyObject *
+py_pool_set_budget(PyObject *op, PyObject *args)
+{
+    pool_object *self = (pool_object *)op;
+    unsigned int i;
+    long long cap;
+    int hard = 1;
+    if (!PyArg_ParseTuple(args, "IL|p:set_budget", &i, &cap, &hard))
+        return NULL;
+    PY_LOCK(self);
+    enum lb_status st = lb_pool_set_budget(self->pool, i, cap, hard != 0);
+    PY_UNLOCK(self);
+    return py_status(st, "set_budget: no such budget, or cap below 0");
+}
+
 const char py_pool_set_window_doc[] =
     PyDoc_STR("set_window($self, budget, period, ends_in, now=None)\n--\n\n"
               "Say when a budget's fixed window ends and how long the next one is, s;\n"

@@ -86,6 +86,14 @@ class Pool:
         window: float,
         burst: int = 0,
     ) -> int: ...
+    def set_limit(
+        self,
+        limit: int,
+        amount: int,
+        window: float = 60.0,
+        burst: int = 0,
+        now: float | None = None,
+    ) -> None: ...
     def share_limit(self, backend: int, limit: int) -> None: ...
     def add_budget(
         self,
@@ -96,6 +104,7 @@ class Pool:
         ends_in: float = 0.0,
         now: float | None = None,
     ) -> int: ...
+    def set_budget(self, budget: int, cap: int, hard: bool = True) -> None: ...
     def set_window(
         self, budget: int, period: float, ends_in: float, now: float | None = None
     ) -> None: ...

@@ -302,6 +302,80 @@ shares_add_up_to_one_at_most(void)
 }
 
 static void
+a_limit_changes_and_what_is_spent_stays_spent(void)
+{
+    lb_pool *p = kit_pool(1);
+    int g = kit_group(p, LB_PREDICTIVE);
+    CHECK_EQ(lb_pool_add_limit(p, 0, LB_PER_REQUEST, LB_CHARGE_ACTUAL, 10, MIN, 0), 0);
+    lb_limit *l = lb_pool_limit(p, 0);
+    lb_ask ask = kit_ask(g, 10);
+    lb_lease lease[11];
+    for (int k = 0; k < 10; k++)
+        CHECK_EQ(lb_lease_pick(p, &ask, &lease[k], 0), 0);
+    CHECK_EQ(lb_lease_pick(p, &ask, &lease[10], 0), LB_NOTHING);
+
+    CHECK_EQ(lb_pool_set_limit(p, 0, 11, MIN, 0, 0), LB_OK);
+    CHECK_EQ(lb_lease_pick(p, &ask, &lease[10], 0), 0);
+    CHECK_EQ(lb_rate_free(&l->rate, 0), 0);
+    CHECK(lb_limit_used(l, 0) > 0.999 && lb_limit_used(l, 0) < 1.001);
+    lb_result back;
+    lb_result_init(&back); /* not sent: given back under the new limit */
+    for (int k = 0; k < 5; k++)
+        (void)lb_lease_settle(p, &lease[k], &back, 0);
+    CHECK_EQ(lb_rate_free(&l->rate, 0), 5);
+    CHECK_EQ(lb_pool_set_limit(p, 0, 3, MIN, 0, 0), LB_OK); /* 6 are spent */
+    CHECK_EQ(lb_rate_wait(&l->rate, 1, 1, 0), 4 * MIN / 3);
+
+    CHECK_EQ(lb_pool_set_limit(p, 0, 0, MIN, 0, 0), LB_OK);
+    lb_lease more;
+    CHECK_EQ(lb_lease_pick(p, &ask, &more, 0), 0); /* its forecast has no end */
+    CHECK(lb_limit_used(l, 0) == 0);
+    for (int k = 5; k < 11; k++)
+        (void)lb_lease_settle(p, &lease[k], &back, 0);
+    CHECK_EQ(lb_pool_set_limit(p, 0, 1, MIN, 0, 1), LB_OK);
+    CHECK_EQ(lb_rate_free(&l->rate, 1), 1);
+
+    CHECK_EQ(lb_pool_set_limit(p, 0, -1, MIN, 0, 0), LB_EINVAL);
+    CHECK_EQ(lb_pool_set_limit(p, 0, 1, 0, 0, 0), LB_EINVAL);
+    CHECK_EQ(lb_pool_set_limit(p, 1, 1, MIN, 0, 0), LB_EINVAL);
+    CHECK_EQ(l->rate.limit, 1);
+    lb_pool_free(p);
+}
+
+static void
+a_learned_limit_that_is_set_is_configured_from_then_on(void)
+{
+    lb_pool *p = kit_pool(1);
+    CHECK_EQ(lb_pool_add_limit(p, 0, LB_PER_TOKEN, LB_CHARGE_ACTUAL, 10, MIN, 0), 0);
+    lb_pool_limit(p, 0)->learned = 1;
+    CHECK_EQ(lb_pool_set_limit(p, 0, 20, MIN, 5, 0), LB_OK);
+    CHECK_EQ(lb_pool_limit(p, 0)->learned, 0);
+    CHECK_EQ(lb_pool_limit(p, 0)->rate.ceiling, 20);
+    CHECK_EQ(lb_pool_limit(p, 0)->rate.burst, 5);
+    lb_pool_free(p);
+}
+
+static void
+a_budget_changes_and_what_is_spent_stays_spent(void)
+{
+    lb_pool *p = kit_pool(1);
+    CHECK_EQ(lb_pool_add_budget(p, LB_TOTAL, true, 100, 0, 0, 0), 0);
+    lb_budget *b = lb_pool_budget(p, 0);
+    lb_budget_reserve(b, 30);
+    lb_budget_settle(b, 30, 60, 0);
+    CHECK_EQ(lb_pool_set_budget(p, 0, 50, true), LB_OK);
+    CHECK_EQ(lb_budget_free(b, 0), 0);
+    CHECK_EQ(lb_pool_set_budget(p, 0, 70, true), LB_OK);
+    CHECK_EQ(lb_budget_free(b, 0), 10);
+    CHECK_EQ(lb_pool_set_budget(p, 0, 0, false), LB_OK);
+    CHECK_EQ(lb_budget_free(b, 0), INT64_MAX);
+    CHECK_EQ(b->spent, 60);
+    CHECK_EQ(lb_pool_set_budget(p, 0, -1, true), LB_EINVAL);
+    CHECK_EQ(lb_pool_set_budget(p, 1, 1, true), LB_EINVAL);
+    lb_pool_free(p);
+}
+
+static void
 size_classes_are_powers_of_two(void)
 {
     static const int64_t cases[][2] = {
@@ -328,6 +402,9 @@ main(void)
     CHECK_RUN(a_group_knows_whether_its_members_have_one_order);
     CHECK_RUN(backends_of_one_family_bill_alike_until_one_is_clearly_apart);
     CHECK_RUN(shares_add_up_to_one_at_most);
+    CHECK_RUN(a_limit_changes_and_what_is_spent_stays_spent);
+    CHECK_RUN(a_learned_limit_that_is_set_is_configured_from_then_on);
+    CHECK_RUN(a_budget_changes_and_what_is_spent_stays_spent);
     CHECK_RUN(size_classes_are_powers_of_two);
     return CHECK_DONE();
 }
