@@ -236,7 +236,8 @@ class Backend(_Model, frozen=True, kw_only=True):
     a Dialect subclass for a provider of your own. ``proxy``, ``verify``: see Origin.
     ``postprocess``: what is done to the text of complete answers, in order: "trim",
     "strip_fences" (a code fence around all of it) or functions of the text; one that
-    raises ServerError(kind="malformed") has another backend tried. Not in streams.
+    raises ServerError(kind="malformed") has another backend tried. In streams only when
+    a call asks for it with postprocess=True; a function then needs a method ``stream``.
     """
 
     name: str = ""

@@ -39,7 +39,7 @@ from ._line import Lines
 from ._price import Price
 from ._prices import PriceTable
 from ._retries import Retries
-from ._shape import Step, read_steps
+from ._shape import Shaping, Step, read_steps
 from ._target import Target
 from ._windows import window
 
@@ -100,9 +100,16 @@ class Fleet:
         self.group_names = list(members)
         check_marks(shift_at, stop_at)
         self.pool = self._make_pool(members, sessions, seed)
+        self._last_steps = read_steps(postprocess)
+        self.targets = [
+            Target(b, i, self._last_steps) for i, b in enumerate(self.backends)
+        ]
+        self.group_steps = {
+            self.groups[name]: read_steps(group.postprocess)
+            for name, group in self._settings.items()
+            if group.postprocess and name in self.groups
+        }
         self.pool.set_policy(shift_at, stop_at, stop_at)
-        steps = read_steps(postprocess)
-        self.targets = [Target(b, i, steps) for i, b in enumerate(self.backends)]
         table = prices or PriceTable()
         self.rates = Rates(self.backends, table, unknown_price, self.wall)
         for target, row in zip(self.targets, self.rates.rows, strict=True):
@@ -150,6 +157,13 @@ class Fleet:
                 f"known are {known}"
             )
         return index
+
+    def steps(self, target: Target, group: int) -> tuple[Shaping, ...]:
+        """Return what is done to a backend's answers to calls of a group, in order."""
+        between = self.group_steps.get(group)
+        if between is None:
+            return target.steps
+        return target.own_steps + between + self._last_steps
 
     def index(self, name: str) -> int:
         """Return the number of a backend; ConfigError names the known ones."""

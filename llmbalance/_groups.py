@@ -10,7 +10,8 @@ a fallback says so, and never twice to the same group, so circles are legal.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from msgspec import Struct
 
@@ -30,7 +31,9 @@ class Group(Struct, frozen=True, kw_only=True):
     which without them is the caller's to handle. ``timeout``: seconds that a call may
     spend here, from its first attempt on, before it goes on to its fallbacks.
     ``max_attempts``: attempts of one call here. ``min_quality``: backends below it do
-    not belong to the group, whatever they say themselves.
+    not belong to the group, whatever they say themselves. ``postprocess``: what is done
+    to the text of answers from here, after the backend's own steps and before the
+    router's (see Backend).
     """
 
     name: str
@@ -42,6 +45,7 @@ class Group(Struct, frozen=True, kw_only=True):
     timeout: float | None = None
     max_attempts: int | None = None
     min_quality: int = 0
+    postprocess: tuple[str | Callable[[str], str], ...] | list[Any] = ()
 
     def __post_init__(self) -> None:
         if self.strategy is not None:

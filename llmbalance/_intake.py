@@ -16,6 +16,7 @@ from ._errors import InvalidRequestError
 from ._options import Options, checked_messages, read_options
 from ._run import Run
 from ._sessions import session_of
+from ._shape import check_asked
 from ._types import Call
 
 if TYPE_CHECKING:
@@ -79,4 +80,7 @@ class Intake:
             params=params,
             stream=stream,
         )
-        return Run(self.fleet, call, routing)
+        run = Run(self.fleet, call, routing)
+        if routing.postprocess is not None:
+            check_asked(run)
+        return run

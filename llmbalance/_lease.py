@@ -29,6 +29,9 @@ class AcquiredLease:
     """What one call of your own holds of the router until it is settled."""
 
     def __init__(self, run: Run) -> None:
+        if run.options.postprocess is not None:
+            remedy = "the text comes from your own client: leave it out"
+            raise InvalidRequestError("postprocess", run.options.postprocess, remedy)
         self._run = run
         self._shot: Shot | None = None
         self._settled = False

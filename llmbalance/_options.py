@@ -66,6 +66,7 @@ class Options(Struct, kw_only=True):
     timeouts: Timeouts | None = None
     wait: bool = True
     wanted: type[Any] | None = None  # what the answer is to be read as
+    postprocess: bool | None = None  # None: complete answers only
 
     def ask(self, tools: Any) -> tuple[Any, ...]:
         """The arguments of Pool.pick and Pool.explain after group and prompt."""
@@ -255,6 +256,16 @@ def _waiting(_: Fleet, o: Options, value: Any, model: str) -> None:
     o.wait = bool(value)
 
 
+def _postprocess(_: Fleet, o: Options, value: Any, model: str) -> None:
+    if not isinstance(value, bool):
+        raise InvalidRequestError(
+            "postprocess",
+            value,
+            "give False for no steps, True for streams too",
+        )
+    o.postprocess = value
+
+
 def _number(field: str, value: Any, *, zero: bool = False) -> None:
     good = isinstance(value, int | float) and not isinstance(value, bool)
     if not good or not 0 <= value < 9e9 or (value == 0 and not zero):
@@ -279,4 +290,5 @@ _ROUTING = {
     "min_quality": _quality,
     "priority": _priority,
     "wait": _waiting,
+    "postprocess": _postprocess,
 }

@@ -79,7 +79,8 @@ class Router:
     every attempt is kept: a path, a Ledger or anything like it; None (the default)
     keeps nothing. ``on_anomaly``: called when money goes faster than ever.
     ``postprocess``: what is done to the text of complete answers after each backend's
-    own steps: "trim", "strip_fences" or functions of the text (see Backend).
+    own steps and its group's: "trim", "strip_fences" or functions of the text (see
+    Backend).
     ``sessions``: conversations to remember (a power of two); ``auto_session``: tell
     them by how they begin where no ``session`` is given. ``seed`` makes choices
     repeatable.
@@ -248,9 +249,10 @@ class Router:
         ``tags`` (backends must have all; "key=value" labels the costs only), ``task``
         and ``user`` (labels of costs, and budgets), ``fallbacks`` (group names),
         ``strategy``, ``v``, ``min_quality``, ``priority`` (may use what is kept free
-        for it). ``response_format`` also takes a msgspec Struct, a dataclass or a
-        pydantic model: the validated object stands in ``choices[0].message.parsed``
-        (streams: in the last chunk's ``parsed``).
+        for it), ``postprocess`` (False: none; True: in streams too).
+        ``response_format`` also takes a msgspec Struct, a dataclass or a pydantic
+        model: the validated object stands in ``choices[0].message.parsed`` (streams:
+        in the last chunk's ``parsed``).
 
         Raises InvalidRequestError before anything is sent; NoBackendError and its kin
         when nobody can take the call; otherwise the error of the last attempt, with

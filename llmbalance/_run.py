@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from ._fleet import Fleet
     from ._ledger import Entry
     from ._options import Options
+    from ._shape import Shaping
     from ._target import Target
 
 _DONE = OUTCOME["done"]
@@ -173,7 +174,8 @@ class Run(Walk):
             return None
         if self.fleet.group_terms and self._withheld(shot, reply, response):
             return None
-        shaped = shot.target.steps or self.options.wanted is not None
+        wanted = self.options.wanted is not None
+        shaped = wanted or shot.target.steps or self.fleet.group_steps
         if (
             shaped
             and self.call.kind == "chat"
@@ -183,13 +185,18 @@ class Run(Walk):
         self.succeed(shot, reply, response)
         return reply
 
+    def steps(self, shot: Shot) -> tuple[Shaping, ...]:
+        """What is done to the text of an answer."""
+        return self.fleet.steps(shot.target, shot.lease.group)
+
     def _shape(self, shot: Shot, reply: Any, response: Any) -> bool:
         """Tidy an answer and read it as what was asked for; False: aim again.
 
         Whatever comes of it, the answer was given and is paid for.
         """
         try:
-            shape(reply, shot.target.steps, self.options.wanted)
+            on = self.options.postprocess is not False
+            shape(reply, self.steps(shot) if on else (), self.options.wanted)
         except ProviderError as error:
             failure, used = failure_of(error), reply.usage
             self.fail(shot, failure, response, text=reply.text, usage=used, cause=error)

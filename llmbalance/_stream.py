@@ -21,7 +21,7 @@ from ._errors import LLMBalanceError, ProviderError, StreamInterruptedError
 from ._figures import failure_of
 from ._line import rest, rest_blocking
 from ._run import Run, Shot
-from ._shape import parsed
+from ._shape import StreamShaper, parsed
 from ._types import ChatChunk, Failure, Usage
 
 NEXT, CLOSE = "next", "close"
@@ -50,12 +50,14 @@ def tell(run: Run) -> Steps:
 class _Telling:
     """What one attempt's events say; settles its lease however it ends."""
 
-    __slots__ = ("delivered", "heard", "reader", "run", "shot")
+    __slots__ = ("delivered", "heard", "reader", "run", "shaper", "shot")
 
     def __init__(self, run: Run, shot: Shot) -> None:
         self.run = run
         self.shot = shot
         self.reader = shot.target.dialect.stream()
+        steps = run.steps(shot) if run.options.postprocess else ()
+        self.shaper = StreamShaper(steps) if steps else None
         self.delivered = False
         self.heard = 0  # chunks so far: about one token each
 
@@ -69,7 +71,7 @@ class _Telling:
             item = yield NEXT
             try:
                 over = not isinstance(item, list)
-                chunks = [self.finish(item)] if over else self.hear(item)
+                chunks = self.finish(item) if over else self.hear(item)
             except (ProviderError, _Broken) as error:
                 self.fail(error, item if over else (yield CLOSE))
                 return False
@@ -84,46 +86,67 @@ class _Telling:
         for name, data in events:
             chunks += self.reader.feed(name, data)
         if chunks:
-            self.delivered = True
-            for chunk in chunks:
-                chunk.backend = self.shot.target.name
             before, self.heard = self.heard, self.heard + len(chunks)
             if before // _TELL_EVERY != self.heard // _TELL_EVERY:
                 self.shot.lease.progress(self.heard)
+            if self.shaper is not None:
+                chunks = self.shaper.feed(chunks)
+            for chunk in chunks:
+                self.delivered = True
+                chunk.backend = self.shot.target.name
         return chunks
 
-    def finish(self, end: Any) -> ChatChunk:
-        """The stream is over: settle it and return the last chunk.
+    @property
+    def text(self) -> str:
+        """What the caller has got of the first choice."""
+        return self.reader.text if self.shaper is None else self.shaper.text
+
+    def finish(self, end: Any) -> list[ChatChunk]:
+        """The stream is over: settle it and return the last chunks.
 
         Raises the failure when it ended without a finish signal or by an error.
         """
         if end.error is not None and not self.reader.finished:
             raise _Broken(self.run.transport_failure(end))
         last = self.reader.end()
+        chunks = [] if self.shaper is None else self._left(self.shaper)
         wanted = self.run.options.wanted
         reason = self.reader.reasons.get(0)
         if wanted is not None and reason != "tool_calls" and not self.reader.refused:
-            last.parsed = parsed(wanted, self.reader.text, reason)
+            last.parsed = parsed(wanted, self.text, reason)
         reply = _Told(last, self.reader.text)
         self.run.succeed(self.shot, reply, end)
         last.backend = self.shot.target.name
         last.attempts, last.decision = reply.attempts, reply.decision
         last.cost, last.cost_nano_usd = reply.cost, reply.cost_nano_usd
         last.warnings = reply.warnings
-        return last
+        return [*chunks, last]
+
+    def _left(self, shaper: StreamShaper) -> list[ChatChunk]:
+        """The texts that steps held back to the end."""
+        choices, reader = shaper.rest(), self.reader
+        if not choices:
+            return []
+        chunk = ChatChunk(
+            choices=choices, id=reader.id, created=reader.created, model=reader.model
+        )
+        chunk.backend = self.shot.target.name
+        return [chunk]
 
     def fail(self, error: LLMBalanceError, end: Any) -> None:
         """Settle a broken attempt; returns when another one may be tried."""
         failure = _failure(error)
         if not self.delivered:
             cause = error if isinstance(error, ProviderError) else None
-            self.run.fail(self.shot, failure, end, cause=cause)
+            held = self.reader.text  # by steps: nobody got it, but it is paid for
+            usage = self.reader.usage if held else None
+            self.run.fail(self.shot, failure, end, text=held, usage=usage, cause=cause)
             return
         usage = self.reader.usage
         broken = StreamInterruptedError(
             f"the stream of {self.shot.target.name!r} broke after"
-            f" {len(self.reader.text)} characters: {failure.message}",
-            text=self.reader.text,
+            f" {len(self.text)} characters: {failure.message}",
+            text=self.text,
         )
         broken.__cause__ = error
         told = Failure(

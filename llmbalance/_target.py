@@ -8,7 +8,7 @@ from typing import Any
 from ._config import Backend, one_of
 from ._core import Origin, PriceRow
 from ._errors import ConfigError
-from ._shape import Step, read_steps
+from ._shape import Shaping, read_steps
 from ._transport import environment_settings
 from .providers import PROVIDERS, dialect
 from .providers._base import Dialect
@@ -23,20 +23,22 @@ class Target:
         "index",
         "name",
         "origin",
+        "own_steps",
         "rows",
         "steps",
         "timeouts",
     )
 
     def __init__(
-        self, backend: Backend, index: int, steps: tuple[Step, ...] = ()
+        self, backend: Backend, index: int, steps: tuple[Shaping, ...] = ()
     ) -> None:
         self.backend = backend
         self.index = index
         self.name = backend.label
         self.dialect = make_dialect(backend)
         self.timeouts = backend.timeouts
-        self.steps = read_steps(backend.postprocess) + steps
+        self.own_steps = read_steps(backend.postprocess)
+        self.steps = self.own_steps + steps
         self.rows: dict[str, PriceRow] = {}  # price rows of other service tiers
         self.origin = _origin(self.dialect, backend)
 

@@ -200,7 +200,7 @@ def _set_groups(fleet: Fleet, members: Mapping[str, list[int]]) -> None:
 
 def _renewed(kept: Target, target: Target) -> Target:
     kept.backend, kept.timeouts = target.backend, target.timeouts
-    kept.steps = target.steps
+    kept.steps, kept.own_steps = target.steps, target.own_steps
     kept.rows.clear()
     return kept
 

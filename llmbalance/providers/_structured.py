@@ -20,8 +20,7 @@ from typing import Any, is_typeddict
 import msgspec
 
 from .._errors import InvalidRequestError, ServerError
-
-_FENCE = re.compile(r"\A\s*```[\w-]*\s*\n(.*?)\n?\s*```\s*\Z", re.DOTALL)
+from .._steps import strip_fences
 
 
 def is_type(value: Any) -> bool:
@@ -116,14 +115,3 @@ def parse(wanted: type[Any], text: str) -> Any:
             status=200,
             kind="malformed",
         ) from error
-
-
-def strip_fences(text: str) -> str:
-    """Take a Markdown code fence off that encloses the whole text."""
-    found = _FENCE.match(text)
-    return found.group(1) if found else text
-
-
-def trim(text: str) -> str:
-    """Take white space off both ends."""
-    return text.strip()
