@@ -1,5 +1,6 @@
 /* lb_lease.h - choose a backend, reserve what the call will use, settle it.
- * (choosing and reserving: lb_lease.c; settling and learning: lb_lease_settle.c)
+ * (choosing and reserving: lb_lease.c; settling, learning and what was learned:
+ * lb_lease_settle.c)
  *
  *   ask --pick--> lease (live) --settle--> what it cost
  *                   |
@@ -84,7 +85,8 @@ typedef struct lb_result {
     lb_usage usage;    /* tokens seen; with metered, tokens billed */
     int64_t cost;      /* nano-USD; LB_UNKNOWN: by price and usage */
     double ttft;       /* s to the first token; 0: not measured */
-    double seconds;    /* s in all */
+    double seconds;    /* s in all; of a cancelled call: s it was overtaken after, 0: it
+                        * was not, and its ttft then is > 0 if it waited for that */
     lb_ns retry_after; /* asked for by the provider; 0: nothing */
     uint8_t ntold;
     lb_told told[LB_READINGS];
@@ -118,6 +120,16 @@ int64_t lb_lease_settle(lb_pool *p, lb_lease *lease, const lb_result *result,
 
 /* A stream has brought `output_tokens` so far: they no longer lie ahead of others. */
 void lb_lease_progress(lb_pool *p, lb_lease *lease, int64_t output_tokens);
+
+/* How long calls as large as that of a live lease take at its backend, in s. */
+typedef struct lb_tail {
+    double p50, p95, p99;
+} lb_tail;
+
+/* Fill `t` with the backend's learned quantiles, to the first token or in all, times
+ * what this call is expected to take of a usual one (1/8 .. 8).  False: fewer than 20
+ * answers are known, or none with a first token. */
+bool lb_lease_tail(const lb_pool *p, const lb_lease *lease, bool first, lb_tail *t);
 
 /* What pick would see, for every member of the group, without reserving or
  * counting anything; `score` is left out.  Fills at most max quotes; returns how

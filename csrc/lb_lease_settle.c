@@ -11,7 +11,9 @@ static const double PRIOR_WEIGHT = 0.02;
 static const double OUTPUT_SHARE = 0.8; /* of answers fit into what is reserved */
 static const int32_t WINDOW_EVERY = 16; /* answers between looks at the p99 */
 static const double WINDOW_FACTOR = 2;
-enum { LONGEST_DOUBLING = 6 };
+static const double BOUND_FACTOR = 1.1;
+static const double TAIL_SIZE = 8; /* no call is taken to be so much larger */
+enum { LONGEST_DOUBLING = 6, TAIL_LEAST = 20 };
 
 void
 lb_result_init(lb_result *r)
@@ -192,6 +194,22 @@ learn_times(lb_group *g, lb_backend *b, lb_record *rec, int64_t fresh, int64_t o
     teach_prior(g, b, fresh, now);
 }
 
+/* Another attempt was faster: this one would have taken longer still, how much longer
+ * nobody knows.  It teaches only where that alone is clearly more than expected. */
+static void
+learn_bound(lb_pool *p, lb_backend *b, lb_record *rec, const lb_lease *lease,
+            const lb_result *r, lb_ns now)
+{
+    lb_group *g = lb_pool_group(p, lease->group);
+    double itl = b->latency.itl > 0 ? (double)b->latency.itl : (double)g->prior.itl;
+    double total = r->ttft > 0 ? r->ttft + itl * (double)lease->expected : r->seconds;
+    if (total <= BOUND_FACTOR * lease->seconds)
+        return;
+    lb_latency_learn(&b->latency, &g->prior, lease->load.input, lease->expected,
+                     r->ttft, total, now);
+    lb_hist_add(r->ttft > 0 ? &rec->ttft : &rec->seconds, r->seconds);
+}
+
 static void
 learn(lb_pool *p, lb_backend *b, lb_record *rec, const lb_lease *lease,
       const lb_result *r, seen s, lb_ns now)
@@ -275,7 +293,35 @@ lb_lease_settle(lb_pool *p, lb_lease *lease, const lb_result *r, lb_ns now)
     back_off(p, b, r, now);
     if (outcome == LB_DONE || outcome == LB_SLOW)
         learn(p, b, rec, lease, r, s, now);
+    else if (outcome == LB_CANCELLED && r->sent && r->seconds > 0)
+        learn_bound(p, b, rec, lease, r, now);
     count_failure(b, outcome);
     count(&rec->tally, outcome, &r->usage, cost);
     return cost;
+}
+
+/* ---- looking ahead ------------------------------------------------------- */
+
+bool
+lb_lease_tail(const lb_pool *p, const lb_lease *lease, bool first, lb_tail *t)
+{
+    const lb_latency *l = &lb_pool_backend(p, (uint32_t)lease->backend)->latency;
+    const lb_record *rec = lb_pool_record(p, (uint32_t)lease->backend);
+    const lb_latency_prior *prior = &lb_pool_group(p, lease->group)->prior;
+    const lb_hist *h = first ? &rec->ttft : &rec->seconds;
+    lb_ns now = lease->started;
+    if (l->samples < TAIL_LEAST || h->total <= 0)
+        return false;
+    double mine = lb_latency_ttft(l, prior, lease->load.input, now), usual;
+    if (first) {
+        usual = lb_latency_ttft(l, prior, (int64_t)((double)l->x * 1000), now);
+    } else {
+        mine += (double)lease->expected * (double)l->itl;
+        usual = (double)l->seconds;
+    }
+    double size = usual > 0 ? fmin(fmax(mine / usual, 1 / TAIL_SIZE), TAIL_SIZE) : 1;
+    t->p50 = size * lb_hist_quantile(h, 0.50);
+    t->p95 = size * lb_hist_quantile(h, 0.95);
+    t->p99 = size * lb_hist_quantile(h, 0.99);
+    return true;
 }

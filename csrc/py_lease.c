@@ -162,7 +162,8 @@ PyDoc_STRVAR(
     "--\n\n"
     "Settle the lease with what really happened; a second time changes nothing.\n\n"
     "outcome: an OUTCOMES index; usage: counts in the order of KINDS, billed if\n"
-    "metered; ttft, seconds: of a complete answer; sent: False refunds everything;\n"
+    "metered; ttft, seconds: of a complete answer, or of a cancelled call how long it\n"
+    "had taken when another was faster; sent: False refunds everything;\n"
     "cost: nano-USD stated by the provider; retry_after: seconds; told: limits from\n"
     "headers as (unit, limit, remaining, reset s, window s), -1 for what is not said.\n"
     "Returns the nano-USD billed.");
@@ -240,6 +241,29 @@ lease_again(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwn
     if (a[1] != NULL && a[1] != Py_None)
         ask->last_resort = PyObject_IsTrue(a[1]) == 1;
     return py_lease_pick(next, now);
+}
+
+PyDoc_STRVAR(
+    lease_tail_doc,
+    "tail($self, first)\n--\n\n"
+    "Seconds that calls of this size take at the backend: (p50, p95, p99), to\n"
+    "the first token if *first*; None while too little is known.");
+
+static PyObject *
+lease_tail(PyObject *op, PyObject *first)
+{
+    const lease_object *self = (const lease_object *)op;
+    lb_tail t;
+    bool known = false;
+    if (self->lease.backend >= 0) {
+        PY_LOCK(self->owner);
+        known = lb_lease_tail(self->owner->pool, &self->lease,
+                              PyObject_IsTrue(first) == 1, &t);
+        PY_UNLOCK(self->owner);
+    }
+    if (!known)
+        return Py_NewRef(Py_None);
+    return Py_BuildValue("(ddd)", t.p50, t.p95, t.p99);
 }
 
 PyDoc_STRVAR(lease_progress_doc,
@@ -326,6 +350,7 @@ static PyMethodDef lease_methods[] = {
     {"settle", PY_FAST(lease_settle), METH_FASTCALL | METH_KEYWORDS, lease_settle_doc},
     {"again", PY_FAST(lease_again), METH_FASTCALL | METH_KEYWORDS, lease_again_doc},
     {"progress", lease_progress, METH_O, lease_progress_doc},
+    {"tail", lease_tail, METH_O, lease_tail_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -231,6 +231,7 @@ class Held:
     hold: int
     budgets: list[Budget]
     generation: int
+    seconds: float  # expected
 
 
 class Router:
@@ -448,6 +449,7 @@ class Router:
             hold=q.hold,
             budgets=budgets,
             generation=server.breaker.enter(now),
+            seconds=q.seconds,
         )
         server.latency.live.append(held)
         return held
@@ -466,6 +468,8 @@ class Router:
         self._back_off(server, result, now)
         if result.outcome == "done":
             self._learn(server, held, result, now)
+        elif result.outcome == "cancelled" and result.sent and result.seconds > 0:
+            self._learn_bound(server, held, result, now)
         if result.outcome in FAILED:
             server.fail += 0.05 * (1 - server.fail)
         elif result.outcome == "done":
@@ -515,6 +519,18 @@ class Router:
             itl = latency.itl or prior.itl
             prior.ttft += w * (max(ttft, 1e-6) - prior.ttft)
             prior.itl += w * (max(itl, 1e-7) - prior.itl)
+
+    def _learn_bound(
+        self, server: Server, held: Held, result: Result, now: int
+    ) -> None:
+        """Another attempt was faster: at least so long, if that is news."""
+        latency, prior = server.latency, self.groups[held.group].prior
+        total, itl = result.seconds, latency.itl or prior.itl
+        if result.ttft > 0:
+            total = result.ttft + itl * held.expected
+        if total > 1.1 * held.seconds:
+            tokens, output = held.load.input, held.expected
+            latency.learn(prior, tokens, output, result.ttft, total, now)
 
 
 @dataclass

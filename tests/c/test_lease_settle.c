@@ -508,6 +508,78 @@ only_answers_and_failures_move_the_share_of_failures(void)
     nothing_is_left_reserved();
 }
 
+/* 200 answers of 1 s, every tenth of them of 5 s. */
+static void
+learn_a_tail(void)
+{
+    for (int k = 0; k < 200; k++) {
+        CHECK_EQ(pick(k * MIN), 0);
+        lb_result r = kit_ended(LB_DONE);
+        r.metered = true;
+        r.usage.count[LB_INPUT] = 1000;
+        r.usage.count[LB_OUTPUT] = 101;
+        r.seconds = k % 10 == 5 ? 5 : 1;
+        r.ttft = r.seconds / 2;
+        (void)lb_lease_settle(p, &lease, &r, k * MIN + SEC);
+    }
+}
+
+static void
+the_tail_is_known_after_twenty_answers_and_follows_the_size(void)
+{
+    lb_tail t, large;
+    fresh(1, LB_COST);
+    CHECK_EQ(pick(0), 0);
+    CHECK(!lb_lease_tail(p, &lease, false, &t));
+    settle_as(LB_CANCELLED, 0);
+    learn_a_tail();
+    CHECK_EQ(pick(200 * MIN), 0);
+    CHECK(lb_lease_tail(p, &lease, true, &t));
+    CHECK(fabs(t.p50 - 0.5) < 0.1);
+    CHECK(fabs(t.p99 - 2.5) < 0.5);
+    CHECK(lb_lease_tail(p, &lease, false, &t));
+    CHECK(t.p99 > 4 * t.p50 && t.p95 <= t.p99);
+    settle_as(LB_CANCELLED, 200 * MIN);
+    lb_group *g = lb_pool_group(p, group);
+    for (int k = 0; k < LB_SIZES; k++)
+        g->output[k].mean = 401; /* four times as long as those seen */
+    CHECK_EQ(pick(200 * MIN), 0);
+    CHECK(lb_lease_tail(p, &lease, false, &large));
+    CHECK(large.p50 > 1.5 * t.p50 && large.p50 < 5 * t.p50);
+    settle_as(LB_CANCELLED, 200 * MIN);
+}
+
+static void
+an_overtaken_call_teaches_that_it_took_longer_never_that_it_was_fast(void)
+{
+    fresh(1, LB_COST);
+    learn_a_tail();
+    lb_backend *b = lb_pool_backend(p, 0);
+    double before = (double)b->latency.seconds;
+    int32_t failed = b->breaker.consecutive;
+    CHECK_EQ(pick(200 * MIN), 0);
+    lb_result r = kit_ended(LB_CANCELLED);
+    r.sent = true;
+    r.seconds = 0.01;
+    (void)lb_lease_settle(p, &lease, &r, 200 * MIN + SEC);
+    CHECK(fabs((double)b->latency.seconds - before) < 1e-9);
+    CHECK_EQ(pick(201 * MIN), 0);
+    r.seconds = 30;
+    (void)lb_lease_settle(p, &lease, &r, 202 * MIN);
+    CHECK((double)b->latency.seconds > before + 2);
+    before = (double)b->latency.seconds;
+    CHECK_EQ(pick(203 * MIN), 0);
+    r.seconds = r.ttft = 30; /* it waited for its first token */
+    (void)lb_lease_settle(p, &lease, &r, 204 * MIN);
+    CHECK((double)b->latency.seconds > before);
+    lb_tail t;
+    CHECK_EQ(pick(205 * MIN), 0);
+    CHECK(lb_lease_tail(p, &lease, true, &t));
+    CHECK_EQ(b->breaker.consecutive, failed);
+    settle_as(LB_CANCELLED, 205 * MIN);
+    nothing_is_left_reserved();
+}
+
 int
 main(void)
 {
@@ -531,6 +603,8 @@ main(void)
     CHECK_RUN(the_breakers_window_is_at_least_twice_the_p99);
     CHECK_RUN(an_answer_is_slow_against_its_own_expectation);
     CHECK_RUN(only_answers_and_failures_move_the_share_of_failures);
+    CHECK_RUN(the_tail_is_known_after_twenty_answers_and_follows_the_size);
+    CHECK_RUN(an_overtaken_call_teaches_that_it_took_longer_never_that_it_was_fast);
     lb_pool_free(p);
     return CHECK_DONE();
 }
