@@ -15,6 +15,9 @@
  *
  * Nothing is reserved here; but a half-open breaker counts who asks, if no other
  * gate is shut.
+ *
+ * What a call comes to in tokens and money is in lb_gate_load.c, the gates are in
+ * lb_gate.c.
  */
 #ifndef LB_GATE_H
 #define LB_GATE_H
@@ -75,34 +78,6 @@ typedef struct lb_ask {
 /* No needs, no limits, the group's own strategy. */
 void lb_ask_init(lb_ask *ask, uint32_t group);
 
-/* What is the same for all backends of one choice; made once per choice. */
-typedef struct lb_outlook {
-    lb_ns now;
-    int64_t room;           /* nano-USD the budgets of the call, group and pool leave */
-    int64_t expected;       /* output tokens, mean; at most max_tokens */
-    int64_t reserve;        /* output tokens, 0.8-quantile; at most max_tokens */
-    int64_t most;           /* max_tokens; 0: not said */
-    double full;            /* used share below which no limit is near */
-    double share;           /* of every limit that this call may use */
-    int64_t cached;         /* prompt tokens cached at `bound` */
-    int32_t bound;          /* backend that holds the session's cache; -1 none */
-    uint8_t strategy;       /* enum lb_strategy */
-    uint8_t size;           /* input-size class */
-    bool metered;           /* some budget applies: money must be reserved */
-    bool forecast;          /* strategy looks ahead */
-    lb_latency_prior prior; /* of the group */
-} lb_outlook;
-
-void lb_outlook_init(lb_pool *p, const lb_ask *ask, lb_outlook *o, lb_ns now);
-
-/* Of so many output tokens those that the model of this backend gives at most. */
-static inline int64_t
-lb_gate_output(const lb_backend *b, int64_t tokens)
-{
-    int64_t most = b->terms.max_output;
-    return most > 0 && most < tokens ? most : tokens;
-}
-
 /* More tokens than anybody has: larger counts are taken as this, so that sums of
  * counts never overflow. */
 #define LB_TOKENS_MOST (INT64_C(1) << 40)
@@ -117,9 +92,52 @@ typedef struct lb_load {
     int32_t messages;
 } lb_load;
 
-/* Set *load to what a call reserves at this backend. */
-void lb_gate_load(const lb_pool *p, const lb_ask *ask, const lb_outlook *o,
-                  const lb_backend *b, lb_load *load);
+/* What a call comes to at backends of one tokenizer family, unless they differ. */
+typedef struct lb_figures {
+    lb_load load;           /* reserved */
+    int64_t expected;       /* output tokens, mean */
+    int64_t padded;         /* prompt tokens to hold money for */
+    int64_t reach;          /* the same for fares: INT64_MAX where they do not reach */
+    float ratio;            /* billed / estimated prompt tokens of the family */
+    float noise;            /* what a backend's own ratio may be apart from it */
+    float units[LB_NUNITS]; /* that a limit counts at most, by enum lb_unit */
+} lb_figures;
+
+/* What is the same for all backends of one choice; made once per choice. */
+typedef struct lb_outlook {
+    lb_ns now;
+    int64_t room;           /* nano-USD the budgets of the call, group and pool leave */
+    int64_t expected;       /* output tokens, mean; at most max_tokens */
+    int64_t reserve;        /* output tokens, 0.8-quantile; at most max_tokens */
+    int64_t most;           /* max_tokens; 0: not said */
+    int64_t longest;        /* the greatest of these three, >= 1 */
+    float clear;            /* used share up to which no gate that counts is near */
+    double share;           /* of every limit that this call may use */
+    int64_t cached;         /* prompt tokens cached at `bound` */
+    int32_t bound;          /* backend that holds the session's cache; -1 none */
+    uint8_t strategy;       /* enum lb_strategy */
+    uint8_t size;           /* input-size class */
+    bool metered;           /* some budget applies: money must be reserved */
+    bool forecast;          /* strategy looks ahead */
+    bool picky;             /* tags, abilities, quality or tried ones matter */
+    lb_latency_prior prior; /* of the group */
+    uint32_t met;           /* bit f: figures[f] are there */
+    lb_figures figures[LB_TOK_NFAMILIES];
+} lb_outlook;
+
+void lb_outlook_init(lb_pool *p, const lb_ask *ask, lb_outlook *o, lb_ns now);
+
+/* Of so many output tokens those that the model of this backend gives at most. */
+static inline int64_t
+lb_gate_output(const lb_backend *b, int64_t tokens)
+{
+    int64_t most = b->terms.max_output;
+    return most > 0 && most < tokens ? most : tokens;
+}
+
+/* What the call comes to at this backend: of its family, or `own` where it differs. */
+const lb_figures *lb_gate_figures(const lb_pool *p, const lb_ask *ask, lb_outlook *o,
+                                  const lb_backend *b, lb_figures *own);
 
 /* Units of `limit` that a load charges. */
 int64_t lb_gate_units(const lb_limit *limit, const lb_load *load);
@@ -137,8 +155,7 @@ int64_t lb_gate_units(const lb_limit *limit, const lb_load *load);
 int64_t lb_gate_hold(const lb_pool *p, uint32_t i, int64_t input, int64_t most);
 
 /* Fill `q` for backend `i`.  q->reason says whether it may compete. */
-void lb_gate(lb_pool *p, uint32_t i, const lb_ask *ask, const lb_outlook *o,
-             lb_quote *q);
+void lb_gate(lb_pool *p, uint32_t i, const lb_ask *ask, lb_outlook *o, lb_quote *q);
 
 /* "eligible", "no_tag", ...; NULL outside 0..LB_NREASONS-1. */
 const char *lb_reason_name(int reason);

@@ -18,10 +18,9 @@ start_record(lb_decision *d)
 }
 
 /* Returns whether it is eligible. */
-static bool
+static inline bool
 note(lb_decision *d, const lb_quote *q)
 {
-    d->looked++;
     if (q->reason == LB_ELIGIBLE)
         return true;
     d->refused[q->reason]++;
@@ -96,8 +95,8 @@ taste_of(const lb_pool *p, const lb_ask *ask, const lb_outlook *o, lb_taste *tas
 /* Two random members that pass the gates, at q; 1 or 0 when so many tries find no
  * more.  A session always draws the same ones. */
 static int
-sample(lb_pool *p, const lb_group *g, const lb_ask *ask, const lb_outlook *o,
-       lb_quote *q, lb_decision *d)
+sample(lb_pool *p, const lb_group *g, const lb_ask *ask, lb_outlook *o, lb_quote *q,
+       lb_decision *d)
 {
     const uint32_t *members = lb_pool_members(p, g);
     lb_rng own = {ask->session}, *rng = ask->session != 0 ? &own : &p->rng;
@@ -107,6 +106,7 @@ sample(lb_pool *p, const lb_group *g, const lb_ask *ask, const lb_outlook *o,
         if (n == 1 && q[0].backend == (int32_t)i)
             continue;
         lb_gate(p, i, ask, o, &q[n]);
+        d->looked++;
         n += note(d, &q[n]);
     }
     d->refused[LB_ELIGIBLE] = (uint32_t)n;
@@ -139,7 +139,7 @@ owed(const lb_pool *p, const lb_quote *q, int n, int32_t *credit)
 
 /* With the gates written out in the loop, a choice among many takes 6 % less time. */
 __attribute__((flatten)) static int
-scan(lb_pool *p, lb_group *g, const lb_ask *ask, const lb_outlook *o, lb_quote *q,
+scan(lb_pool *p, lb_group *g, const lb_ask *ask, lb_outlook *o, lb_quote *q,
      lb_decision *d)
 {
     const uint32_t *members = lb_pool_members(p, g);
@@ -152,6 +152,7 @@ scan(lb_pool *p, lb_group *g, const lb_ask *ask, const lb_outlook *o, lb_quote *
     uint32_t eligible = 0;
     for (int i = 0; i < n; i++)
         eligible += note(d, &q[i]);
+    d->looked = (uint16_t)n;
     d->refused[LB_ELIGIBLE] = eligible;
     taste_of(p, ask, o, &taste);
     int32_t *credit = lb_pool_credit(p, g);
@@ -171,7 +172,7 @@ scan(lb_pool *p, lb_group *g, const lb_ask *ask, const lb_outlook *o, lb_quote *
 
 /* Index into the scratch quotes of the chosen one, or -1. */
 static int
-choose(lb_pool *p, const lb_ask *ask, const lb_outlook *o, lb_decision *d)
+choose(lb_pool *p, const lb_ask *ask, lb_outlook *o, lb_decision *d)
 {
     lb_group *g = lb_pool_group(p, ask->group);
     lb_quote *q = lb_pool_quotes(p);
@@ -219,11 +220,12 @@ hold_all(lb_pool *p, const lb_backend *b, const lb_ask *ask, lb_lease *lease)
 }
 
 static void
-reserve(lb_pool *p, const lb_ask *ask, const lb_outlook *o, const lb_quote *q,
+reserve(lb_pool *p, const lb_ask *ask, lb_outlook *o, const lb_quote *q,
         lb_lease *lease)
 {
     uint32_t i = (uint32_t)q->backend;
     lb_backend *b = lb_pool_backend(p, i);
+    lb_figures own;
     lease->live = true;
     lease->nbudgets = 0;
     lease->nlimits = b->nlimits;
@@ -234,8 +236,9 @@ reserve(lb_pool *p, const lb_ask *ask, const lb_outlook *o, const lb_quote *q,
     lease->started = o->now;
     lease->session = ask->session;
     lease->estimate = ask->tokens[b->terms.family];
-    lb_gate_load(p, ask, o, b, &lease->load);
-    lease->expected = lb_gate_output(b, o->expected);
+    const lb_figures *f = lb_gate_figures(p, ask, o, b, &own);
+    lease->load = f->load;
+    lease->expected = f->expected;
     lease->ahead = lease->expected;
     lease->cost = q->cost;
     lease->seconds = q->seconds;

@@ -260,7 +260,6 @@ cost_of(const lb_price *price, const lb_result *r)
 static void
 count(lb_tally *t, enum lb_outcome outcome, const lb_usage *usage, int64_t cost)
 {
-    t->calls++;
     t->outcome[outcome]++;
     t->cost = lb_add_capped(t->cost, cost);
     for (int k = 0; k < LB_NTOKENS; k++)

@@ -128,12 +128,13 @@ least_seconds(const lb_quote *q, int n, double score)
     return least;
 }
 
-/* Among the cheapest, those that are about as fast as the fastest of them. */
+/* Among the cheapest, those that are about as fast as the fastest of them; `least`
+ * is the least score. */
 static int
-cheap_then_fast(const lb_quote *q, int n, double band, bool headroom,
+cheap_then_fast(const lb_quote *q, int n, double least, double band, bool headroom,
                 const lb_taste *taste, lb_rng *rng)
 {
-    double score = least_score(q, n) * band;
+    double score = least * band;
     double seconds = least_seconds(q, n, score) * BAND_LATENCY;
     return draw_among(q, n, score, seconds, headroom, taste, rng);
 }
@@ -203,7 +204,7 @@ cost(lb_quote *q, int n, const lb_taste *taste, lb_rng *rng)
 {
     for (int i = 0; i < n; i++)
         q[i].score = (double)q[i].cost;
-    return cheap_then_fast(q, n, BAND_COST, false, taste, rng);
+    return cheap_then_fast(q, n, least_score(q, n), BAND_COST, false, taste, rng);
 }
 
 /* 1 up to `shift`, 2 at `stop`, growing with the square in between and on. */
@@ -220,6 +221,7 @@ static int
 composite(lb_quote *q, int n, const lb_taste *taste, lb_rng *rng)
 {
     double v = taste->value * 1e9; /* nano-USD a second */
+    double least = HUGE_VAL;
     for (int i = 0; i < n; i++) {
         if (q[i].reason != 0)
             continue;
@@ -227,12 +229,13 @@ composite(lb_quote *q, int n, const lb_taste *taste, lb_rng *rng)
         if (v >= 0)
             u = (u + v * q[i].seconds) * (1 + (double)q[i].fail);
         /* a free backend must get dearer too when it fills up */
-        q[i].score = (u + 1) * crowding((double)q[i].used, taste);
+        double score = (u + 1) * crowding((double)q[i].used, taste);
+        q[i].score = score;
+        least = score < least ? score : least;
     }
     if (v < 0)
-        return cheap_then_fast(q, n, BAND_COMPOSITE, true, taste, rng);
-    double score = least_score(q, n) * BAND_COMPOSITE;
-    return draw_among(q, n, score, HUGE_VAL, true, taste, rng);
+        return cheap_then_fast(q, n, least, BAND_COMPOSITE, true, taste, rng);
+    return draw_among(q, n, least * BAND_COMPOSITE, HUGE_VAL, true, taste, rng);
 }
 
 int

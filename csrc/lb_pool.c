@@ -78,6 +78,13 @@ terms_ok(const lb_terms *t)
            t->cache_life >= 0;
 }
 
+static void
+take_terms(lb_backend *b, const lb_terms *terms)
+{
+    b->terms = *terms;
+    b->per_call = terms->max_calls > 0 ? 1.0F / (float)terms->max_calls : 0;
+}
+
 int
 lb_pool_add_backend(lb_pool *p, const lb_terms *terms, const lb_price *price,
                     const lb_breaker_rules *rules)
@@ -88,7 +95,7 @@ lb_pool_add_backend(lb_pool *p, const lb_terms *terms, const lb_price *price,
         return LB_EFULL;
     uint32_t i = p->used.backends++;
     lb_backend *b = lb_pool_backend(p, i);
-    b->terms = *terms;
+    take_terms(b, terms);
     b->ratio = 1;
     (void)lb_pool_set_price(p, i, price);
     (void)lb_pool_set_rules(p, i, rules);
@@ -284,9 +291,9 @@ lb_pool_set_terms(lb_pool *p, uint32_t backend, const lb_terms *terms)
 {
     if (backend >= p->used.backends || !terms_ok(terms))
         return LB_EINVAL;
-    lb_terms *own = &lb_pool_backend(p, backend)->terms;
-    bool moved = own->order != terms->order;
-    *own = *terms;
+    lb_backend *b = lb_pool_backend(p, backend);
+    bool moved = b->terms.order != terms->order;
+    take_terms(b, terms);
     for (uint32_t g = 0; moved && g < p->used.groups; g++)
         look_at_members(p, lb_pool_group(p, g));
     return LB_OK;

@@ -68,6 +68,14 @@ typedef struct lb_fare {
     int32_t write; /* pico-USD a token, `in` or what writing it to a cache costs */
 } lb_fare;
 
+/* Nano-USD by it, for input <= flat and output < 2^31 tokens; `in` is the rate of the
+ * input.  Unsigned halves the work of rounding. */
+static inline int64_t
+lb_fare_cost(const lb_fare *fare, int32_t in, int64_t input, int64_t output)
+{
+    return (int64_t)(((uint64_t)(in * input + fare->out * output) + 500) / 1000);
+}
+
 /* What a backend is and may do; the part the user configures. */
 typedef struct lb_terms {
     uint64_t id;        /* stable identity, for rendezvous hashing */
@@ -90,6 +98,7 @@ typedef struct lb_backend {
     uint16_t limit[LB_LIMITS];   /* indices of limits */
     uint16_t budget[LB_BUDGETS]; /* indices of budgets */
     uint16_t min_share;          /* of the calls it could take, 0..LB_SHARES */
+    float per_call;              /* share of max_calls that a call is; 0: no limit */
     float ratio;                 /* billed / estimated prompt tokens; 1: no bill yet */
     float fail;                  /* share of late calls that failed, 0..1 */
     int32_t refusals;            /* 429s in a row */
@@ -101,12 +110,21 @@ typedef struct lb_backend {
 
 /* Everything that happened, for reports; never read by a choice. */
 typedef struct lb_tally {
-    int64_t calls;                 /* leases settled */
-    int64_t outcome[LB_NOUTCOMES]; /* of them, by enum lb_outcome */
+    int64_t outcome[LB_NOUTCOMES]; /* leases settled, by enum lb_outcome */
     int64_t tokens[LB_NTOKENS];    /* billed, by enum lb_kind */
     int64_t cost;                  /* nano-USD billed */
     int64_t micros;                /* sum of the durations of complete answers */
 } lb_tally;
+
+/* Leases settled. */
+static inline int64_t
+lb_tally_calls(const lb_tally *t)
+{
+    int64_t calls = 0;
+    for (int k = 0; k < LB_NOUTCOMES; k++)
+        calls += t->outcome[k];
+    return calls;
+}
 
 /* The cold half. */
 typedef struct lb_record {
@@ -285,13 +303,14 @@ enum lb_status lb_pool_set_budget(lb_pool *p, uint32_t i, int64_t cap, bool hard
 /* Billed prompt tokens to expect of an estimated one.  Backends of one tokenizer
  * family bill alike: what sets one apart from it by less than 5 % is the noise of
  * its prompts, and must not make it look cheaper than the others. */
+#define LB_RATIO_NOISE 0.05F
+
 static inline float
 lb_pool_ratio(const lb_pool *p, const lb_backend *b)
 {
-    const float noise = 0.05F;
     float family = p->ratio[b->terms.family];
     float apart = b->ratio > family ? b->ratio - family : family - b->ratio;
-    return b->ratio != 1.0F && apart > noise * family ? b->ratio : family;
+    return b->ratio != 1.0F && apart > LB_RATIO_NOISE * family ? b->ratio : family;
 }
 
 /* Learn from a prompt estimated at `estimate` and billed as `billed` tokens. */
@@ -302,11 +321,11 @@ int lb_pool_size_class(int64_t tokens);
 
 /* Share of a limit that is used up: 0 nothing, 1 all, above 1 in debt; as
  * lb_rate_used, to six digits and without its division. */
-static inline double
+static inline float
 lb_limit_used(const lb_limit *l, lb_ns now)
 {
-    return l->rate.full_at > now ? (double)(l->rate.full_at - now) * (double)l->per_ns
-                                 : 0;
+    float used = (float)(l->rate.full_at - now) * l->per_ns;
+    return used > 0 ? used : 0;
 }
 
 /* Units a second that were charged of late, at `now`. */

@@ -234,7 +234,7 @@ py_pool_backend(PyObject *op, PyObject *args)
         "{s:d,s:i,s:L,s:d,s:d,s:d,s:L,s:L,s:N,s:N,s:N,s:N,s:N}", "weight",
         (double)b->terms.weight, "in_flight", (int)b->latency.calls, "tokens_in_flight",
         (long long)b->latency.tokens, "ratio", (double)lb_pool_ratio(p, b), "fail",
-        (double)b->fail, "paused", pause, "calls", (long long)t->calls, "cost",
+        (double)b->fail, "paused", pause, "calls", (long long)lb_tally_calls(t), "cost",
         (long long)t->cost, "breaker", breaker_view(p, i, now), "limits",
         limits_view(p, b, now), "latency", latency_view(p, i), "outcomes",
         counts_view(outcome_name, t->outcome, LB_NOUTCOMES), "tokens",

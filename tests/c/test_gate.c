@@ -147,6 +147,33 @@ counts_beyond_all_measure_do_not_overflow(void)
 }
 
 static void
+backends_of_one_family_share_their_figures_unless_they_differ(void)
+{
+    lb_backend *b = fresh();
+    lb_figures own;
+    lb_outlook o;
+    p->ratio[0] = 1.2F;
+    lb_outlook_init(p, &ask, &o, 0);
+    const lb_figures *shared = &o.figures[0];
+    CHECK(lb_gate_figures(p, &ask, &o, b, &own) == shared); /* knows no ratio */
+    CHECK_EQ(shared->load.input, 1200);
+    b->ratio = 1.23F;
+    CHECK(lb_gate_figures(p, &ask, &o, b, &own) == shared);
+    b->ratio = 1;
+    CHECK(lb_gate_figures(p, &ask, &o, b, &own) == shared);
+    b->ratio = 1.5F;
+    CHECK(lb_gate_figures(p, &ask, &o, b, &own) == &own);
+    CHECK_EQ(own.load.input, 1500);
+    b->ratio = 1.2F;
+    b->terms.max_output = 100;
+    CHECK(lb_gate_figures(p, &ask, &o, b, &own) == &own);
+    CHECK(own.load.output == 100 && own.expected == 100 && own.load.most == 100);
+    b->terms.max_output = 1024; /* no less than it might be */
+    CHECK(lb_gate_figures(p, &ask, &o, b, &own) == shared);
+    CHECK_EQ(shared->load.output, 1024);
+}
+
+static void
 the_learned_ratio_scales_the_prompt(void)
 {
     lb_backend *b = fresh();
@@ -180,7 +207,9 @@ static void
 concurrency_shuts_until_a_call_ends(void)
 {
     lb_backend *b = fresh();
-    b->terms.max_calls = 4;
+    lb_terms terms = b->terms;
+    terms.max_calls = 4;
+    CHECK_EQ(lb_pool_set_terms(p, 0, &terms), LB_OK);
     b->latency.calls = 3;
     CHECK_EQ(quote(0).reason, LB_ELIGIBLE);
     CHECK(quote(0).used == 0.75F);
@@ -522,6 +551,7 @@ main(void)
     CHECK_RUN(max_latency_counts_the_expected_duration);
     CHECK_RUN(outputs_are_capped_by_the_call_and_the_model);
     CHECK_RUN(counts_beyond_all_measure_do_not_overflow);
+    CHECK_RUN(backends_of_one_family_share_their_figures_unless_they_differ);
     CHECK_RUN(the_learned_ratio_scales_the_prompt);
     CHECK_RUN(each_unit_and_charge_counts_its_own);
     CHECK_RUN(concurrency_shuts_until_a_call_ends);

@@ -86,7 +86,7 @@ a_pick_reserves_everything_and_a_settle_gives_it_back(void)
     CHECK_EQ(spent(1), 1020);
     CHECK_EQ(lb_pool_budget(p, 0)->spent, 900 * 2500 + 120 * 10000);
     const lb_tally *t = &lb_pool_record(p, 0)->tally;
-    CHECK_EQ(t->calls, 1);
+    CHECK_EQ(lb_tally_calls(t), 1);
     CHECK_EQ(t->outcome[LB_DONE], 1);
     CHECK_EQ(t->tokens[LB_OUTPUT], 120);
     CHECK_EQ(t->cost, 900 * 2500 + 120 * 10000);
