@@ -10,16 +10,11 @@ import msgspec
 import pytest
 
 from llmbalance._errors import InvalidRequestError, ServerError
+from llmbalance._steps import strip_fences, trim
 from llmbalance._types import Call
 from llmbalance.providers import PROVIDERS, dialect
 from llmbalance.providers._features import FEATURES, feature_table
-from llmbalance.providers._structured import (
-    is_type,
-    parse,
-    response_format,
-    strip_fences,
-    trim,
-)
+from llmbalance.providers._structured import is_type, parse, response_format
 
 
 class Street(msgspec.Struct):
