@@ -312,6 +312,26 @@ lb_pool_set_share(lb_pool *p, uint32_t backend, double min_share)
     return LB_OK;
 }
 
+/* Steps of `unit` in `seconds`, at least one of what is more than 0. */
+static uint16_t
+steps(double seconds, double unit)
+{
+    double n = seconds / unit + 0.5;
+    if (seconds > 0 && n < 1)
+        n = 1;
+    return (uint16_t)(n < UINT16_MAX ? n : UINT16_MAX);
+}
+
+enum lb_status
+lb_pool_set_usual(lb_pool *p, uint32_t backend, double ttft, double itl)
+{
+    if (backend >= p->used.backends || !(ttft >= 0) || !(itl >= 0))
+        return LB_EINVAL;
+    lb_pool_backend(p, backend)->usual_ttft = steps(ttft, 0.002);
+    lb_pool_backend(p, backend)->usual_itl = steps(itl, 0.00002);
+    return LB_OK;
+}
+
 enum lb_status
 lb_pool_set_limit(lb_pool *p, uint32_t i, int64_t limit, lb_ns window, int64_t burst,
                   lb_ns now)

@@ -102,6 +102,8 @@ typedef struct lb_backend {
     float ratio;                 /* billed / estimated prompt tokens; 1: no bill yet */
     float fail;                  /* share of late calls that failed, 0..1 */
     int32_t refusals;            /* 429s in a row */
+    uint16_t usual_ttft;         /* at this time of day, in 2 ms; 0: not known */
+    uint16_t usual_itl;          /* the same of a token, in 20 us; 0: not known */
     lb_ns not_before;            /* asked to be left alone until then */
     lb_fare fare;
     lb_latency latency;
@@ -296,6 +298,23 @@ enum lb_status lb_pool_set_members(lb_pool *p, uint32_t group, const uint32_t *m
  * everything, and what it had counted is forgotten. */
 enum lb_status lb_pool_set_limit(lb_pool *p, uint32_t i, int64_t limit, lb_ns window,
                                  int64_t burst, lb_ns now);
+
+/* What history says of a backend at this time of day, seconds to the first token and
+ * of a token: while no answers come its estimates fade to that, not to its group's
+ * average.  Kept to 2 ms (at most 131 s) and 20 us (1.3 s); 0: not known. */
+enum lb_status lb_pool_set_usual(lb_pool *p, uint32_t backend, double ttft, double itl);
+
+/* What to assume of a backend of which nothing fresh is known, in a group. */
+static inline lb_latency_prior
+lb_pool_prior(const lb_backend *b, const lb_latency_prior *group)
+{
+    lb_latency_prior prior = *group;
+    if (b->usual_ttft != 0)
+        prior.ttft = 0.002F * (float)b->usual_ttft;
+    if (b->usual_itl != 0)
+        prior.itl = 0.00002F * (float)b->usual_itl;
+    return prior;
+}
 
 /* Another cap (>= 0) of a budget, hard or not; spent and reserved stay as they are. */
 enum lb_status lb_pool_set_budget(lb_pool *p, uint32_t i, int64_t cap, bool hard);

@@ -141,6 +141,25 @@ py_pool_set_budget(PyObject *op, PyObject *args)
     return py_status(st, "set_budget: no such budget, or cap below 0");
 }
 
+const char py_pool_set_usual_doc[] = PyDoc_STR(
+    "set_usual($self, backend, ttft, itl)\n--\n\n"
+    "What a backend takes at this time of day, s to the first token and s of\n"
+    "a token, where nothing newer is known; 0: the average of its group.");
+
+PyObject *
+py_pool_set_usual(PyObject *op, PyObject *args)
+{
+    pool_object *self = (pool_object *)op;
+    unsigned int i;
+    double ttft, itl;
+    if (!PyArg_ParseTuple(args, "Idd:set_usual", &i, &ttft, &itl))
+        return NULL;
+    PY_LOCK(self);
+    enum lb_status st = lb_pool_set_usual(self->pool, i, ttft, itl);
+    PY_UNLOCK(self);
+    return py_status(st, "set_usual: no such backend, or times below 0");
+}
+
 const char py_pool_set_window_doc[] =
     PyDoc_STR("set_window($self, budget, period, ends_in, now=None)\n--\n\n"
               "Say when a budget's fixed window ends and how long the next one is, s;\n"

@@ -324,6 +324,7 @@ static PyMethodDef pool_methods[] = {
     {"share_limit", pool_share_limit, METH_VARARGS, pool_share_limit_doc},
     {"add_budget", PY_KW(pool_add_budget), pool_add_budget_doc},
     {"set_budget", py_pool_set_budget, METH_VARARGS, py_pool_set_budget_doc},
+    {"set_usual", py_pool_set_usual, METH_VARARGS, py_pool_set_usual_doc},
     {"set_window", py_pool_set_window, METH_VARARGS, py_pool_set_window_doc},
     {"charge", pool_charge, METH_VARARGS, pool_charge_doc},
     {"add_group", PY_KW(pool_add_group), pool_add_group_doc},

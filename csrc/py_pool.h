@@ -56,11 +56,12 @@ PyObject *py_pool_explain(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 extern const char py_pool_set_terms_doc[], py_pool_set_weight_doc[],
     py_pool_set_price_doc[], py_pool_set_window_doc[], py_pool_set_group_doc[],
     py_pool_order_doc[], py_pool_set_policy_doc[], py_pool_set_limit_doc[],
-    py_pool_set_budget_doc[]; /* py_change.c */
+    py_pool_set_usual_doc[], py_pool_set_budget_doc[]; /* py_change.c */
 PyObject *py_pool_set_terms(PyObject *op, PyObject *args, PyObject *kwargs);
 PyObject *py_pool_set_weight(PyObject *op, PyObject *args);
 PyObject *py_pool_set_price(PyObject *op, PyObject *args);
 PyObject *py_pool_set_window(PyObject *op, PyObject *args);
+PyObject *py_pool_set_usual(PyObject *op, PyObject *args);
 PyObject *py_pool_set_limit(PyObject *op, PyObject *args);
 PyObject *py_pool_set_budget(PyObject *op, PyObject *args);
 PyObject *py_pool_set_group(PyObject *op, PyObject *args, PyObject *kwargs);

@@ -170,6 +170,7 @@ class Server:
     fail: float = 0.0
     refusals: int = 0
     not_before: int = 0
+    usual: Prior | None = None  # from history
 
     def cost(self, tokens: int, output: int) -> int:
         """Nano-USD of a call."""
@@ -290,7 +291,8 @@ class Router:
         q, load, output = Quote(), self.load(wish, server), self.expected(wish)
         forecast = wish.strategy == "predictive"
         q.cost = server.cost(load.input, output)
-        q.seconds = server.latency.expect(group.prior, load.input, output, now)
+        prior = server.usual or group.prior
+        q.seconds = server.latency.expect(prior, load.input, output, now)
         if forecast:
             q.seconds += max(server.latency.trend, 0.0)
         if wish.max_cost is not None and (

@@ -17,6 +17,7 @@ from pool_model import (
     Group,
     Held,
     Limit,
+    Prior,
     Quote,
     Result,
     Router,
@@ -233,6 +234,16 @@ class PoolMachine(RuleBasedStateMachine):
     def set_weight(self, i: int, weight: float) -> None:
         self.pool.set_weight(i, weight)
         self.model.servers[i].weight = weight
+
+    @rule(
+        i=st.integers(0, 3),
+        figures=st.sampled_from([(0.25, 0.5), (3.0, 0.0625), (0.0, 0.0)]),
+    )
+    def history_speaks(self, i: int, figures: tuple[float, float]) -> None:
+        ttft, itl = figures
+        self.pool.set_usual(i, ttft, itl)
+        usual = Prior(float32(0.002) * (ttft * 500), float32(0.00002) * (itl * 50000))
+        self.model.servers[i].usual = usual if ttft else None
 
     @rule(i=st.integers(0, 3), order=st.integers(0, 2))
     def command(self, i: int, order: int) -> None:

@@ -540,6 +540,43 @@ predictive_looks_at_the_share_and_seconds_to_come(void)
     CHECK(fabs(quote(now).seconds - seconds) < 1e-9);
 }
 
+/* After five minutes without answers half of what was learned holds, after ten
+ * nothing; what history says stands in for the rest. */
+static void
+history_stands_in_for_what_is_not_known(void)
+{
+    lb_backend *b = fresh();
+    lb_latency_prior first = {.ttft = 0.5F, .itl = 0.02F};
+    CHECK(fabs(quote(0).seconds - (0.5 + 256 * 0.02)) < 1e-6);
+    CHECK_EQ(lb_pool_set_usual(p, 0, 2, 0.1), LB_OK);
+    CHECK(fabs(quote(0).seconds - (2 + 25.6)) < 1e-5);
+    CHECK_EQ(lb_pool_set_usual(p, 0, 2, 0), LB_OK);
+    CHECK(fabs(quote(0).seconds - (2 + 256 * 0.02)) < 1e-5);
+    lb_latency_learn(&b->latency, &first, 1000, 101, 1, 2, 100 * SEC);
+    CHECK_EQ(lb_pool_set_usual(p, 0, 2, 0.1), LB_OK);
+    CHECK(fabs(quote(100 * SEC).seconds - (1 + 2.56)) < 1e-5);
+    CHECK(fabs(quote(400 * SEC).seconds - (1.5 + 256 * 0.055)) < 1e-5);
+    CHECK(fabs(quote(700 * SEC).seconds - (2 + 25.6)) < 1e-5);
+    CHECK_EQ(lb_pool_set_usual(p, 0, 0, 0), LB_OK);
+    CHECK(fabs(quote(700 * SEC).seconds - (0.5 + 256 * 0.02)) < 1e-6);
+}
+
+static void
+figures_of_history_are_kept_within_their_range(void)
+{
+    lb_backend *b = fresh();
+    CHECK_EQ(lb_pool_set_usual(p, 0, 1e-9, 1e9), LB_OK);
+    CHECK_EQ(b->usual_ttft, 1);
+    CHECK_EQ(b->usual_itl, UINT16_MAX);
+    CHECK_EQ(lb_pool_set_usual(p, 0, 0.0051, 0.00009), LB_OK);
+    CHECK_EQ(b->usual_ttft, 3);
+    CHECK_EQ(b->usual_itl, 5);
+    CHECK_EQ(lb_pool_set_usual(p, p->used.backends, 1, 1), LB_EINVAL);
+    CHECK_EQ(lb_pool_set_usual(p, 0, -1, 1), LB_EINVAL);
+    CHECK_EQ(lb_pool_set_usual(p, 0, 1, (double)NAN), LB_EINVAL);
+    CHECK_EQ(b->usual_ttft, 3);
+}
+
 int
 main(void)
 {
@@ -571,6 +608,8 @@ main(void)
     CHECK_RUN(the_outlook_learns_outputs_by_input_size);
     CHECK_RUN(the_holder_of_a_session_is_quoted_what_its_cache_saves);
     CHECK_RUN(predictive_looks_at_the_share_and_seconds_to_come);
+    CHECK_RUN(history_stands_in_for_what_is_not_known);
+    CHECK_RUN(figures_of_history_are_kept_within_their_range);
     lb_pool_free(p);
     return CHECK_DONE();
 }
