@@ -59,6 +59,9 @@ if TYPE_CHECKING:
     from ._events import AttemptEvent as AttemptEvent
     from ._events import BudgetEvent as BudgetEvent
     from ._events import CallEvent as CallEvent
+    from ._experiments._experiment import Bandit as Bandit
+    from ._experiments._experiment import Experiment as Experiment
+    from ._experiments._mirror import Mirror as Mirror
     from ._groups import Group as Group
     from ._ledger import Ledger as Ledger
     from ._price import Deal as Deal
@@ -95,6 +98,8 @@ _HOME = {
     "_ledger": ("Ledger",),
     "_configfile._places": ("ConfigFileError", "Note"),
     "_events": ("AlertEvent", "AttemptEvent", "BudgetEvent", "CallEvent"),
+    "_experiments._experiment": ("Bandit", "Experiment"),
+    "_experiments._mirror": ("Mirror",),
     "_groups": ("Group",),
     "_price": ("Deal", "Price"),
     "_prices": ("PriceTable",),

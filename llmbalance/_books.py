@@ -114,7 +114,7 @@ class Books:
             target.backend.model,
             options.task,
             options.labels,
-            run.call.kind if shot.request.target else "lease",
+            options.kind or (run.call.kind if shot.request.target else "lease"),
             status,
             len(run.attempts) or 1,
             False,

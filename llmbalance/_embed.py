@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _MARGIN = 1.2  # a token estimate may be so much too low
 _AT_ONCE = 8  # parts of one call in flight
 
-Make = Callable[[str, Any, dict[str, Any]], "Run"]
+Make = Callable[[str, Any, dict[str, Any], Any], "Run"]
 
 
 class Parts:
@@ -37,6 +37,9 @@ class Parts:
     ) -> None:
         self.inputs: list[Sequence[Any]] = []
         self._fleet, self._model, self._options = fleet, model, options
+        self._trial = whole.trial
+        if self._trial is not None:
+            self._model, self._options = self._trial.model, self._trial.options
         texts = whole.call.input
         many = not isinstance(texts, str) and len(texts) > 1
         if not many or not all(isinstance(text, str) for text in texts):
@@ -67,7 +70,7 @@ class Parts:
                 share = sum(self._weights[at : at + len(part)]) / whole
                 options["max_cost"] = limit * share
             at += len(part)
-            run = make(model, part, options)
+            run = make(model, part, options, self._trial and self._trial.again())
             if first is not None:
                 run.chain = run.chain[:1]
             runs.append(run)
@@ -132,6 +135,7 @@ def join(replies: Sequence[EmbeddingReply]) -> EmbeddingReply:
         attempts=[attempt for reply in replies for attempt in reply.attempts],
         decision=first.decision,
         warnings=list(dict.fromkeys(w for reply in replies for w in reply.warnings)),
+        experiments=first.experiments,
         provider_request_id=first.provider_request_id,
     )
 

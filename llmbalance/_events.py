@@ -42,7 +42,8 @@ class AttemptEvent(Struct, frozen=True, kw_only=True, tag="attempt"):
     """One attempt at one backend is over.
 
     ``at``: epoch seconds; ``outcome``: "done" or what the breaker was told; ``error``:
-    the kind of failure, None for none; ``seconds``, ``ttft``: 0 where not known.
+    the kind of failure, None for none; ``seconds``, ``ttft``: 0 where not known;
+    ``labels``: the call's.
     """
 
     at: float
@@ -58,6 +59,7 @@ class AttemptEvent(Struct, frozen=True, kw_only=True, tag="attempt"):
     output_tokens: int = 0
     cost_nano_usd: int = 0
     stream: bool = False
+    labels: tuple[str, ...] = ()
 
 
 class CallEvent(Struct, frozen=True, kw_only=True, tag="call"):
@@ -65,7 +67,8 @@ class CallEvent(Struct, frozen=True, kw_only=True, tag="call"):
 
     ``model``: what the caller asked for; ``backend``: who answered, None for nobody;
     ``error``: the exception's name, "cancelled" when the caller left, None for none;
-    ``seconds``: from the call to its end, waiting included.
+    ``seconds``: from the call to its end, waiting included; ``kind``: chat, embed or
+    mirror; ``labels``: its tags, and "experiment.NAME=ARM" for each of its arms.
     """
 
     at: float
@@ -80,6 +83,7 @@ class CallEvent(Struct, frozen=True, kw_only=True, tag="call"):
     cost_nano_usd: int
     stream: bool = False
     task: str | None = None
+    labels: tuple[str, ...] = ()
 
 
 class AlertEvent(Struct, frozen=True, kw_only=True, tag="alert"):
@@ -262,6 +266,7 @@ class Events:
                 output_tokens=sum(tokens[_INPUT:_TOKENS]),
                 cost_nano_usd=nano,
                 stream=run.call.stream,
+                labels=run.options.labels,
             )
         )
 
@@ -272,7 +277,7 @@ class Events:
             CallEvent(
                 at=time.time(),
                 call=self._number(run),
-                kind=run.call.kind,
+                kind=run.options.kind or run.call.kind,
                 model=run.call.model,
                 group=run.fleet.group_names[run.options.group],
                 backend=run.attempts[-1].backend if done and run.attempts else None,
@@ -282,6 +287,7 @@ class Events:
                 cost_nano_usd=sum(a.cost_nano_usd for a in run.attempts),
                 stream=run.call.stream,
                 task=run.options.task,
+                labels=run.options.labels,
             )
         )
 

@@ -1,7 +1,8 @@
-"""What a call asks for: its own words, its task, its session, made into a Run.
+"""What a call asks for: its own words, its task, its arms, its session, as a Run.
 
 chat(model, messages, **options)
     │  task      options the call leaves open; where it goes when it names no model
+    │  arms      of the experiments it is part of: what is still open, or another model
     │  options   read into the core's terms, or refused by name
     │  session   told by how the conversation begins, where none is given
     ▼
@@ -13,13 +14,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from ._errors import InvalidRequestError
-from ._options import Options, checked_messages, read_options
+from ._options import Options, checked_messages, choose_budgets, read_options
 from ._run import Run
 from ._sessions import session_of
 from ._shape import check_asked
 from ._types import Call
 
 if TYPE_CHECKING:
+    from ._experiments._mirror import Mirrors
+    from ._experiments._studies import Studies, Trial
     from ._fleet import Fleet
     from ._tasks import Tasks
 
@@ -27,8 +30,8 @@ if TYPE_CHECKING:
 class Intake:
     """Makes the Runs of one router.
 
-    ``timeout`` and ``wait`` are what calls get that do not say; ``tasks`` is None where
-    there are none.
+    ``timeout`` and ``wait`` are what calls get that do not say; ``tasks``, ``studies``
+    and ``mirrors`` are None where there are none.
     """
 
     def __init__(
@@ -45,6 +48,8 @@ class Intake:
         self.timeout = timeout
         self.wait = wait
         self.auto_session = auto_session
+        self.studies: Studies | None = None
+        self.mirrors: Mirrors | None = None
 
     def run(
         self,
@@ -53,23 +58,38 @@ class Intake:
         content: Any,
         stream: bool,
         options: dict[str, Any],
+        trial: Trial | None = None,
     ) -> Run:
-        """Return the Run of a call; InvalidRequestError for what cannot be meant."""
+        """Return the Run of a call; InvalidRequestError for what cannot be meant.
+
+        ``trial``: of the whole that this is a piece of, where that takes part in
+        experiments; ``model`` and ``options`` are then as its arms will have them.
+        """
         if kind == "chat":
             content = checked_messages(content)
         elif not content or not isinstance(content, str | list | tuple):
             raise InvalidRequestError(
                 "input", content, "give a text or a list of texts"
             )
+        asked = options
         if self.tasks is not None and options.get("task") and kind == "chat":
             model, options = self.tasks.apply(model, content, options)
+        if self.studies is not None and trial is None:
+            trial = self.studies.assign(
+                kind, model, content, asked, options, self.auto_session
+            )
+            if trial is not None:
+                model, options = trial.model, trial.options
         routing = Options(
             group=self.fleet.group(model),
             fallbacks=[],
             timeout=self.timeout,
             wait=self.wait,
+            labels=() if trial is None else trial.labels,
         )
         params = read_options(self.fleet, routing, options, model) if options else {}
+        if not options and routing.labels and self.fleet.call_budgets:
+            choose_budgets(self.fleet, routing)
         if self.auto_session and kind == "chat" and routing.session is None:
             routing.session = session_of(model, content)
         call = Call(
@@ -83,4 +103,7 @@ class Intake:
         run = Run(self.fleet, call, routing)
         if routing.postprocess is not None:
             check_asked(run)
+        run.trial = trial
+        if self.mirrors is not None:
+            run.mirror = self.mirrors.sample(kind, model, options)
         return run

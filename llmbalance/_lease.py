@@ -17,7 +17,7 @@ from typing import Any
 
 from ._config import Backend
 from ._cost import as_usage
-from ._decision import Decision
+from ._decision import Attempt, Decision
 from ._errors import InvalidRequestError, LeaseError
 from ._figures import OUTCOME, counts_of, told_of
 from ._line import rest
@@ -81,6 +81,16 @@ class AcquiredLease:
         """Expected cost in USD."""
         return self.shot.lease.cost / 1e9
 
+    @property
+    def params(self) -> dict[str, Any]:
+        """What the call asks of the model: max_tokens, temperature, ..."""
+        return dict(self._run.call.params)
+
+    @property
+    def experiments(self) -> dict[str, str]:
+        """Experiment -> the arm this call was dealt."""
+        return {} if self._run.trial is None else self._run.trial.arms
+
     # -- settling ------------------------------------------------------------
 
     def settle(
@@ -136,6 +146,11 @@ class AcquiredLease:
             cost,
             retry_after,
             told_of(readings) if readings else None,
+        )
+        self._run.attempts.append(
+            Attempt(
+                self.backend, outcome, status, error, seconds or 0.0, ttft or 0.0, nano
+            )
         )
         self._run._note(shot, error or "ok", counts, nano, known, seconds, ttft)
         self._run.verdict = error

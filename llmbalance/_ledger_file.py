@@ -30,7 +30,7 @@ _CREATE = (
     task TEXT,
     user TEXT,
     tags TEXT NOT NULL,            -- JSON array of strings
-    kind TEXT NOT NULL,            -- chat, embed, lease
+    kind TEXT NOT NULL,            -- chat, embed, lease, mirror
     status TEXT NOT NULL,          -- ok, or why it failed
     attempt INTEGER NOT NULL,      -- 1 is the first of its call
     last INTEGER NOT NULL,         -- 1 when it ended the call

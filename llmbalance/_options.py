@@ -66,6 +66,7 @@ class Options(Struct, kw_only=True):
     timeouts: Timeouts | None = None
     wait: bool = True
     wanted: type[Any] | None = None  # what the answer is to be read as
+    kind: str | None = None  # in books and events, where it is not the call's own
     postprocess: bool | None = None  # None: complete answers only
 
     def ask(self, tools: Any) -> tuple[Any, ...]:
@@ -107,7 +108,7 @@ def read_options(
     if params.get("user") is not None:
         routing.user = str(params["user"])
     if fleet.call_budgets:
-        _choose_budgets(fleet, routing)
+        choose_budgets(fleet, routing)
     return params
 
 
@@ -191,9 +192,10 @@ def _session(_: Fleet, o: Options, value: Any, model: str) -> None:
 
 
 def _tags(fleet: Fleet, o: Options, value: Any, model: str) -> None:
-    o.labels = tuple(dict.fromkeys([value] if isinstance(value, str) else value))
+    names = tuple(dict.fromkeys([value] if isinstance(value, str) else value))
+    o.labels = (*names, *o.labels)  # behind them those of its experiments
     bits = 0
-    for name in o.labels:
+    for name in names:
         if name in fleet.tags:
             bits |= fleet.tags[name]
         elif ("tag", name) not in fleet.call_budgets and "=" not in name:
@@ -211,7 +213,7 @@ def _task(_: Fleet, o: Options, value: Any, model: str) -> None:
     o.task = value
 
 
-def _choose_budgets(fleet: Fleet, o: Options) -> None:
+def choose_budgets(fleet: Fleet, o: Options) -> None:
     """Put a call under the budgets of its tags, its task and its user."""
     carried = [("tag", name) for name in o.labels]
     carried += [("task", o.task or ""), ("user", o.user or "")]

@@ -114,7 +114,8 @@ class Report(dict[str, Any]):
 
 
 def show(value: Any, form: str) -> str:
-    """Format a cell: "" as it is, "%" a share, "$" USD, "s" seconds, "n" a count."""
+    """Format a cell: "" as it is, "%" a share, "$" USD, "s" seconds, "n" a count,
+    "." a number to four digits."""
     if value is None:
         return "-"
     if form == "%":
@@ -123,6 +124,8 @@ def show(value: Any, form: str) -> str:
         return f"${value:,.4f}"
     if form == "s":
         return f"{value:.3f}s"
+    if form == ".":
+        return f"{value:.4g}"
     if form == "n":
         return f"{value:,}"
     return str(value)

@@ -51,6 +51,9 @@ from ._watch import Watch
 if TYPE_CHECKING:
     from ._configfile._places import Note
     from ._configfile._reload import Source
+    from ._experiments._experiment import Experiment
+    from ._experiments._mirror import Mirror
+    from ._experiments._report import ExperimentsReport
     from ._ledger import Book
     from ._sync import SyncRouter
 
@@ -82,8 +85,9 @@ class Router:
     own steps and its group's: "trim", "strip_fences" or functions of the text (see
     Backend).
     ``sessions``: conversations to remember (a power of two); ``auto_session``: tell
-    them by how they begin where no ``session`` is given. ``seed`` makes choices
-    repeatable.
+    them by how they begin where no ``session`` is given. ``experiments``: splits of
+    calls between arms (Experiment); ``mirrors``: copies of calls to other groups
+    (Mirror). ``seed`` makes choices repeatable.
 
     Raises ConfigError when anything is wrong; nothing is sent at construction.
     """
@@ -118,6 +122,8 @@ class Router:
         postprocess: Sequence[str | Step] = (),
         sessions: int = 4096,
         auto_session: bool = False,
+        experiments: Iterable[Experiment] = (),
+        mirrors: Iterable[Mirror] = (),
         seed: int | None = None,
     ) -> None:
         positive("timeout", timeout)
@@ -154,6 +160,15 @@ class Router:
         self._fleet.lines.most = max_waiting
         self._fleet.retries = None if retry_budget is None else Retries(retry_budget)
         self._transport = Transport()
+        self._seed = seed
+        for experiment in experiments:
+            self.start_experiment(experiment)
+        if mirrors := list(mirrors):
+            from ._experiments._mirror import Mirrors
+
+            self._intake.mirrors = Mirrors(
+                self._fleet, self._transport, mirrors, timeout=timeout, seed=seed
+            )
         self._watch: Watch | None = None
         if health_interval is not None:
             positive("health_interval", health_interval)
@@ -292,8 +307,8 @@ class Router:
         rest = await drive_all(parts.runs(self._part, first), self._drive)
         return join([first, *rest])
 
-    def _part(self, model: str, input: Any, options: dict[str, Any]) -> Run:
-        return self._intake.run("embed", model, input, False, options)
+    def _part(self, model: str, input: Any, options: dict[str, Any], of: Any) -> Run:
+        return self._intake.run("embed", model, input, False, options, of)
 
     async def count_tokens(
         self, model: str, messages: Messages | str, **options: Any
@@ -412,6 +427,55 @@ class Router:
             raise ConfigError("shadow_classifier", None, "give Router one to compare")
         return tasks.report()
 
+    # -- experiments ---------------------------------------------------------
+
+    def experiments(self) -> ExperimentsReport:
+        """Return a row for each arm: units, calls, share, success, cost, p50, verdict.
+
+        It may be read at any time: p-values and intervals stay valid however often.
+        ``lift``, ``low``, ``high`` are relative to the control. ``plot()`` draws shares
+        and the metric over time.
+        """
+        from ._experiments._report import experiments_report
+
+        studies = self._intake.studies
+        return experiments_report({} if studies is None else studies.all)
+
+    def start_experiment(self, experiment: Experiment | str) -> None:
+        """Begin an experiment while calls go on: a new one, or one by its name."""
+        if self._intake.studies is None:
+            from ._experiments._studies import Studies
+
+            self._intake.studies = Studies(self._fleet, self._seed)
+        self._intake.studies.start(experiment)
+
+    def stop_experiment(self, name: str, *, winner: str | None = None) -> None:
+        """End an experiment: its calls go on without it, or all as the ``winner``.
+
+        Its figures stay in the report; ``start_experiment(name)`` goes on with it.
+        """
+        if self._intake.studies is None:
+            raise ConfigError("name", name, "there are no experiments")
+        self._intake.studies.stop(name, winner)
+
+    def reward(self, call: Any, value: float) -> bool:
+        """Say what a call was worth to its user, 0 to 1, once it is known.
+
+        ``call``: the reply (or a stream's last chunk, or a settled lease), or the
+        reply's ``id`` for one of the last 16,384 calls. False: it is part of no
+        experiment, forgotten, or has its reward already.
+        """
+        studies = self._intake.studies
+        if studies is None:
+            raise ConfigError("experiments", None, "give Router(experiments=[...])")
+        return studies.reward(call, value)
+
+    def mirrors(self) -> Report:
+        """Return how copied calls went beside their originals, mirror by mirror."""
+        if self._intake.mirrors is None:
+            raise ConfigError("mirrors", None, "give Router(mirrors=[Mirror(...)])")
+        return self._intake.mirrors.report()
+
     # -- operation -----------------------------------------------------------
 
     def set_weight(self, backend: str, weight: float) -> None:
@@ -475,6 +539,8 @@ class Router:
         """
         if self._watch is not None:
             self._watch.close()
+        if self._intake.mirrors is not None:
+            await self._intake.mirrors.aclose()
         self._transport.close()
         self._fleet.events.close()
         if self._books.book is not None:

@@ -42,6 +42,8 @@ from ._walk import Walk
 from .providers._failures import KINDS, TRANSPORT_KINDS, exception_of
 
 if TYPE_CHECKING:
+    from ._experiments._mirror import Original
+    from ._experiments._studies import Trial
     from ._fleet import Fleet
     from ._ledger import Entry
     from ._options import Options
@@ -73,13 +75,15 @@ class Shot(NamedTuple):
 class Run(Walk):
     """One call between its attempts: what it sends, what came back, what it cost."""
 
-    __slots__ = ("began", "entry", "id", "number")
+    __slots__ = ("began", "entry", "id", "mirror", "number", "trial")
 
     def __init__(self, fleet: Fleet, call: Call, options: Options) -> None:
         self.began = time.monotonic()
         self.id = ""  # in the ledger
         self.number = 0  # in events
         self.entry: Entry | None = None  # of the newest attempt, not yet in the ledger
+        self.trial: Trial | None = None  # its part in experiments
+        self.mirror: Original | None = None  # to be copied once it is answered
         super().__init__(fleet, call, options, self.began)
 
     # -- the way down --------------------------------------------------------
@@ -263,6 +267,10 @@ class Run(Walk):
             reply.cost = reply.cost_nano_usd / 1e9
         if shot.request.warnings:
             reply.warnings = reply.warnings + shot.request.warnings
+        if self.trial is not None:
+            self.trial.answered(reply)
+        if self.mirror is not None:
+            self.mirror.answered(reply)
 
     def _cost(
         self, shot: Shot, usage: Usage | None, tier: str | None
@@ -419,6 +427,10 @@ class Run(Walk):
             self._write(last=True)
         if self.fleet.events.active:
             self.fleet.events.call(self)
+        if self.trial is not None:
+            self.trial.over(self)
+        if self.mirror is not None:
+            self.mirror.over(self)
 
     def _write(self, last: bool) -> None:
         entry, self.entry = self.entry, None

@@ -120,7 +120,7 @@ class Telling:
         last.backend = self.shot.target.name
         last.attempts, last.decision = reply.attempts, reply.decision
         last.cost, last.cost_nano_usd = reply.cost, reply.cost_nano_usd
-        last.warnings = reply.warnings
+        last.warnings, last.experiments = reply.warnings, reply.experiments
         return [*chunks, last]
 
     def _left(self, shaper: StreamShaper) -> list[ChatChunk]:
@@ -171,6 +171,8 @@ class _Told:
     """The finished answer as `Run.succeed` expects it."""
 
     def __init__(self, last: ChatChunk, text: str) -> None:
+        self.last = last
+        self.id = last.id
         self.usage: Usage | None = last.usage
         self.service_tier = last.service_tier
         self.text = text
@@ -180,6 +182,7 @@ class _Told:
         self.cost: float | None = None
         self.cost_nano_usd: int | None = None
         self.warnings: list[str] = list(last.warnings)
+        self.experiments: dict[str, str] = {}
 
 
 class Broken(LLMBalanceError):

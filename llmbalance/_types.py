@@ -183,6 +183,7 @@ class _Routed(Struct, kw_only=True):
     attempts: list[Any] = []
     decision: Any = None
     warnings: list[str] = []
+    experiments: dict[str, str] = {}  # experiment -> the arm this call was dealt
     provider_request_id: str | None = None
     seconds: float | None = None  # from submit to the last byte
     ttft: float | None = None  # seconds to the first token
@@ -198,7 +199,7 @@ class _Routed(Struct, kw_only=True):
             f"{name}={value!r}"
             for name in self.__struct_fields__
             if name not in ("raw_body", "decision", "attempts")
-            and (value := getattr(self, name)) not in (None, "", [])
+            and (value := getattr(self, name)) not in (None, "", [], {})
         )
         return f"{type(self).__name__}({', '.join(shown)})"
 
@@ -289,6 +290,7 @@ class ChatChunk(Struct, kw_only=True):
     attempts: list[Any] = []
     decision: Any = None
     warnings: list[str] = []
+    experiments: dict[str, str] = {}
     parsed: Any = None  # in the last chunk, the object when a type was asked for
 
     @property

@@ -1,0 +1,12 @@
+"""Experiments: calls are split between arms, and the figures say which is better.
+
+_experiment   what the user writes down: Experiment, Bandit
+_split        which arm a unit is in: by hash, by time, by shares that move
+_bandit       shares that follow results: discounted Thompson sampling
+_tally        what an arm has seen
+_sequential   what may be concluded from it, at any time
+_study        one running experiment: all of these together
+_studies      the experiments of a router: calls go in, figures come out
+_report       the table and the picture
+_mirror       copies of calls, sent where nobody waits for them
+"""

@@ -1,0 +1,397 @@
+"""Copies of calls, sent to another group where nobody waits for them.
+
+    chat("frontier") ──▶ answer ──▶ caller
+                           ╰─ a share of them ─▶ the same again to "mid", not streamed
+                                                   ╰─ compare(reply, mirrored) ─▶ report
+
+A copy starts when its call has been answered, so it never competes with it. It does not
+wait for room, has no fallbacks, and its failure is a number in the report. It is real
+money: limits, budgets and the ledger see it as a call of kind "mirror" with the label
+"mirror=NAME", so that ``Budget(usd=5, tag="mirror=NAME")`` bounds it; the labels, task
+and user of the call, and so their budgets, are not charged. More than ``max_in_flight``
+at once are dropped and counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from .._config import positive
+from .._drive import drive, drive_blocking
+from .._errors import ConfigError
+from .._options import Options, choose_budgets
+from .._reports import Report
+from .._run import Run
+from .._types import Call, ChatReply, Choice, Message
+from ._experiment import Names, check_name, check_scope
+from ._scope import Scope, group_of
+from ._sequential import radius
+from ._tally import RECENT
+
+if TYPE_CHECKING:
+    from .._fleet import Fleet
+    from .._transport import Transport
+
+_log = logging.getLogger("llmbalance")
+_ALPHA = 0.05  # how often the interval of a score may be wrong
+
+
+class Mirror(Struct, frozen=True, kw_only=True):
+    """Copies of answered calls that go to another group as well.
+
+    ``to``: a group, model or backend. ``share`` of the calls of one of ``models``, for
+    one of ``tasks``, with one of ``tags`` (empty: whichever). ``name``: in reports and
+    in the label "mirror=NAME" (default: ``to``). ``max_in_flight``: copies at once.
+    ``timeout``: seconds for a copy (default: the router's). ``compare``: a function of
+    the reply and the mirrored reply whose number is averaged in the report (None: not
+    counted); it is called on a thread of its own.
+    """
+
+    to: str
+    share: float = 0.1
+    models: Names = ()
+    tasks: Names = ()
+    tags: Names = ()
+    name: str | None = None
+    max_in_flight: int = 16
+    timeout: float | None = None
+    compare: Callable[[ChatReply, ChatReply], float | None] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.to, str) or not self.to:
+            raise ConfigError("to", self.to, "give the name of a group")
+        if self.name is not None:
+            check_name("name", self.name)
+        check_scope(self)
+        number = isinstance(self.share, int | float)
+        if not number or not 0 < self.share <= 1:
+            raise ConfigError("share", self.share, "give a share > 0, at most 1")
+        positive("max_in_flight", self.max_in_flight)
+        positive("timeout", self.timeout)
+        if self.compare is not None and not callable(self.compare):
+            raise ConfigError("compare", self.compare, "give a function of two replies")
+
+    @property
+    def label(self) -> str:
+        """What it is called."""
+        return self.name or self.to
+
+
+class _Glass:
+    """One mirror with its figures."""
+
+    def __init__(self, fleet: Fleet, mirror: Mirror) -> None:
+        self.mirror = mirror
+        self.group = group_of(fleet, "to", mirror.to)
+        self.scope = Scope(fleet, mirror)
+        self.lock = threading.Lock()
+        self.in_flight = self.sent = self.answered = self.dropped = 0
+        self.failed: dict[str, int] = {}  # by the exception's name
+        self.nano = self.original_nano = 0
+        self.seconds: deque[float] = deque(maxlen=RECENT)
+        self.original_seconds: deque[float] = deque(maxlen=RECENT)
+        self.scores, self.score, self.square = 0, 0.0, 0.0
+        self.complained = False
+
+    def enter(self) -> bool:
+        """Take one of the places in flight; False: this copy is dropped."""
+        with self.lock:
+            if self.in_flight >= self.mirror.max_in_flight:
+                self.dropped += 1
+                return False
+            self.in_flight += 1
+            self.sent += 1
+            return True
+
+    def leave(self, copy: Run, failure: str | None) -> None:
+        """A copy and what is done with it are over."""
+        with self.lock:
+            self.in_flight -= 1
+            self.nano += sum(a.cost_nano_usd for a in copy.attempts)
+            if failure is not None:
+                self.failed[failure] = self.failed.get(failure, 0) + 1
+
+    def won(self, original: Original, copy: Run) -> None:
+        """A copy was answered."""
+        with self.lock:
+            self.answered += 1
+            self.original_nano += original.nano
+            self.seconds.append(time.monotonic() - copy.began)
+            self.original_seconds.append(original.seconds)
+
+    def judge(self, original: Original, mirrored: Any) -> None:
+        """Compare a pair; what goes wrong there is told once and changes nothing."""
+        compare = self.mirror.compare
+        if compare is None:
+            return
+        try:
+            score = compare(original.reply, mirrored)
+            if score is None:
+                return
+            value = float(score)
+            if not math.isfinite(value):
+                raise ValueError(f"compare returned {value}")
+        except Exception:
+            if not self.complained:
+                self.complained = True
+                _log.exception(
+                    "compare of mirror %r failed; it is not reported again",
+                    self.mirror.label,
+                )
+            return
+        with self.lock:
+            self.scores += 1
+            self.score += value
+            self.square += value * value
+
+    def row(self) -> dict[str, Any]:
+        with self.lock:
+            answered, failed = self.answered, sum(self.failed.values())
+            low, mean, high = self._score()
+            return {
+                "mirror": self.mirror.label,
+                "to": self.mirror.to,
+                "sent": self.sent,
+                "answered": answered,
+                "failed": failed,
+                "failures": dict(self.failed),
+                "dropped": self.dropped,
+                "in_flight": self.in_flight,
+                "total_cost": self.nano / 1e9,
+                "cost": self.nano / 1e9 / self.sent if self.sent else None,
+                "original_cost": (
+                    self.original_nano / 1e9 / answered if answered else None
+                ),
+                "p50": _median(self.seconds),
+                "original_p50": _median(self.original_seconds),
+                "scored": self.scores,
+                "score": mean,
+                "low": low,
+                "high": high,
+            }
+
+    def _score(self) -> tuple[float | None, float | None, float | None]:
+        """The mean score within an interval that may be looked at any time."""
+        n = self.scores
+        if not n:
+            return None, None, None
+        mean = self.score / n
+        if n < 2:
+            return None, mean, None
+        variance = max((self.square - n * mean * mean) / (n - 1), 1e-12)
+        half = radius(variance / n, 0.01 * variance, _ALPHA)
+        return mean - half, mean, mean + half
+
+
+def _median(values: Iterable[float]) -> float | None:
+    inorder = sorted(values)
+    return inorder[len(inorder) // 2] if inorder else None
+
+
+class Original:
+    """A call that is to be copied, once it is answered."""
+
+    __slots__ = ("_glasses", "_mirrors", "nano", "reply", "seconds")
+
+    def __init__(self, mirrors: Mirrors, glasses: list[_Glass]) -> None:
+        self._mirrors = mirrors
+        self._glasses = glasses
+        self.reply: Any = None
+        self.nano = 0
+        self.seconds = 0.0
+
+    def answered(self, reply: Any) -> None:
+        self.reply = reply
+
+    def over(self, run: Run) -> None:
+        """The call has ended: its copies begin, if there is something to copy."""
+        if run.verdict is not None or self.reply is None:
+            return
+        self.seconds = time.monotonic() - run.began
+        self.nano = sum(attempt.cost_nano_usd for attempt in run.attempts)
+        self.reply = _whole(self.reply)
+        for glass in self._glasses:
+            self._mirrors.start(glass, self, run)
+
+
+class Mirrors:
+    """The mirrors of one router."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        transport: Transport,
+        mirrors: Iterable[Mirror],
+        *,
+        timeout: float,
+        seed: int | None,
+    ) -> None:
+        self._fleet, self._transport, self._timeout = fleet, transport, timeout
+        self._rng = Random(None if seed is None else f"{seed}/mirrors")
+        self._glasses: list[_Glass] = []
+        self._tasks: set[asyncio.Task[str | None]] = set()
+        for mirror in mirrors:
+            if not isinstance(mirror, Mirror):
+                raise ConfigError("mirrors", mirror, "give Mirror objects")
+            if any(mirror.label == glass.mirror.label for glass in self._glasses):
+                remedy = "two mirrors have this name; give each its own name=..."
+                raise ConfigError("name", mirror.label, remedy)
+            check_label(mirror)
+            self._glasses.append(_Glass(fleet, mirror))
+
+    def sample(
+        self, kind: str, model: str, options: Mapping[str, Any]
+    ) -> Original | None:
+        """Return the call as one to be copied; None for most."""
+        chosen = [
+            glass
+            for glass in self._glasses
+            if (kind == "chat" or glass.scope.models)
+            and self._rng.random() < glass.mirror.share
+            and glass.scope.has(model, options)
+        ]
+        return Original(self, chosen) if chosen else None
+
+    def start(self, glass: _Glass, original: Original, run: Run) -> None:
+        """Send a copy, on the running loop or on a thread of its own."""
+        if not glass.enter():
+            return
+        copy = self._copy(glass, run)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            threading.Thread(
+                target=self._send_blocking,
+                args=(glass, original, copy),
+                name="llmbalance-mirror",
+                daemon=True,
+            ).start()
+            return
+        task = loop.create_task(self._send(glass, original, copy))
+        self._tasks.add(task)
+
+        def over(task: asyncio.Task[str | None]) -> None:
+            self._tasks.discard(task)
+            # One that is cancelled before its first step never comes to its own end.
+            glass.leave(copy, "cancelled" if task.cancelled() else task.result())
+
+        task.add_done_callback(over)
+
+    def _copy(self, glass: _Glass, run: Run) -> Run:
+        """The same request to another group, as a call of its own that never waits."""
+        call, asked = run.call, run.options
+        routing = Options(
+            group=glass.group,
+            fallbacks=[],
+            max_tokens=asked.max_tokens,
+            needs=asked.needs,
+            timeout=glass.mirror.timeout or self._timeout,
+            wait=False,
+            labels=(f"mirror={glass.mirror.label}",),
+            kind="mirror",
+        )
+        if self._fleet.call_budgets:
+            choose_budgets(self._fleet, routing)
+        # The caller may write the answer into his list of messages before this is sent.
+        messages = [dict(m) if type(m) is dict else m for m in call.messages]
+        params = {k: v for k, v in call.params.items() if k != "stream_options"}
+        same = Call(
+            kind=call.kind,
+            model=glass.mirror.to,
+            messages=messages,
+            input=call.input,
+            params=params,
+        )
+        copy = Run(self._fleet, same, routing)
+        copy.chain = copy.chain[:1]
+        return copy
+
+    async def _send(self, glass: _Glass, original: Original, copy: Run) -> str | None:
+        """Send a copy; returns the name of what went wrong."""
+        try:
+            mirrored = await drive(copy, self._transport)
+        except Exception as error:
+            return type(error).__name__
+        glass.won(original, copy)
+        if glass.mirror.compare is not None:
+            # The answer counts although nobody waits for what it is compared to.
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.to_thread(glass.judge, original, mirrored)
+        return None
+
+    def _send_blocking(self, glass: _Glass, original: Original, copy: Run) -> None:
+        failure: str | None = None
+        try:
+            mirrored = drive_blocking(copy, self._transport)
+            glass.won(original, copy)
+            glass.judge(original, mirrored)
+        except Exception as error:
+            failure = type(error).__name__
+        finally:
+            glass.leave(copy, failure)
+
+    async def aclose(self) -> None:
+        """End the copies in flight on this loop; their leases are settled."""
+        loop = asyncio.get_running_loop()
+        mine = [task for task in self._tasks if task.get_loop() is loop]
+        for task in mine:
+            task.cancel()
+        await asyncio.gather(*mine, return_exceptions=True)
+
+    def report(self) -> Report:
+        """Return how the copies went; see ``Router.mirrors``."""
+        rows = [glass.row() for glass in self._glasses]
+        columns = {
+            "mirror": "",
+            "sent": "n",
+            "answered": "n",
+            "failed": "n",
+            "dropped": "n",
+            "cost": "$",
+            "original_cost": "$",
+            "p50": "s",
+            "original_p50": "s",
+            "score": ".",
+            "low": ".",
+            "high": ".",
+        }
+        return Report({row["mirror"]: row for row in rows}, rows, columns, chart="sent")
+
+
+def check_label(mirror: Mirror) -> None:
+    """Refuse a ``to`` that cannot be a label where no name is given."""
+    if mirror.name is None and ("=" in mirror.to or "," in mirror.to):
+        raise ConfigError("name", None, f"give one: {mirror.to!r} cannot be a label")
+
+
+def _whole(reply: Any) -> Any:
+    """A streamed answer as the ChatReply it would have been."""
+    told = getattr(reply, "last", None)
+    if told is None:
+        return reply
+    reasons = {choice.index: choice.finish_reason for choice in told.choices}
+    message = Message(content=reply.text)
+    return ChatReply(
+        choices=[Choice(message=message, finish_reason=reasons.get(0))],
+        id=told.id,
+        created=told.created,
+        model=told.model,
+        usage=reply.usage,
+        service_tier=reply.service_tier,
+        backend=reply.backend,
+        cost=reply.cost,
+        cost_nano_usd=reply.cost_nano_usd,
+        attempts=reply.attempts,
+        decision=reply.decision,
+    )

@@ -1,0 +1,313 @@
+"""The experiments of one router: calls go in, figures come out.
+
+    Intake ── assign ─▶ Trial: arms of the call, its model, options and labels
+    Run    ── answered ─▶ the reply says which arms;  over ─▶ every Study hears of it
+    reward(reply, 0.8) ─▶ the Trial of that reply ─▶ the same Studies
+
+What is analysed is the arm that a call was dealt, whichever backend answered in the end
+and whether the call itself said otherwise: only that was left to chance.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from .._config import one_of
+from .._errors import ConfigError, InvalidRequestError
+from .._options import Options, read_options
+from .._sessions import session_of
+from .._windows import since_when
+from ._experiment import Experiment
+from ._scope import Scope, group_of
+from ._study import Outcome, Study
+
+if TYPE_CHECKING:
+    from .._fleet import Fleet
+    from .._run import Run
+
+_AWAITED = 16_384  # answered calls that a reward may still name by their id
+_SAME = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+
+
+class Arms(dict[str, str]):
+    """Experiment -> arm, as replies carry it; knows the call it belongs to."""
+
+    __slots__ = ("trial",)
+
+    def __init__(self, arms: Mapping[str, str], trial: Trial) -> None:
+        super().__init__(arms)
+        self.trial = trial
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)  # it may leave the process, the call may not
+
+
+class _Arm:
+    """One arm as calls take it on."""
+
+    __slots__ = ("label", "model", "name", "options")
+
+    def __init__(self, experiment: str, name: str, options: Mapping[str, Any]) -> None:
+        self.name = name
+        self.label = f"experiment.{experiment}={name}"
+        self.options = {k: v for k, v in options.items() if k != "model"}
+        self.model: str | None = options.get("model")
+
+    def put_into(self, options: dict[str, Any], asked: Mapping[str, Any]) -> None:
+        """Set what the call has not said itself, whatever its task says."""
+        for name, value in self.options.items():
+            if asked.get(name) is not None:
+                continue
+            if (twin := _SAME.get(name)) is not None:
+                if asked.get(twin) is not None:
+                    continue
+                options.pop(twin, None)
+            options[name] = value
+
+
+class _Room:
+    """An experiment with what calls need of it at hand."""
+
+    __slots__ = ("arms", "name", "scope", "study", "unit")
+
+    def __init__(self, fleet: Fleet, study: Study) -> None:
+        experiment = study.experiment
+        self.study = study
+        self.name = experiment.name
+        self.unit = experiment.unit
+        self.scope = Scope(fleet, experiment)
+        self.arms = [_Arm(self.name, *arm) for arm in experiment.arms.items()]
+        for arm in self.arms:
+            _check_arm(fleet, experiment, arm)
+
+
+class Trial:
+    """One call's part in experiments; told by its Run how it ends."""
+
+    __slots__ = (
+        *("arms", "labels", "model", "nano", "options", "rewarded", "seats", "seconds"),
+        *("_answer", "_studies"),
+    )
+
+    def __init__(self, studies: Studies, model: str, options: dict[str, Any]) -> None:
+        self._studies = studies
+        self.model = model  # where the call goes
+        self.options = options  # what it asks for
+        self.seats: list[tuple[Study, int, str | None]] = []
+        self.arms = Arms({}, self)
+        self.labels: tuple[str, ...] = ()
+        self.nano = 0
+        self.seconds = 0.0
+        self.rewarded = False
+        self._answer = ""  # the id of the answer
+
+    def again(self) -> Trial:
+        """Return the same part for a piece of the call that is counted of its own."""
+        other = Trial(self._studies, self.model, self.options)
+        other.seats, other.labels = self.seats, self.labels
+        other.arms.update(self.arms)
+        return other
+
+    def answered(self, reply: Any) -> None:
+        """The call has an answer, which says what it is part of."""
+        reply.experiments = self.arms
+        self._answer = getattr(reply, "id", "")
+
+    def over(self, run: Run) -> None:
+        """The call has ended, well or not."""
+        now = time.monotonic()
+        self.seconds = now - run.began
+        for attempt in run.attempts:
+            self.nano += attempt.cost_nano_usd
+        verdict = run.verdict
+        good = True if verdict is None else None if verdict in _LEFT else False
+        for study, arm, unit in self.seats:
+            study.hear(Outcome(arm, unit, good, self.nano, self.seconds), now)
+        self.options = {}  # nobody asks any more; rewards may take their time
+        if self._answer:
+            self._studies.await_reward(self._answer, self)
+
+    def reward(self, value: float) -> bool:
+        """Tell what the call was worth; False: that was told before."""
+        if self.rewarded:
+            return False
+        self.rewarded = True
+        now = time.monotonic()
+        for study, arm, unit in self.seats:
+            study.hear(Outcome(arm, unit, True, self.nano, self.seconds, value), now)
+        return True
+
+
+_LEFT = ("cancelled", InvalidRequestError.__name__)  # no arm's success or failure
+
+
+class Studies:
+    """The experiments of a router."""
+
+    def __init__(self, fleet: Fleet, seed: int | None) -> None:
+        self._fleet = fleet
+        self._seed = seed
+        self._rooms: tuple[_Room, ...] = ()
+        self._awaited: dict[str, Trial] = {}
+
+    def start(self, experiment: Experiment | str) -> None:
+        """Take up an experiment, or go on with the one of this name.
+
+        ConfigError when it is wrong, unknown or there already.
+        """
+        if isinstance(experiment, str):
+            self.find(experiment).start(time.monotonic())
+            return
+        if not isinstance(experiment, Experiment):
+            raise ConfigError("experiments", experiment, "give Experiment objects")
+        if any(room.name == experiment.name for room in self._rooms):
+            raise ConfigError("experiments", experiment.name, "it is there twice")
+        age = 0.0
+        if experiment.since is not None:
+            wall = time.time()
+            age = wall - since_when(experiment.since, wall)
+        seed = None if self._seed is None else f"{self._seed}/{experiment.name}"
+        study = Study(experiment, time.monotonic(), Random(seed), age)
+        room = _Room(self._fleet, study)
+        for other in self._rooms:
+            _check_apart(room, other)
+        self._rooms = (*self._rooms, room)
+
+    def stop(self, name: str, winner: str | None) -> None:
+        """End an experiment; ``winner``: the arm that all its calls get from now on."""
+        study = self.find(name)
+        if winner is not None:
+            one_of("winner", winner, study.split.arms)
+        study.work(time.monotonic())
+        study.winner = None if winner is None else study.split.arms.index(winner)
+        study.running = False
+
+    @property
+    def all(self) -> dict[str, Study]:
+        """The experiments by name."""
+        return {room.name: room.study for room in self._rooms}
+
+    def find(self, name: str) -> Study:
+        """Return an experiment; ConfigError names the known ones."""
+        study = self.all.get(name)
+        if study is None:
+            known = ", ".join(self.all) or "none"
+            raise ConfigError("experiment", name, f"use one of {known}")
+        return study
+
+    # -- calls ---------------------------------------------------------------
+
+    def assign(
+        self,
+        kind: str,
+        model: str,
+        content: Any,
+        asked: Mapping[str, Any],
+        options: dict[str, Any],
+        auto_session: bool,
+    ) -> Trial | None:
+        """Return a call's part in experiments; None: it has none.
+
+        ``asked``: what the call says itself, ``options``: with what its task says.
+        """
+        trial: Trial | None = None
+        now = time.monotonic()
+        goal, chosen = model, options
+        for room in self._rooms:
+            study = room.study
+            if not study.running and study.winner is None:
+                continue
+            scope = room.scope
+            if not scope.everything and not scope.has(model, options):
+                continue
+            if kind == "embed" and not scope.models:
+                continue
+            if study.winner is not None:
+                arm = room.arms[study.winner]
+            else:
+                unit = None
+                if room.unit != "call":
+                    unit = _unit_of(room.unit, model, content, asked, auto_session)
+                number = study.deal(unit, now)
+                arm = room.arms[number]
+            if trial is None:
+                trial = Trial(self, model, options)
+            if study.winner is None:
+                trial.seats.append((study, number, unit))
+                trial.arms[room.name] = arm.name
+                trial.labels = (*trial.labels, arm.label)
+            goal = arm.model or goal
+            if arm.options:
+                if chosen is options:
+                    chosen = dict(options)
+                arm.put_into(chosen, asked)
+        if trial is not None:
+            trial.model, trial.options = goal, chosen
+        return trial
+
+    def await_reward(self, answer: str, trial: Trial) -> None:
+        """Remember a call by the id of its answer, for a while."""
+        awaited = self._awaited
+        awaited[answer] = trial
+        if len(awaited) > _AWAITED:
+            with contextlib.suppress(RuntimeError):  # another thread is at it
+                awaited.pop(next(iter(awaited)), None)
+
+    def reward(self, call: Any, value: float) -> bool:
+        """Tell what a call was worth; see ``Router.reward``."""
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not 0 <= value <= 1:
+            raise InvalidRequestError("value", value, "give a number 0 to 1")
+        if isinstance(call, str):
+            trial = self._awaited.get(call)
+            return trial is not None and trial.reward(float(value))
+        if not hasattr(call, "experiments"):
+            raise InvalidRequestError("call", type(call), "give a reply or its id")
+        arms = call.experiments
+        return isinstance(arms, Arms) and arms.trial.reward(float(value))
+
+
+def _unit_of(
+    kind: str, model: str, content: Any, asked: Mapping[str, Any], auto: bool
+) -> str | None:
+    """The user or session of a call; None: it says none."""
+    said = asked.get(kind)
+    if said is not None:
+        return str(said)
+    if auto and kind == "session" and not isinstance(content, str):
+        return str(session_of(model, content))
+    return None
+
+
+def _check_arm(fleet: Fleet, experiment: Experiment, arm: _Arm) -> None:
+    """Read an arm's options as a call's would be, so that none fails later."""
+    field = f"experiments[{experiment.name!r}].arms[{arm.name!r}]"
+    if arm.model is not None:
+        group_of(fleet, f"{field}.model", arm.model)
+    model = arm.model or next(iter((*experiment.models, *fleet.groups)))
+    routing = Options(group=fleet.group(model), fallbacks=[])
+    try:
+        read_options(fleet, routing, arm.options, model)
+    except InvalidRequestError as error:
+        raise ConfigError(f"{field}.{error.field}", error.value, error.remedy) from None
+
+
+def _check_apart(room: _Room, other: _Room) -> None:
+    """Two experiments must not pull at the same option of the same calls."""
+    if not room.scope.meets(other.scope):
+        return
+    sets, others = (
+        {name for arm in r.study.experiment.arms.values() for name in arm}
+        for r in (room, other)
+    )
+    for name in sorted(sets & others):
+        raise ConfigError(
+            "experiments",
+            room.name,
+            f"experiment {other.name!r} sets {name!r} of the same calls: give them"
+            " different models or tasks, or make one experiment with more arms",
+        )

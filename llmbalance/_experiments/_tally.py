@@ -1,0 +1,122 @@
+"""What one arm has seen: sums, a mean with its variance, a median.
+
+Calls of one user or session are alike, so a hundred calls of one say less than one call
+each of a hundred. Where units are more than calls, the variance of the mean is that of
+a ratio of sums over units (the "delta method"):
+
+    V = U / (U - 1) * sum over units (Y_u - mean * N_u)^2 / N^2
+
+``N_u`` calls of a unit, ``Y_u`` the sum over them. The three sums it takes are kept up
+to date with every call.
+
+Source: Deng, Knoblich, Lu, "Applying the Delta Method in Metric Analytics" (KDD 2018).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+RECENT = 1000  # calls whose median is told
+_LEAST_SPREAD = 1e-6  # of the mean; calls that all cost the same have none
+
+
+class Tally:
+    """The figures of one arm; ``calls`` are those that ended by themselves."""
+
+    __slots__ = (
+        *("calls", "cancelled", "good", "nano", "units", "recent", "rewards"),
+        *("rewarded", "n", "_binary", "_sum", "_square", "_met", "_nn", "_ny", "_yy"),
+    )
+
+    def __init__(self, *, binary: bool) -> None:
+        self.calls = self.cancelled = self.good = self.nano = 0
+        self.units = 0  # different ones; of calls dealt anew each is one
+        self.recent: deque[float] = deque(maxlen=RECENT)  # seconds of answers
+        self.rewards, self.rewarded = 0.0, 0  # sum and number
+        # The metric that decides.
+        self._binary = binary
+        self.n = 0
+        self._sum = self._square = 0.0
+        self._met = 0  # units with the metric
+        self._nn = self._ny = self._yy = 0.0
+
+    def note(self, value: float, seat: list[float] | None) -> None:
+        """Take a value of the metric. ``seat``: of its unit: arm, calls, sum of the
+        metric, which are brought up to date; None: each call is on its own."""
+        self.n += 1
+        self._sum += value
+        self._square += value * value
+        if seat is None:
+            return
+        _, count, total = seat
+        if not count:
+            self._met += 1
+        self._nn += 2 * count + 1
+        self._ny += count * value + total + value
+        self._yy += (2 * total + value) * value
+        seat[1], seat[2] = count + 1, total + value
+
+    @property
+    def weight(self) -> int:
+        """How many independent observations there are: units, or calls."""
+        return self._met or self.n
+
+    @property
+    def mean(self) -> float:
+        """The metric's mean; 0 without a call."""
+        return self._sum / self.n if self.n else 0.0
+
+    def spread(self) -> float:
+        """Return the variance of one call's metric, never 0 once there is a call."""
+        n, mean = self.n, self.mean
+        if self._binary:  # as if one had succeeded and one failed: never surely 0 or 1
+            rate = (self._sum + 1) / (n + 2)
+            return max(rate * (1 - rate), self._scatter())
+        return max(self._scatter(), (_LEAST_SPREAD * mean) ** 2, 1e-30)
+
+    def _scatter(self) -> float:
+        if self.n < 2:
+            return 0.0
+        return max(self._square - self.n * self.mean**2, 0.0) / (self.n - 1)
+
+    def variance(self) -> float:
+        """Return the variance of the mean; of units where there are any."""
+        alone = self.spread() / max(self.n, 1)
+        met, mean = self._met, self.mean
+        if met < 2:
+            return alone
+        sums = self._yy - 2 * mean * self._ny + mean * mean * self._nn
+        return max(sums * met / (met - 1) / self.n**2, alone)
+
+    def median(self) -> float | None:
+        """Return the median seconds of the newest answers."""
+        recent = sorted(self.recent)
+        return recent[len(recent) // 2] if recent else None
+
+    def success(self) -> float | None:
+        """Return the share of calls that were answered."""
+        return self.good / self.calls if self.calls else None
+
+    def reward(self) -> float | None:
+        """Return the mean of what ``router.reward`` said."""
+        return self.rewards / self.rewarded if self.rewarded else None
+
+    def cost(self) -> float | None:
+        """Return USD a call, those that the caller left included."""
+        calls = self.calls + self.cancelled
+        return self.nano / 1e9 / calls if calls else None
+
+
+def metric_of(metric: str, good: bool, nano: int, seconds: float) -> float | None:
+    """Return the value of a metric for a call that ended; None: it has none (yet).
+
+    Latency is compared by its logarithm, and only among answers: a failure is not fast.
+    """
+    if metric == "success":
+        return 1.0 if good else 0.0
+    if metric == "cost":
+        return nano / 1e9
+    if metric == "latency" and good:
+        return math.log(max(seconds, 1e-6))
+    return None
