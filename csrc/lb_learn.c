@@ -103,7 +103,7 @@ lb_teach_group(lb_pool *p, uint32_t group, const lb_group_lesson *in)
         float high = fmaxf(in->output[k].high, 1);
         lb_output *o = &g->output[k];
         o->mean = in->output[k].mean;
-        o->track = (lb_track){.log = logf(high), .seen = in->output[k].seen};
+        o->track = (lb_track){.value = high, .seen = in->output[k].seen};
         o->high = (int64_t)high + 1;
     }
     return LB_OK;

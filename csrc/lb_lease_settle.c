@@ -11,6 +11,8 @@ static const double PRIOR_WEIGHT = 0.02;
 static const double OUTPUT_SHARE = 0.8; /* of answers fit into what is reserved */
 static const int32_t WINDOW_EVERY = 16; /* answers between looks at the p99 */
 static const double WINDOW_FACTOR = 2;
+static const uint32_t ALL_INPUT = (UINT32_C(1) << LB_OUTPUT) - 1;
+static const uint32_t ALL_TOKENS = (UINT32_C(1) << LB_NTOKENS) - 1;
 static const double BOUND_FACTOR = 1.1;
 static const double TAIL_SIZE = 8; /* no call is taken to be so much larger */
 enum { LONGEST_DOUBLING = 6, TAIL_LEAST = 20 };
@@ -41,12 +43,14 @@ typedef struct seen {
     int64_t input, cached, output;
 } seen;
 
+/* The tokens of those `kinds` that were used. */
 static int64_t
-sum(const lb_usage *u, int from, int to)
+sum(const lb_usage *u, uint32_t kinds)
 {
     int64_t n = 0;
-    for (int k = from; k < to; k++)
-        n = lb_min(n + lb_min(lb_max(u->count[k], 0), LB_TOKENS_MOST), LB_TOKENS_MOST);
+    for (; kinds != 0; kinds &= kinds - 1)
+        n = lb_min(n + lb_min(u->count[__builtin_ctz(kinds)], LB_TOKENS_MOST),
+                   LB_TOKENS_MOST);
     return n;
 }
 
@@ -169,6 +173,13 @@ widen_window(lb_record *rec, int32_t samples)
     rec->rules.window = lb_max(rec->window, (lb_ns)(p99 * WINDOW_FACTOR * 1e9));
 }
 
+/* Without the library's care for NaN, which none of these can be. */
+static double
+greater(double a, double b)
+{
+    return a > b ? a : b;
+}
+
 /* What one backend of a group shows is assumed of those nobody has called yet. */
 static void
 teach_prior(lb_group *g, const lb_backend *b, int64_t input, lb_ns now)
@@ -176,9 +187,9 @@ teach_prior(lb_group *g, const lb_backend *b, int64_t input, lb_ns now)
     double ttft = lb_latency_ttft(&b->latency, &g->prior, input, now);
     double itl = b->latency.itl > 0 ? (double)b->latency.itl : (double)g->prior.itl;
     g->answers += g->answers < INT32_MAX;
-    double w = fmax(PRIOR_WEIGHT, 1.0 / g->answers);
-    g->prior.ttft += (float)(w * (fmax(ttft, 1e-6) - (double)g->prior.ttft));
-    g->prior.itl += (float)(w * (fmax(itl, 1e-7) - (double)g->prior.itl));
+    double w = greater(PRIOR_WEIGHT, 1.0 / g->answers);
+    g->prior.ttft += (float)(w * (greater(ttft, 1e-6) - (double)g->prior.ttft));
+    g->prior.itl += (float)(w * (greater(itl, 1e-7) - (double)g->prior.itl));
 }
 
 static void
@@ -258,13 +269,15 @@ cost_of(const lb_price *price, const lb_result *r)
 }
 
 static void
-count(lb_tally *t, enum lb_outcome outcome, const lb_usage *usage, int64_t cost)
+count(lb_tally *t, enum lb_outcome outcome, const lb_usage *usage, uint32_t kinds,
+      int64_t cost)
 {
     t->outcome[outcome]++;
     t->cost = lb_add_capped(t->cost, cost);
-    for (int k = 0; k < LB_NTOKENS; k++)
-        if (usage->count[k] > 0)
-            t->tokens[k] = lb_add_capped(t->tokens[k], usage->count[k]);
+    for (kinds &= ALL_TOKENS; kinds != 0; kinds &= kinds - 1) {
+        int k = __builtin_ctz(kinds);
+        t->tokens[k] = lb_add_capped(t->tokens[k], usage->count[k]);
+    }
 }
 
 int64_t
@@ -278,9 +291,10 @@ lb_lease_settle(lb_pool *p, lb_lease *lease, const lb_result *r, lb_ns now)
     lb_record *rec = lb_pool_record(p, (uint32_t)lease->backend);
     enum lb_outcome outcome = outcome_of(lease, r);
     int64_t cost = cost_of(&rec->price, r);
-    seen s = {.input = sum(&r->usage, 0, LB_OUTPUT),
-              .cached = sum(&r->usage, LB_CACHE_READ, LB_CACHE_READ + 1),
-              .output = sum(&r->usage, LB_OUTPUT, LB_NTOKENS)};
+    uint32_t kinds = lb_usage_kinds(&r->usage);
+    seen s = {.input = sum(&r->usage, kinds & ALL_INPUT),
+              .cached = sum(&r->usage, kinds & UINT32_C(1) << LB_CACHE_READ),
+              .output = sum(&r->usage, kinds & ALL_TOKENS & ~ALL_INPUT)};
     settle_limits(p, b, lease, r, &s, now);
     hear_limits(p, b, lease, r, now);
     for (int k = 0; k < lease->nbudgets; k++)
@@ -295,7 +309,7 @@ lb_lease_settle(lb_pool *p, lb_lease *lease, const lb_result *r, lb_ns now)
     else if (outcome == LB_CANCELLED && r->sent && r->seconds > 0)
         learn_bound(p, b, rec, lease, r, now);
     count_failure(b, outcome);
-    count(&rec->tally, outcome, &r->usage, cost);
+    count(&rec->tally, outcome, &r->usage, kinds, cost);
     return cost;
 }
 

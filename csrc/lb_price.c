@@ -255,10 +255,9 @@ sum_lines(const lb_price *p, const lb_usage *u)
 {
     const int64_t *row = row_for(p, p->ntiers == 0 ? 0 : total_input(u));
     lb_pico sum = 0;
-    for (int k = 0; k < LB_NKINDS; k++) {
+    for (uint32_t kinds = lb_usage_kinds(u); kinds != 0; kinds &= kinds - 1) {
+        int k = __builtin_ctz(kinds);
         int64_t n = u->count[k];
-        if (n <= 0)
-            continue;
         if (p->marginal && k < LB_NTOKENS) {
             lb_pico line = marginal_line(p, u, k);
             if (line < 0)

@@ -72,6 +72,23 @@ typedef struct lb_usage {
     int64_t count[LB_NKINDS];
 } lb_usage;
 
+/* Bit k: some of kind k was used.  Most calls have used input and output alone. */
+static inline uint32_t
+lb_usage_kinds(const lb_usage *u)
+{
+    const uint32_t common = UINT32_C(1) << LB_INPUT | UINT32_C(1) << LB_OUTPUT;
+    int64_t other = 0;
+    uint32_t kinds = 0;
+    for (int k = 0; k < LB_NKINDS; k++)
+        other |= common >> k & 1 ? 0 : u->count[k];
+    if (other == 0)
+        return (uint32_t)(u->count[LB_INPUT] > 0) << LB_INPUT |
+               (uint32_t)(u->count[LB_OUTPUT] > 0) << LB_OUTPUT;
+    for (int k = 0; k < LB_NKINDS; k++)
+        kinds |= (uint32_t)(u->count[k] > 0) << k;
+    return kinds;
+}
+
 /* The rates that hold above a number of input tokens. */
 typedef struct lb_price_tier {
     int64_t above;            /* tokens; > 0, ascending from tier to tier */

@@ -20,7 +20,7 @@ enum { LB_HIST_BUCKETS = 112 };
 
 /* Embed by value; all zero is empty. */
 typedef struct lb_hist {
-    float weight[LB_HIST_BUCKETS]; /* bucket i: (1.13^i .. 1.13^(i+1)] ms */
+    float weight[LB_HIST_BUCKETS]; /* bucket i: 1.13^i .. 1.13^(i+1) ms */
     float total;                   /* sum of weight[] */
     float unit;                    /* weight of the next sample; 0: empty */
 } lb_hist;
@@ -33,8 +33,8 @@ double lb_hist_quantile(const lb_hist *h, double p);
 
 /* All zero: nothing seen, value 0. */
 typedef struct lb_track {
-    float log;  /* natural log of the quantile */
-    float seen; /* samples, stops counting at 1e6 */
+    float value; /* the quantile */
+    float seen;  /* samples, stops counting at 1e6 */
 } lb_track;
 
 /* Follow the p-quantile (0 < p < 1) of positive samples; x <= 0 counts as 1. */

@@ -107,11 +107,31 @@ lb_rate_wait(const lb_rate *r, int64_t units, double share, lb_ns now)
     return spent <= may ? 0 : (lb_ns)((spent - may + 4095) >> 12);
 }
 
+/* The same within 64 bits, where neither what is spent nor the charge takes longer
+ * than a day to come back; false and nothing done where one does. */
+static bool
+charge_briefly(lb_rate *r, int64_t units, lb_ns now)
+{
+    uint64_t cost;
+    int64_t gap = r->full_at - now;
+    if (gap > DAY || __builtin_mul_overflow(magnitude(units), r->unit_q12, &cost) ||
+        cost > (uint64_t)DAY << 12)
+        return false;
+    uint64_t spent = gap < 0 ? 0 : ((uint64_t)gap << 12) + r->frac;
+    if (units >= 0)
+        spent += cost;
+    else
+        spent = spent > cost ? spent - cost : 0;
+    r->full_at = now + (lb_ns)(spent >> 12);
+    r->frac = (uint32_t)(spent & 4095);
+    return true;
+}
+
 void
 lb_rate_charge(lb_rate *r, int64_t units, lb_ns now)
 {
     r->charged = wrap_add(r->charged, units);
-    if (r->unit_q12 == 0)
+    if (r->unit_q12 == 0 || charge_briefly(r, units, now))
         return;
     q12 spent = spent_at(r, now), cost = (q12)magnitude(units) * r->unit_q12;
     if (units >= 0)

@@ -23,6 +23,8 @@
  *
  * Pictures, sound and pages cost tokens by their vendors' published formulas;
  * those marked "assumed" are not documented anywhere we could check.
+ *
+ * Texts are weighed in lb_tokens.c, all else is counted in lb_tokens_parts.c.
  */
 #ifndef LB_TOKENS_H
 #define LB_TOKENS_H

@@ -293,6 +293,7 @@ shares_add_up_to_one_at_most(void)
     int g = lb_pool_add_group(p, LB_COST, -1, all, 3);
     CHECK(g >= 0 && lb_pool_group(p, (uint32_t)g)->shared);
     CHECK_EQ(lb_pool_set_share(p, 2, 0.5), LB_OK);
+    CHECK_EQ(lb_pool_set_share(p, 2, 0.5), LB_OK); /* nothing new */
     CHECK_EQ(lb_pool_add_group(p, LB_COST, -1, all, 3), LB_EINVAL);
     CHECK_EQ(lb_pool_set_members(p, (uint32_t)g, all, 3), LB_EINVAL);
     for (uint32_t i = 0; i < 3; i++)
