@@ -122,7 +122,10 @@ class Usage(Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Function(Struct, gc=False):
-    """The function a model wants called: ``arguments`` is JSON text."""
+    """The function a model wants called: ``arguments`` is JSON text.
+
+    In a ToolCall of type "custom" it is the free text that OpenAI's custom tools take.
+    """
 
     name: str
     arguments: str = ""

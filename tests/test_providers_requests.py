@@ -252,9 +252,48 @@ def test_a_neutral_parameter_is_dropped_without_a_word() -> None:
 
 
 def test_newer_reasoning_models_sample_when_they_do_not_reason() -> None:
-    body = sent("openai", "gpt-5.1", temperature=0.2, reasoning_effort="none")
-    assert body["temperature"] == 0.2
-    assert "temperature" not in sent("openai", "gpt-5.1", temperature=0.2)
+    for model, effort, samples in (
+        ("gpt-5.1", "none", True),
+        ("gpt-5.1", None, True),  # reasons on request only
+        ("gpt-5.1", "low", False),
+        ("gpt-5.6-sol", "none", True),
+        ("gpt-5.6-sol", None, False),
+        ("gpt-5", "none", False),  # always reasons
+        ("gpt-4o-2024-08-06", None, True),
+        ("gpt-audio-mini-2025-12-15", None, True),
+    ):
+        body = sent("openai", model, temperature=0.2, reasoning_effort=effort)
+        assert ("temperature" in body) is samples, (model, effort)
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "sent_as"),
+    [
+        ("o3", "xhigh", "high"),
+        ("o3", "none", "low"),
+        ("gpt-5", "none", "minimal"),
+        ("gpt-5-codex", "minimal", "low"),
+        ("gpt-5-pro", "low", "high"),
+        ("gpt-5.1", "none", "none"),
+        ("gpt-5.1", "max", "high"),
+        ("gpt-5.1-codex-max", "xhigh", "xhigh"),
+        ("gpt-5.2", "minimal", "low"),
+        ("gpt-5.2", "max", "xhigh"),
+        ("gpt-5.2-pro", "low", "medium"),
+        ("gpt-5.6-terra", "max", "max"),
+        ("gpt-6-astra", "none", "low"),
+        ("gpt-6.1-sol", "none", "none"),
+        ("gpt-5.3-chat-latest", "low", None),
+        ("gpt-5-chat-latest", "low", None),
+        ("gpt-5", "some-new-word", "some-new-word"),
+    ],
+)
+def test_effort_is_the_nearest_that_an_openai_model_takes(
+    model: str, asked: str, sent_as: str | None
+) -> None:
+    body = sent("openai", model, reasoning_effort=asked)
+    assert body.get("reasoning_effort") == sent_as
+    assert bool(body["warnings"]) is (asked != sent_as)
 
 
 def test_effort_is_not_sent_to_models_that_do_not_reason() -> None:
@@ -446,6 +485,45 @@ def test_effort_becomes_what_each_claude_takes() -> None:
     assert adaptive["output_config"] == {"effort": "medium"}
     none = sent("anthropic", "claude-3-5-haiku", reasoning_effort="low")
     assert "thinking" not in none and none["warnings"]
+    for model, asked, effort in (
+        ("claude-opus-4-5", "max", "high"),
+        ("claude-opus-4-6", "xhigh", "max"),
+        ("claude-opus-4-7", "xhigh", "xhigh"),
+        ("claude-sonnet-5-5", "minimal", "low"),
+        ("claude-mythos-preview", "none", "low"),
+    ):
+        body = sent("anthropic", model, reasoning_effort=asked)
+        assert body["output_config"] == {"effort": effort}, model
+    off = sent("anthropic", "claude-opus-5", reasoning_effort="none")
+    assert off["thinking"] == {"type": "disabled"} and "output_config" not in off
+
+
+def test_thinking_is_put_in_the_words_of_the_model_it_goes_to() -> None:
+    budget = {"type": "enabled", "budget_tokens": 3000, "display": "omitted"}
+    assert sent("anthropic", "claude-opus-4-6", thinking=budget)["thinking"] == budget
+    newer = sent("anthropic", "claude-opus-4-7", thinking=budget)
+    assert newer["thinking"] == {"type": "adaptive", "display": "omitted"}
+    older = sent("anthropic", "claude-sonnet-4-5", thinking={"type": "adaptive"})
+    assert older["thinking"] == {"type": "enabled", "budget_tokens": 10_000}
+    assert newer["warnings"] and older["warnings"]
+
+
+def test_a_forced_tool_goes_with_adaptive_thinking_but_not_with_every_claude() -> None:
+    ask: Any = {"tools": [TOOL], "tool_choice": "required"}
+    adapting = sent("anthropic", "claude-opus-4-7", reasoning_effort="low", **ask)
+    assert adapting["tool_choice"] == {"type": "any"}
+    fable = sent("anthropic", "claude-fable-5-1", **ask)
+    assert fable["tool_choice"] == {"type": "auto"} and fable["warnings"]
+
+
+def test_anthropics_own_tools_pass_and_those_of_others_are_refused() -> None:
+    search = {"type": "tool_search_tool_bm25_20251119", "name": "tool_search_tool_bm25"}
+    body = sent("anthropic", "claude-opus-5", tools=[search, TOOL])
+    assert body["tools"][0] == search and body["tools"][1]["input_schema"]
+    custom = {"type": "custom", "custom": {"name": "sql"}}
+    for provider in ("anthropic", "google", "bedrock"):
+        with pytest.raises(InvalidRequestError, match=r"tools\[1\]"):
+            sent(provider, "claude-opus-5", tools=[TOOL, custom])
 
 
 def test_thinking_goes_with_neither_temperature_nor_a_forced_tool() -> None:

@@ -130,6 +130,9 @@ def _document(at: int, file: dict[str, Any]) -> dict[str, Any]:
 
 
 def _assistant(message: Mapping[str, Any]) -> list[dict[str, Any]]:
+    own = (message.get("extra_content") or {}).get("anthropic")
+    if own:
+        return list(own["content"])
     blocks: list[dict[str, Any]] = list(message.get("thinking_blocks") or ())
     blocks += _text_blocks(message, message.get("content"))
     for call in message.get("tool_calls") or ():

@@ -12,7 +12,7 @@ from .._types import Call
 from . import _messages
 from ._anthropic_messages import marked_part, split_turns, text_block
 from ._base import merge
-from ._models import ClaudeModel, claude_model
+from ._models import ClaudeModel, claude_model, nearest
 
 if TYPE_CHECKING:
     from ._base import Dialect
@@ -28,7 +28,6 @@ BUDGETS = {
     "xhigh": 32_768,
     "max": 32_768,
 }
-_EFFORTS = {"minimal": "low"}
 _TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
 # Anthropic's own parameters, which pass unchanged.
 _NATIVE = frozenset(
@@ -96,12 +95,24 @@ def _tools(body: dict[str, Any], params: dict[str, Any]) -> None:
     parallel = params.pop("parallel_tool_calls", None)
     if not tools:
         return
-    body["tools"] = [_tool(function) for function in _messages.functions_of(tools)]
+    body["tools"] = [
+        dict(tool) if _is_own(tool) else _tool(_messages.function_of(at, tool))
+        for at, tool in enumerate(_messages.tools_of(tools))
+    ]
     native = _tool_choice(choice)
     if parallel is False and native.get("type") != "none":
         native["disable_parallel_tool_use"] = True
     if choice is not None or parallel is False:
         body["tool_choice"] = native
+
+
+def _is_own(tool: Any) -> bool:
+    """Whether a tool is one of Anthropic's, such as web search or tool search."""
+    return (
+        isinstance(tool, Mapping)
+        and tool.get("type") not in (None, "function")
+        and "custom" not in tool  # OpenAI's
+    )
 
 
 def _tool(function: dict[str, Any]) -> dict[str, Any]:
@@ -140,14 +151,19 @@ def _reasoning(
     warnings: list[str],
 ) -> None:
     effort = params.pop("reasoning_effort", None)
+    if "thinking" in params:
+        params["thinking"] = fit_thinking(model, params["thinking"], warnings)
     if effort is None:
         return
     if "thinking" in params:
         warnings.append("reasoning_effort left out: thinking was given too")
         return
     if effort == "none":
-        if model.thinks and not model.adaptive:
+        if model.rests:
             body["thinking"] = {"type": "disabled"}
+        elif model.thinks:
+            warnings.append(f"reasoning_effort raised: {dialect.model} always reasons")
+            body["output_config"] = {"effort": model.efforts[0]}
         return
     if not model.thinks:
         dialect.leave_out(
@@ -160,10 +176,23 @@ def _reasoning(
         )
     if model.adaptive:
         body["thinking"] = {"type": "adaptive"}
-    if model.effort:
-        body["output_config"] = {"effort": _EFFORTS.get(effort, effort)}
-    if not model.adaptive and not model.effort:
+    if model.efforts:
+        body["output_config"] = {"effort": nearest(effort, model.efforts)}
+    else:
         _budget(dialect, body, BUDGETS[effort], warnings)
+
+
+def fit_thinking(model: ClaudeModel, thinking: Any, warnings: list[str]) -> Any:
+    """Anthropic's own ``thinking`` in the words of this model."""
+    kind = thinking.get("type") if isinstance(thinking, dict) else None
+    if kind == "enabled" and model.adaptive and not model.budget:
+        warnings.append("thinking: budget left out, this model adapts by itself")
+        rest = {k: v for k, v in thinking.items() if k not in ("type", "budget_tokens")}
+        return {"type": "adaptive", **rest}
+    if kind == "adaptive" and model.budget and not model.adaptive:
+        warnings.append("thinking: this model takes a budget, and got a medium one")
+        return {"type": "enabled", "budget_tokens": BUDGETS["medium"]}
+    return thinking
 
 
 def _budget(
@@ -186,19 +215,21 @@ def _settle_sampling(
             if name in body:
                 del body[name]
                 dialect.leave_out(name, f"{dialect.model} refuses it", warnings)
-    thinking = body.get("thinking")
-    if thinking is None or thinking.get("type") == "disabled":
+    choice = body.get("tool_choice") or {}
+    thinking = body.get("thinking") or {}
+    budget = thinking.get("type") == "enabled"
+    if choice.get("type") in ("any", "tool") and (budget or not model.forced):
+        body["tool_choice"] = {k: v for k, v in choice.items() if k != "name"}
+        body["tool_choice"]["type"] = "auto"
+        why = "a forced one forbids thinking" if budget else "this model refuses others"
+        warnings.append(f"tool_choice set to auto: {why}")
+    if thinking.get("type", "disabled") == "disabled":
         return
     for name in ("temperature", "top_k"):
         if name in body:
             if body[name] != 1 or name == "top_k":
                 dialect.leave_out(name, "it does not go with thinking", warnings)
             del body[name]
-    choice = body.get("tool_choice")
-    if choice is not None and choice["type"] in ("any", "tool"):
-        body["tool_choice"] = {**choice, "type": "auto"}
-        body["tool_choice"].pop("name", None)
-        warnings.append("tool_choice set to auto: a forced one forbids thinking")
 
 
 def _temperature(
@@ -285,7 +316,7 @@ def _response_format(
     if model.schema:
         output = body.setdefault("output_config", {})
         output["format"] = {"type": "json_schema", "schema": schema}
-    elif "tools" in body or "thinking" in body:
+    elif "tools" in body or "thinking" in body or not model.forced:
         text = "Answer with one JSON object that fits this JSON schema: "
         text += msgspec.json.encode(schema).decode()
         body["system"] = _append_system(body.get("system"), text)

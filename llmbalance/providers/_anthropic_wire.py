@@ -35,6 +35,11 @@ class WireUsage(Struct):
     output_tokens_details: OutputDetails | None = None
     server_tool_use: ServerTools | None = None
     service_tier: str | None = None
+    speed: str | None = None
+
+    def tier(self) -> str | None:
+        """The tier that was billed; fast inference has a price of its own."""
+        return "fast" if self.speed == "fast" else self.service_tier
 
     def update(self, later: WireUsage) -> None:
         """Take over what a later event of the stream says; its counts are totals."""
@@ -45,7 +50,7 @@ class WireUsage(Struct):
 
     def usage(self) -> Usage:
         """The common form: the prompt includes what was read from and put in cache."""
-        read, write = self.cache_read_input_tokens or 0, 0
+        read = self.cache_read_input_tokens or 0
         write = self.cache_creation_input_tokens or 0
         hour = (
             self.cache_creation and self.cache_creation.ephemeral_1h_input_tokens

@@ -355,7 +355,7 @@ def unreadable(body: bytes, error: Exception) -> ProtocolError:
 def token_count(body: bytes) -> int:
     """The number in an answer of a counting endpoint; ProtocolError without one."""
     told = decode_object(body)
-    for name in ("input_tokens", "totalTokens"):
+    for name in ("input_tokens", "totalTokens", "inputTokens"):
         if isinstance(told.get(name), int):
             return int(told[name])
     raise ProtocolError("the answer has no number of tokens", offset=len(body))

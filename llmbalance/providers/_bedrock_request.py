@@ -10,9 +10,9 @@ import msgspec
 from .._errors import InvalidRequestError
 from .._types import Call
 from . import _messages
-from ._anthropic_request import BUDGETS, JSON_TOOL
+from ._anthropic_request import BUDGETS, JSON_TOOL, fit_thinking
 from ._base import merge
-from ._models import claude_model
+from ._models import claude_model, nearest
 
 if TYPE_CHECKING:
     from .bedrock import Bedrock
@@ -55,9 +55,11 @@ def write_body(dialect: Bedrock, call: Call, warnings: list[str]) -> dict[str, A
         elif name == "reasoning_effort":
             _reasoning(dialect, more, value, warnings)
         elif name == "response_format":
-            _response_format(body, value, warnings)
+            _response_format(dialect, body, value, warnings)
         elif name == "service_tier" and value in _TIERS:
             body["serviceTier"] = {"type": value}
+        elif name == "service_tier" and value == "auto":
+            continue  # Bedrock's own way without a tier
         elif name == "metadata" and isinstance(value, dict):
             body["requestMetadata"] = {k: str(v) for k, v in value.items()}
         elif name == "n" and value != 1:
@@ -223,6 +225,8 @@ def _tool(function: Mapping[str, Any]) -> dict[str, Any]:
     spec: dict[str, Any] = {"name": function["name"], "inputSchema": {"json": schema}}
     if function.get("description"):
         spec["description"] = function["description"]
+    if function.get("strict"):
+        spec["strict"] = True
     return {"toolSpec": spec}
 
 
@@ -236,15 +240,19 @@ def _reasoning(
             dialect.leave_out("reasoning_effort", why, warnings)
         return
     if effort == "none":
+        if model.rests:
+            more.setdefault("thinking", {"type": "disabled"})
+        elif model.efforts:
+            more["output_config"] = {"effort": model.efforts[0]}
         return
     if effort not in BUDGETS:
         raise InvalidRequestError(
             "reasoning_effort", effort, f"use none, {', '.join(BUDGETS)}"
         )
     if model.adaptive:
-        level = "low" if effort == "minimal" else effort
         more["thinking"] = {"type": "adaptive"}
-        more["output_config"] = {"effort": level}
+    if model.efforts:
+        more["output_config"] = {"effort": nearest(effort, model.efforts)}
     else:
         budget = {"type": "enabled", "budget_tokens": BUDGETS[effort]}
         more.setdefault("thinking", budget)
@@ -261,6 +269,8 @@ def _settle(
         return
     model = claude_model(dialect.model)
     inference.setdefault("maxTokens", model.max_output)
+    if "thinking" in more:
+        more["thinking"] = fit_thinking(model, more["thinking"], warnings)
     thinking = more.get("thinking") or {}
     budget = thinking.get("budget_tokens")
     if budget is not None and budget >= inference["maxTokens"]:
@@ -277,7 +287,9 @@ def _settle(
             dialect.leave_out(name, f"{dialect.model} refuses it here", warnings)
 
 
-def _response_format(body: dict[str, Any], value: Any, warnings: list[str]) -> None:
+def _response_format(
+    dialect: Bedrock, body: dict[str, Any], value: Any, warnings: list[str]
+) -> None:
     kind = value.get("type") if isinstance(value, dict) else value
     if kind == "text":
         return
@@ -287,6 +299,13 @@ def _response_format(body: dict[str, Any], value: Any, warnings: list[str]) -> N
         )
     asked = value.get("json_schema") or {} if isinstance(value, dict) else {}
     schema = asked.get("schema")
+    claude = claude_model(dialect.model) if "claude" in dialect.model else None
+    if schema and claude is not None and claude.schema:
+        text = msgspec.json.encode(schema).decode()
+        told = {"schema": text, "name": asked.get("name") or "answer"}
+        form = {"type": "json_schema", "structure": {"jsonSchema": told}}
+        body["outputConfig"] = {"textFormat": form}
+        return
     if schema and "toolConfig" not in body:
         tool = {"name": JSON_TOOL, "description": "Give the answer."}
         body["toolConfig"] = {

@@ -14,6 +14,7 @@ from .._types import Usage
 class ToolUse(Struct, rename="camel"):
     name: str = ""
     tool_use_id: str = ""
+    type: str | None = None  # "server_tool_use": Bedrock runs it
     input: msgspec.Raw = msgspec.Raw(b"{}")
 
 
@@ -29,10 +30,29 @@ class Reasoning(Struct, rename="camel"):
     signature: str | None = None
 
 
+class CitedText(Struct):
+    text: str = ""
+
+
+class Cited(Struct):
+    content: list[CitedText] = []
+
+
+class ImageSource(Struct):
+    bytes: str = ""
+
+
+class Image(Struct):
+    format: str = "png"
+    source: ImageSource | None = None
+
+
 class WireBlock(Struct, rename="camel"):
     text: str | None = None
     tool_use: ToolUse | None = None
     reasoning_content: Reasoning | None = None
+    citations_content: Cited | None = None
+    image: Image | None = None
 
 
 class WireContent(Struct):

@@ -132,6 +132,7 @@ _WORDS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "does not support audio input",
             "does not support image input",
             "cannot use both json_schema and grammar",
+            "logprobs is not enabled",
             "increase the physical batch size",
         ),
     ),

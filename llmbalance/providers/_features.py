@@ -32,6 +32,7 @@ FEATURES: Mapping[str, str] = {
     "embeddings": "embeddings",
     "health": "free health probe",
     "count_tokens": "token counting",
+    "responses": "Responses API",
 }
 _SIGNS = {"native": "✓", "translated": "→", "refused": ""}
 

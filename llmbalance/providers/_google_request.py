@@ -77,8 +77,8 @@ def write_body(dialect: Google, call: Call, warnings: list[str]) -> dict[str, An
             _reasoning(dialect, model, generation, value, warnings)
         elif name == "service_tier":
             _service_tier(dialect, body, value, warnings)
-        elif name in ("logprobs", "top_logprobs") and value:
-            raise InvalidRequestError(name, value, "not read from Google; use another")
+        elif name in ("logprobs", "top_logprobs"):
+            _logprobs(generation, name, value)
         elif name in _NATIVE:
             body[name] = value
         elif name not in _NO_EFFECT:
@@ -111,9 +111,11 @@ class _Contents:
             if text:
                 self.system.append({"text": text})
         elif role == "assistant":
-            self._turn("model", self._assistant(message))
+            self._turn("model", self._assistant(at, message))
         elif role == "tool":
-            self._turn("user", [self._result(message)])
+            media = _messages.media_of(at, content)
+            shown = [self._part(at, kind, part) for kind, part in media]
+            self._turn("user", [self._result(message), *shown])
         else:
             self._turn("user", list(self._user(at, content)))
 
@@ -139,28 +141,27 @@ class _Contents:
         else:
             self.contents.append({"role": role, "parts": parts})
 
-    def _assistant(self, message: Mapping[str, Any]) -> list[dict[str, Any]]:
-        parts: list[dict[str, Any]] = []
-        text = _messages.text_of(message.get("content"))
+    def _assistant(self, at: int, message: Mapping[str, Any]) -> list[dict[str, Any]]:
+        content, parts = message.get("content"), []
+        text = _messages.text_of(content) or message.get("refusal")
         if text:
-            part: dict[str, Any] = {"text": text}
-            signature = _signature_of(message)
-            if signature is not None:
-                part["thoughtSignature"] = signature
-            parts.append(part)
+            parts.append(_signed({"text": text}, _signature_of(message)))
+        media = _messages.media_of(at, content)
+        for image in message.get("images") or ():
+            media.append(("image_url", image))
+        for kind, part in media:
+            parts.append(_signed(self._part(at, kind, part), _signature_of(part)))
         for number, call in enumerate(message.get("tool_calls") or ()):
             name = (call.get("function") or {}).get("name") or ""
             identity = call.get("id")
             if identity:
                 self.names[identity] = name
             arguments = _messages.arguments_of(call)
-            part = {"functionCall": {"name": name, "args": arguments}}
             signature = _signature_of(call)
             if signature is None and self.model.signed and number == 0:
                 signature = NO_SIGNATURE
-            if signature is not None:
-                part["thoughtSignature"] = signature
-            parts.append(part)
+            made = {"functionCall": {"name": name, "args": arguments}}
+            parts.append(_signed(made, signature))
         return parts
 
     def _result(self, message: Mapping[str, Any]) -> dict[str, Any]:
@@ -218,6 +219,12 @@ def _signature_of(value: Mapping[str, Any]) -> str | None:
     extra = value.get("extra_content")
     google = extra.get("google") if isinstance(extra, dict) else None
     return google.get("thought_signature") if isinstance(google, dict) else None
+
+
+def _signed(part: dict[str, Any], signature: str | None) -> dict[str, Any]:
+    if signature is not None:
+        part["thoughtSignature"] = signature
+    return part
 
 
 def _value(text: str) -> Any:
@@ -310,13 +317,21 @@ def _reasoning(
         )
     if effort == "none" and model.always_thinks:
         warnings.append(f"reasoning_effort raised: {dialect.model} always reasons")
-        effort = "low" if model.levels else "minimal"
+        effort = model.least
     if model.levels:
-        level = _LEVELS.get(effort, effort)
+        level = model.least if effort == "minimal" else _LEVELS.get(effort, effort)
         generation["thinkingConfig"] = {"thinkingLevel": level.upper()}
     else:
         budget = BUDGETS.get(effort, 0)
         generation["thinkingConfig"] = {"thinkingBudget": budget}
+
+
+def _logprobs(generation: dict[str, Any], name: str, value: Any) -> None:
+    """How many alternatives to tell; asking for some asks for the probabilities."""
+    if name == "top_logprobs":
+        generation["logprobs"] = value
+    if value or name == "top_logprobs":
+        generation["responseLogprobs"] = True
 
 
 def _service_tier(

@@ -5,6 +5,7 @@ Fields bear the provider's own names; what nobody reads is left out, and skipped
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -37,11 +38,43 @@ class WireContent(Struct):
     parts: list[WirePart] = []
 
 
+class WireToken(Struct, rename="camel"):
+    token: str = ""
+    log_probability: float = 0.0
+
+    def logprob(self) -> dict[str, Any]:
+        """In OpenAI's shape."""
+        return {
+            "token": self.token,
+            "logprob": self.log_probability,
+            "bytes": list(self.token.encode()),
+        }
+
+
+class WireRivals(Struct):
+    candidates: list[WireToken] = []
+
+
+class WireLogprobs(Struct, rename="camel"):
+    chosen_candidates: list[WireToken] = []
+    top_candidates: list[WireRivals] = []
+
+    def logprobs(self) -> dict[str, Any]:
+        """In OpenAI's shape: every token with the most likely ones in its place."""
+        content = [
+            {**token.logprob(), "top_logprobs": []} for token in self.chosen_candidates
+        ]
+        for told, rivals in zip(content, self.top_candidates, strict=False):
+            told["top_logprobs"] = [one.logprob() for one in rivals.candidates]
+        return {"content": content, "refusal": None}
+
+
 class WireCandidate(Struct, rename="camel"):
     content: WireContent | None = None
     finish_reason: str | int | None = None
     finish_message: str | None = None
     index: int = 0
+    logprobs_result: WireLogprobs | None = None
 
 
 class WireFeedback(Struct, rename="camel"):
@@ -64,6 +97,11 @@ class WireUsage(Struct, rename="camel"):
     prompt_tokens_details: list[WireModality] | None = None
     candidates_tokens_details: list[WireModality] | None = None
     service_tier: str | None = None
+    traffic_type: str | int | None = None  # Vertex
+
+    def tier(self) -> str | None:
+        """The service tier that was billed; None where nothing is said."""
+        return self.service_tier or _TRAFFIC.get(self.traffic_type)
 
     def usage(self) -> Usage:
         """The common form: the completion includes the thoughts."""
@@ -80,6 +118,13 @@ class WireUsage(Struct, rename="camel"):
             image_input_tokens=_of(self.prompt_tokens_details, "IMAGE"),
             image_output_tokens=_of(self.candidates_tokens_details, "IMAGE"),
         )
+
+
+_TRAFFIC: Mapping[object, str] = {
+    "ON_DEMAND": "standard",
+    "ON_DEMAND_FLEX": "flex",
+    "ON_DEMAND_PRIORITY": "priority",
+}
 
 
 def _of(details: list[WireModality] | None, modality: str) -> int:
@@ -99,8 +144,9 @@ class WireVector(Struct):
     values: list[float] = []
 
 
-class WireEmbeddings(Struct):
+class WireEmbeddings(Struct, rename="camel"):
     embeddings: list[WireVector] = []
+    usage_metadata: WireUsage | None = None
     error: Any = None
 
 
@@ -137,5 +183,9 @@ def _joined(chunks: list[WireReply]) -> WireReply:
             kept.finish_reason = one.finish_reason or kept.finish_reason
             kept.finish_message = one.finish_message or kept.finish_message
             kept.index = one.index
+            if one.logprobs_result is not None:
+                found = kept.logprobs_result = kept.logprobs_result or WireLogprobs()
+                found.chosen_candidates += one.logprobs_result.chosen_candidates
+                found.top_candidates += one.logprobs_result.top_candidates
     whole.candidates = list(by_index.values())
     return whole

@@ -83,6 +83,10 @@ def _split_parts(message: dict[str, Any], parts: list[Any]) -> None:
 
 def _tool_call(call: dict[str, Any], number: int) -> None:
     function = call.get("function")
+    custom = call.get("custom")
+    if isinstance(custom, dict):
+        name, text = custom.get("name"), custom.get("input") or ""
+        function = call["function"] = {"name": name, "arguments": text}
     if not isinstance(function, dict):
         function = call["function"] = {}
     arguments = function.get("arguments")

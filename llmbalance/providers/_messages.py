@@ -29,6 +29,7 @@ CARRIED = frozenset(
         "cache_control",
     )
 )
+_TEXTS = frozenset(("text", "refusal"))
 SYSTEM_ROLES = frozenset(("system", "developer"))
 
 
@@ -89,6 +90,13 @@ def text_of(content: Any) -> str:
         for part in content
         if isinstance(part, dict) and isinstance(part.get("text"), str)
     )
+
+
+def media_of(at: int, content: Any) -> list[tuple[str, dict[str, Any]]]:
+    """The parts of a content that are no text, as (type, part)."""
+    if not isinstance(content, list):
+        return []
+    return [(kind, part) for kind, part in parts_of(at, content) if kind not in _TEXTS]
 
 
 def parts_of(at: int, content: Any) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -161,17 +169,27 @@ def arguments_of(call: Mapping[str, Any]) -> dict[str, Any]:
 
 def functions_of(tools: Any) -> Iterator[dict[str, Any]]:
     """Yield the ``function`` object of each tool; refuses other kinds of tool."""
+    for at, tool in enumerate(tools_of(tools)):
+        yield function_of(at, tool)
+
+
+def tools_of(tools: Any) -> Sequence[Any]:
+    """The tools; InvalidRequestError unless they are a list."""
     if not isinstance(tools, list | tuple):
         raise InvalidRequestError("tools", _name_of(tools), "give a list of tools")
-    for at, tool in enumerate(tools):
-        function = tool.get("function") if isinstance(tool, Mapping) else None
-        if not isinstance(function, dict) or not function.get("name"):
-            raise InvalidRequestError(
-                f"tools[{at}]",
-                tool.get("type") if isinstance(tool, Mapping) else _name_of(tool),
-                'give {"type": "function", "function": {"name": ..., ...}}',
-            )
-        yield function
+    return tools
+
+
+def function_of(at: int, tool: Any) -> dict[str, Any]:
+    """The ``function`` object of tool number ``at``."""
+    function = tool.get("function") if isinstance(tool, Mapping) else None
+    if not isinstance(function, dict) or not function.get("name"):
+        raise InvalidRequestError(
+            f"tools[{at}]",
+            tool.get("type") if isinstance(tool, Mapping) else _name_of(tool),
+            'give {"type": "function", "function": {"name": ..., ...}}',
+        )
+    return function
 
 
 def stops_of(stop: Any) -> list[str]:

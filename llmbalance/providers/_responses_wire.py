@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from .._types import Usage
 
@@ -50,6 +50,7 @@ class WirePart(Struct):
     text: str | None = None
     refusal: str | None = None
     annotations: list[dict[str, Any]] | None = None
+    logprobs: list[dict[str, Any]] | None = None
 
 
 class WireItem(Struct):
@@ -61,6 +62,15 @@ class WireItem(Struct):
     call_id: str | None = None
     name: str | None = None
     arguments: str | None = None
+    input: str | None = None  # of a custom tool
+
+
+class Searches(Struct):
+    num_requests: int = 0
+
+
+class ToolUsage(Struct):
+    web_search: Searches | None = None
 
 
 class Incomplete(Struct):
@@ -77,11 +87,21 @@ class WireResponse(Struct):
     usage: WireUsage | None = None
     service_tier: str | None = None
     error: Any = None
+    tool_usage: ToolUsage | None = None
+
+    def counted(self) -> Usage | None:
+        """What was used, searches included; None where nothing is said."""
+        if self.usage is None:
+            return None
+        used, tools = self.usage.usage(), self.tool_usage
+        searches = tools.web_search.num_requests if tools and tools.web_search else 0
+        return structs.replace(used, web_search_requests=searches) if searches else used
 
 
 class WireEvent(Struct):
     type: str = ""
     delta: str | None = None
+    logprobs: list[dict[str, Any]] | None = None
     output_index: int = 0
     item: WireItem | None = None
     response: WireResponse | None = None

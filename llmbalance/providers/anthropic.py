@@ -9,7 +9,9 @@
     reasoning_effort                ->   output_config.effort and thinking
 
 Thinking blocks travel with the message that has them (``Message.thinking_blocks``) and
-go back unchanged, signature and all. Requests are in ``_anthropic_request.py``.
+go back unchanged, signature and all. Anthropic's own tools (web search, tool search)
+pass in ``tools`` as they are; a complete answer with blocks of theirs keeps them all in
+``Message.extra_content["anthropic"]``. Requests are in ``_anthropic_request.py``.
 """
 
 from __future__ import annotations
@@ -53,6 +55,7 @@ from ._base import (
     TRANSLATED,
     Dialect,
     StreamReader,
+    decode_object,
     json_text,
     unreadable,
 )
@@ -71,6 +74,10 @@ FINISH_REASONS: Mapping[str, str] = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
+_COUNTED = (
+    *("system", "messages", "tools", "tool_choice"),
+    *("thinking", "output_config"),
+)
 PAUSED = "the provider paused its turn: send the reply back to let it go on"
 
 
@@ -144,8 +151,7 @@ class Anthropic(Dialect):
     def count_tokens(self, call: Call) -> Request | None:
         """Write a request that counts the prompt's tokens, free of charge."""
         body = self.body(call, [])
-        kept = ("system", "messages", "tools", "tool_choice", "thinking")
-        counted = {name: body[name] for name in kept if name in body}
+        counted = {name: body[name] for name in _COUNTED if name in body}
         return Request(
             target=f"{self.path}/v1/messages/count_tokens",
             body=_encode({"model": self.model, **counted}),
@@ -171,12 +177,12 @@ class Anthropic(Dialect):
         if wire.stop_reason is None:
             raise ProtocolError("the answer has no stop reason", offset=len(body))
         reply = ChatReply(
-            choices=[Choice(*_choice(wire))],
+            choices=[Choice(*_choice(wire, body))],
             id=wire.id,
             created=int(time.time()),
             model=wire.model or self.model,
             usage=wire.usage.usage() if wire.usage is not None else None,
-            service_tier=wire.usage.service_tier if wire.usage is not None else None,
+            service_tier=wire.usage.tier() if wire.usage is not None else None,
             provider_request_id=request_id(headers),
             raw_body=body,
         )
@@ -193,13 +199,14 @@ class Anthropic(Dialect):
         return anthropic_limits(headers, now_wall)
 
 
-def _choice(wire: WireReply) -> tuple[Message, int, str]:
+def _choice(wire: WireReply, body: bytes) -> tuple[Message, int, str]:
     """Message, index and finish reason of a complete answer."""
     text: list[str] = []
     thoughts: list[str] = []
     blocks: list[dict[str, Any]] = []
     calls: list[ToolCall] = []
     reason = FINISH_REASONS.get(wire.stop_reason or "", "stop")
+    others = False  # blocks of Anthropic's own tools, whose order matters
     for block in wire.content:
         kind = block.type
         if kind == "text":
@@ -217,12 +224,18 @@ def _choice(wire: WireReply) -> tuple[Message, int, str]:
             blocks.append(_thinking(block.thinking, block.signature))
         elif kind == "redacted_thinking":
             blocks.append({"type": kind, "data": block.data})
+        else:
+            others = True
     message = Message(content="".join(text) if text or not calls else None)
     if calls:
         message.tool_calls = calls
     if blocks:
         message.thinking_blocks = blocks
         message.reasoning_content = "".join(thoughts) or None
+    if others:
+        message.extra_content = {
+            "anthropic": {"content": decode_object(body)["content"]}
+        }
     if wire.stop_reason == "refusal":
         message.refusal = _refusal(wire.stop_details)
     return message, 0, reason
@@ -282,7 +295,7 @@ class AnthropicStream(StreamReader):
         if usage is not None:
             self._usage.update(usage)
             self.usage = self._usage.usage()
-            self.service_tier = self._usage.service_tier
+            self.service_tier = self._usage.tier()
 
     def _finish(self, delta: WireDelta) -> list[ChatChunk]:
         reason = FINISH_REASONS.get(delta.stop_reason or "", "stop")
@@ -324,6 +337,8 @@ class AnthropicStream(StreamReader):
                 return []
             if index in self._json_blocks:
                 return self.add(Delta(piece))
+            if index not in self._tools:  # of a tool that runs at Anthropic
+                return []
             self._untouched.discard(index)
             return self._arguments(index, piece)
         if kind == "thinking_delta" and delta.thinking:
@@ -336,9 +351,7 @@ class AnthropicStream(StreamReader):
         return []
 
     def _arguments(self, index: int, piece: str) -> list[ChatChunk]:
-        call = ToolCallDelta(
-            self._tools.get(index, 0), None, FunctionDelta(None, piece)
-        )
+        call = ToolCallDelta(self._tools[index], None, FunctionDelta(None, piece))
         return self.add(Delta(tool_calls=[call]))
 
     def _stop(self, index: int) -> list[ChatChunk]:

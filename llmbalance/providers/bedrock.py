@@ -14,8 +14,6 @@ are binary frames; the transport hands on each frame's event name and payload.
 
 from __future__ import annotations
 
-import base64
-import os
 import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -40,6 +38,7 @@ from .._types import (
     ToolCallDelta,
 )
 from ._anthropic_request import JSON_TOOL
+from ._aws import Aws
 from ._base import (
     NATIVE,
     REFUSED,
@@ -56,14 +55,12 @@ from ._bedrock_wire import (
     ToolUse,
     WireBlock,
     WireDelta,
-    decode_chunk,
     decode_event,
     decode_reply,
 )
 from ._classify import request_id
-from .anthropic import Anthropic, AnthropicStream
 
-MARKS = (b'"contentBlockIndex"', b'"stopReason"', b'"bytes"')
+MARKS = (b'"contentBlockIndex"', b'"stopReason"')
 FINISH_REASONS: Mapping[str, str] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -73,53 +70,11 @@ FINISH_REASONS: Mapping[str, str] = {
     "content_filtered": "content_filter",
     "guardrail_intervened": "content_filter",
 }
-_CLAUDE_VERSION = "bedrock-2023-05-31"
+_COUNTED = ("messages", "system", "toolConfig", "additionalModelRequestFields")
 _encode = msgspec.json.Encoder().encode
 
 
-class _Aws:
-    """Where and as whom a Bedrock dialect speaks."""
-
-    options: Mapping[str, Any]
-    api_key: Any
-
-    @property
-    def region(self) -> str:
-        """The region; ConfigError when none is set."""
-        named = self.options.get("region") or os.environ.get("AWS_REGION")
-        named = named or os.environ.get("AWS_DEFAULT_REGION")
-        if not named:
-            raise ConfigError("region", None, "set options region or AWS_REGION")
-        return str(named)
-
-    def region_url(self) -> str:
-        """The address of the region's runtime."""
-        return f"https://bedrock-runtime.{self.region}.amazonaws.com"
-
-    def sigv4(self) -> tuple[str, str] | None:
-        """Credentials to sign with, when there is no API key."""
-        if self.api_key:
-            return None
-        found = [
-            self.options.get(option) or os.environ.get(variable)
-            for option, variable in (
-                ("access_key", "AWS_ACCESS_KEY_ID"),
-                ("secret_key", "AWS_SECRET_ACCESS_KEY"),
-                ("session_token", "AWS_SESSION_TOKEN"),
-            )
-        ]
-        if not found[0] or not found[1]:
-            raise ConfigError(
-                "api_key",
-                None,
-                "set AWS_BEARER_TOKEN_BEDROCK, or AWS_ACCESS_KEY_ID and "
-                "AWS_SECRET_ACCESS_KEY",
-            )
-        credentials = ":".join(str(part) for part in found if part)
-        return f"aws:amz:{self.region}:bedrock", credentials
-
-
-class Bedrock(_Aws, Dialect):
+class Bedrock(Aws, Dialect):
     """Any model of Bedrock through Converse."""
 
     name = "bedrock"
@@ -147,6 +102,7 @@ class Bedrock(_Aws, Dialect):
         "rate_limit_headers": REFUSED,
         "embeddings": REFUSED,
         "health": REFUSED,
+        "count_tokens": NATIVE,
     }
 
     @classmethod
@@ -159,6 +115,8 @@ class Bedrock(_Aws, Dialect):
             return cls
         if "claude" not in model:
             raise ConfigError("api", api, "only Claude models are spoken to so")
+        from ._bedrock_claude import BedrockClaude  # seldom asked for
+
         return BedrockClaude
 
     def base_url(self) -> str:
@@ -176,6 +134,15 @@ class Bedrock(_Aws, Dialect):
             stream=AWS_FRAMES if call.stream else UNARY,
             marks=MARKS if call.stream else (),
             warnings=warnings,
+        )
+
+    def count_tokens(self, call: Call) -> Request:
+        """Write a request that counts the prompt's tokens, free of charge."""
+        body = write_body(self, call, [])
+        counted = {name: body[name] for name in _COUNTED if name in body}
+        return Request(
+            target=f"{self.path}/model/{quote(self.model, safe='')}/count-tokens",
+            body=_encode({"input": {"converse": counted}}),
         )
 
     def chat_reply(
@@ -222,10 +189,15 @@ def _message(blocks: list[WireBlock]) -> Message:
     thoughts: list[str] = []
     kept: list[dict[str, Any]] = []
     calls: list[ToolCall] = []
+    images: list[dict[str, Any]] = []
     for block in blocks:
         if block.text is not None:
             text.append(block.text)
-        elif block.tool_use is not None:
+        elif block.citations_content is not None:
+            text += [cited.text for cited in block.citations_content.content]
+        elif block.image is not None and block.image.source is not None:
+            images.append(_shown(block.image.format, block.image.source.bytes))
+        elif block.tool_use is not None and block.tool_use.type is None:
             arguments = json_text(block.tool_use.input)
             if block.tool_use.name == JSON_TOOL:
                 text.append(arguments)
@@ -240,7 +212,13 @@ def _message(blocks: list[WireBlock]) -> Message:
     message.tool_calls = calls or None
     message.thinking_blocks = kept or None
     message.reasoning_content = "".join(thoughts) or None
+    message.images = images or None
     return message
+
+
+def _shown(kind: str, data: str) -> dict[str, Any]:
+    url = f"data:image/{kind};base64,{data}"
+    return {"type": "image_url", "image_url": {"url": url}}
 
 
 def _thinking(reasoning: Reasoning) -> dict[str, Any]:
@@ -302,7 +280,7 @@ class BedrockStream(StreamReader):
         return self.dialect.error_inside(headers, data)
 
     def _start(self, index: int, tool: ToolUse | None) -> list[ChatChunk]:
-        if tool is None:
+        if tool is None or tool.type is not None:
             return []
         if tool.name == JSON_TOOL:
             self._json_blocks.add(index)
@@ -319,6 +297,8 @@ class BedrockStream(StreamReader):
         if delta.tool_use is not None and delta.tool_use.input:
             if index in self._json_blocks:
                 return self.add(Delta(delta.tool_use.input))
+            if index not in self._tools:  # of a tool that runs at Bedrock
+                return []
             self._untouched.discard(index)
             return self._arguments(index, delta.tool_use.input)
         reasoning = delta.reasoning_content
@@ -338,82 +318,5 @@ class BedrockStream(StreamReader):
 
     def _arguments(self, index: int, piece: str) -> list[ChatChunk]:
         function = FunctionDelta(None, piece)
-        call = ToolCallDelta(self._tools.get(index, 0), None, function)
+        call = ToolCallDelta(self._tools[index], None, function)
         return self.add(Delta(tool_calls=[call]))
-
-
-class BedrockClaude(_Aws, Anthropic):
-    """Claude by InvokeModel: Anthropic's own request, Bedrock's frames."""
-
-    name = "bedrock"
-    key_env = ("AWS_BEARER_TOKEN_BEDROCK",)
-    base_env = ("ANTHROPIC_BEDROCK_BASE_URL", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME")
-    default_base_url = ""
-    needs_key = False
-    supports: ClassVar[Mapping[str, str]] = {
-        **Anthropic.supports,
-        "image_url": REFUSED,
-        "service_tier": REFUSED,
-        "rate_limit_headers": REFUSED,
-        "health": REFUSED,
-        "count_tokens": REFUSED,
-    }
-
-    def base_url(self) -> str:
-        """The environment's address, else the region's."""
-        return super().base_url() or self.region_url()
-
-    def auth(self, key: str) -> list[str]:
-        """A Bedrock API key."""
-        return [f"Authorization: Bearer {key}"]
-
-    def headers(self) -> list[str]:
-        """The common lines; version and betas go into the body."""
-        lines = super().headers()
-        return [line for line in lines if not line.startswith("anthropic-")]
-
-    def chat(self, call: Call) -> Request:
-        """Write an invoke request; model and stream stand in the address."""
-        warnings: list[str] = []
-        body = {"anthropic_version": _CLAUDE_VERSION, **self.body(call, warnings)}
-        if body.pop("service_tier", None) is not None:
-            self.leave_out("service_tier", "Bedrock has no such parameter", warnings)
-        betas = self.options.get("betas")
-        if betas:
-            names = betas.split(",") if isinstance(betas, str) else list(betas)
-            body["anthropic_beta"] = names
-        method = "invoke-with-response-stream" if call.stream else "invoke"
-        return Request(
-            target=f"{self.path}/model/{quote(self.model, safe='')}/{method}",
-            body=_encode(body),
-            stream=AWS_FRAMES if call.stream else UNARY,
-            marks=MARKS if call.stream else (),
-            warnings=warnings,
-        )
-
-    def count_tokens(self, call: Call) -> None:
-        """Bedrock counts under another path and shape, which is not offered."""
-        return
-
-    def health(self) -> Request | None:
-        """Bedrock's runtime offers no free endpoint."""
-        return None
-
-    def stream(self) -> StreamReader:
-        """A reader of Anthropic's events in Bedrock's frames."""
-        return BedrockClaudeStream(self)
-
-
-class BedrockClaudeStream(AnthropicStream):
-    """Takes Anthropic's events out of ``{"bytes": base64}``."""
-
-    def feed(self, event: str, data: bytes) -> list[ChatChunk]:
-        """Read one frame."""
-        if event.startswith(("exception:", "error:")):
-            headers = {"x-amzn-errortype": event.partition(":")[2]}
-            raise self.dialect.error_inside(headers, data)
-        try:
-            inner = base64.b64decode(decode_chunk(data).bytes)
-        except (msgspec.DecodeError, ValueError) as error:
-            raise unreadable(data, error) from None
-        return super().feed("", inner) if inner else []

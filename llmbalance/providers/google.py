@@ -76,6 +76,9 @@ FINISH_REASONS: Mapping[str, str] = {
     "IMAGE_PROHIBITED_CONTENT": "content_filter",
     "IMAGE_RECITATION": "content_filter",
     "MODEL_ARMOR": "content_filter",
+    "ESCALATION": "content_filter",
+    "PUP_LIMITED_DISABLED": "content_filter",
+    "CONTINUATION": "length",  # the request's own limit; raw has the token to go on
     # With enum-encoding=int; the numbers above 5 differ between Google's two APIs.
     "1": "stop",
     "2": "length",
@@ -112,7 +115,7 @@ class Google(Dialect):
         "n": TRANSLATED,
         "stop": TRANSLATED,
         "seed": TRANSLATED,
-        "logprobs": REFUSED,
+        "logprobs": TRANSLATED,
         "reasoning_effort": TRANSLATED,
         "cache_control": REFUSED,
         "service_tier": TRANSLATED,
@@ -231,7 +234,9 @@ class Google(Dialect):
             if part.text is not None:
                 (thoughts if part.thought else text).append(part.text)
             elif part.inline_data is not None:
-                message.images = [*(message.images or ()), _image(part.inline_data)]
+                image = _image(part.inline_data, signature)
+                message.images = [*(message.images or ()), image]
+                continue
             if signature is not None:
                 message.extra_content = signature
         message.content = "".join(text) if text or not calls else None
@@ -242,7 +247,9 @@ class Google(Dialect):
             raise ProtocolError("the answer has no finish reason")
         if reason == "content_filter":
             message.refusal = candidate.finish_message or str(candidate.finish_reason)
-        return Choice(message, candidate.index, reason)
+        found = candidate.logprobs_result
+        logprobs = found.logprobs() if found is not None else None
+        return Choice(message, candidate.index, reason, logprobs)
 
     def finish(
         self, candidate: WireCandidate, calls: bool, headers: Mapping[str, str]
@@ -261,7 +268,7 @@ class Google(Dialect):
     def embed_reply(
         self, status: int, headers: Mapping[str, str], body: bytes
     ) -> EmbeddingReply:
-        """Read embeddings; Google reports no usage for them."""
+        """Read embeddings; not all of Google's models report usage for them."""
         try:
             wire = decode_embeddings(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -274,6 +281,7 @@ class Google(Dialect):
         return EmbeddingReply(
             data=data,
             model=self.model,
+            usage=wire.usage_metadata.usage() if wire.usage_metadata else None,
             provider_request_id=request_id(headers),
             raw_body=body,
         )
@@ -293,7 +301,7 @@ def _blocked(wire: WireReply) -> Choice:
 
 def billed_tier(usage: WireUsage | None, headers: Mapping[str, str]) -> str | None:
     """The service tier that was used, from the answer or its headers."""
-    said = usage.service_tier if usage is not None else None
+    said = usage.tier() if usage is not None else None
     return said or headers.get("x-gemini-service-tier")
 
 
@@ -301,9 +309,12 @@ def _signature(signature: str | None) -> dict[str, Any] | None:
     return {"google": {"thought_signature": signature}} if signature else None
 
 
-def _image(blob: WireBlob) -> dict[str, Any]:
+def _image(blob: WireBlob, signature: dict[str, Any] | None) -> dict[str, Any]:
     url = f"data:{blob.mime};base64,{blob.data}"
-    return {"type": "image_url", "image_url": {"url": url}}
+    image: dict[str, Any] = {"type": "image_url", "image_url": {"url": url}}
+    if signature is not None:
+        image["extra_content"] = signature
+    return image
 
 
 class GoogleStream(StreamReader):
@@ -344,6 +355,11 @@ class GoogleStream(StreamReader):
             delta = self._delta(index, part)
             if delta is not None:
                 deltas.append(ChunkChoice(delta, index))
+        found = candidate.logprobs_result
+        if found is not None:
+            if not deltas:
+                deltas.append(ChunkChoice(Delta(), index))
+            deltas[0].logprobs = found.logprobs()
         reason = self.dialect.finish(candidate, index in self._calls, {})
         if reason is not None:
             self.reasons[index] = reason
@@ -366,5 +382,5 @@ class GoogleStream(StreamReader):
                 return Delta(reasoning_content=part.text, extra_content=signature)
             return Delta(part.text, extra_content=signature)
         if part.inline_data is not None:
-            return Delta(images=[_image(part.inline_data)])
+            return Delta(images=[_image(part.inline_data, signature)])
         return Delta(extra_content=signature) if signature is not None else None

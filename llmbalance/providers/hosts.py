@@ -14,8 +14,11 @@ from .._errors import InvalidRequestError
 from .._types import LimitReading, Request
 from ._base import NATIVE, REFUSED, TRANSLATED
 from ._limits import mistral_limits, openai_limits, per_minute, together_limits
+from ._models import EFFORTS, nearest
 from .openai_compatible import FEATURES, OpenAICompatible
 
+# OpenAI's service tiers under Groq's names.
+_GROQ_TIERS = {"default": "on_demand", "priority": "performance"}
 _NONE = "this host has no such parameter"
 
 
@@ -41,7 +44,6 @@ class Groq(OpenAICompatible):
         "logprobs": REFUSED,
         "input_audio": REFUSED,
         "file": REFUSED,
-        "embeddings": REFUSED,
     }
     rejects: ClassVar[Mapping[str, str]] = {
         name: "Groq refuses it" for name in ("logprobs", "top_logprobs", "logit_bias")
@@ -51,6 +53,11 @@ class Groq(OpenAICompatible):
         """Drop what Groq answers with status 400."""
         super().adapt(body, warnings)
         one_answer(body, "Groq")
+        effort, tier = body.get("reasoning_effort"), body.get("service_tier")
+        if effort in EFFORTS:
+            body["reasoning_effort"] = nearest(effort, EFFORTS[1:4])
+        if tier is not None:
+            body["service_tier"] = _GROQ_TIERS.get(tier, tier)
 
     def message(self, message: dict[str, Any]) -> dict[str, Any]:
         """Without ``name``, which Groq refuses."""
@@ -70,23 +77,15 @@ class Mistral(OpenAICompatible):
     needs_key = True
     max_tokens_name = "max_tokens"
     asks_usage = False  # usage always comes
-    supports: ClassVar[Mapping[str, str]] = {
-        **FEATURES,
-        "logprobs": REFUSED,
-        "service_tier": REFUSED,
+    supports: ClassVar[Mapping[str, str]] = {**FEATURES, "responses": REFUSED}
+    renames: ClassVar[Mapping[str, str]] = {
+        "seed": "random_seed",
+        "dimensions": "output_dimension",
     }
-    renames: ClassVar[Mapping[str, str]] = {"seed": "random_seed"}
     rejects: ClassVar[Mapping[str, str]] = dict.fromkeys(
         (
-            *("logprobs", "top_logprobs", "logit_bias", "user", "store", "top_k"),
-            *(
-                "service_tier",
-                "stream_options",
-                "prediction",
-                "verbosity",
-                "modalities",
-            ),
-            *("prompt_cache_key", "safety_identifier", "metadata", "min_p"),
+            *("logit_bias", "user", "store", "stream_options", "verbosity"),
+            *("modalities", "safety_identifier", "min_p"),
         ),
         _NONE,
     )
@@ -100,11 +99,14 @@ class Mistral(OpenAICompatible):
         super().adapt(body, warnings)
         if body.get("tool_choice") == "required":
             body["tool_choice"] = "any"
+        if body.get("service_tier") == "default":
+            body["service_tier"] = "standard_only"
+        elif body.get("service_tier") not in (None, "auto", "standard_only"):
+            tier = body.pop("service_tier")
+            self.leave_out("service_tier", f"Mistral has no tier {tier!r}", warnings)
         if "reasoning_effort" in body and "magistral" in self.model:
             del body["reasoning_effort"]  # these always reason and take no amount
             warnings.append("reasoning_effort left out: this model always reasons")
-        elif "reasoning_effort" in body and body["reasoning_effort"] != "none":
-            body["reasoning_effort"] = "high"  # the one amount there is
 
     def message(self, message: dict[str, Any]) -> dict[str, Any]:
         """With ids of other providers' tool calls replaced by ones Mistral takes."""
@@ -184,7 +186,11 @@ class Together(OpenAICompatible):
     default_base_url = "https://api.together.xyz/v1"
     needs_key = True
     max_tokens_name = "max_tokens"
-    supports: ClassVar[Mapping[str, str]] = {**FEATURES, "service_tier": REFUSED}
+    supports: ClassVar[Mapping[str, str]] = {
+        **FEATURES,
+        "service_tier": REFUSED,
+        "responses": REFUSED,
+    }
     rejects: ClassVar[Mapping[str, str]] = dict.fromkeys(
         ("store", "service_tier", "prediction", "verbosity", "metadata"), _NONE
     )
@@ -266,10 +272,12 @@ class XAI(OpenAICompatible):
     def _reasons(self) -> bool:
         if "non-reasoning" in self.model:
             return False
-        return self.model.startswith(("grok-3-mini", "grok-4", "grok-5", "grok-code"))
+        names = ("grok-3-mini", "grok-4", "grok-5", "grok-code", "grok-latest")
+        return self.model.startswith(names)
 
     def _takes_effort(self) -> bool:
-        return self._reasons() and not self.model.startswith(("grok-4", "grok-code"))
+        names = ("grok-3-mini", "grok-4.3", "grok-4-3", "grok-5", "grok-latest")
+        return self._reasons() and self.model.startswith(names)
 
     def limits(self, headers: Mapping[str, str], now_wall: float) -> list[LimitReading]:
         """OpenAI's names without a reset: counted by the minute."""

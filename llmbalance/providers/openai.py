@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from .._errors import ConfigError
-from ._base import Dialect
-from ._models import effort_frees_sampling, openai_model
+from ._models import EFFORTS, OpenAIModel, nearest, openai_model
 from .openai_compatible import OpenAICompatible, rename_max_tokens
 
 _SAMPLING = (
@@ -23,7 +21,7 @@ _NEUTRAL = {"temperature": 1, "top_p": 1, "presence_penalty": 0, "frequency_pena
 
 
 class OpenAI(OpenAICompatible):
-    """api.openai.com; options organization, project and api ("chat", "responses")."""
+    """api.openai.com; options organization and project."""
 
     name = "openai"
     key_env: ClassVar[tuple[str, ...]] = ("OPENAI_API_KEY",)
@@ -38,22 +36,6 @@ class OpenAI(OpenAICompatible):
         "cache_control": "OpenAI caches by itself; see prompt_cache_key",
         "thinking": "OpenAI has reasoning_effort instead",
     }
-
-    @classmethod
-    def variant(cls, model: str, options: Mapping[str, Any]) -> type[Dialect]:
-        """The Responses API when option ``api`` asks for it."""
-        api = options.get("api", "chat")
-        if api == "chat":
-            return cls
-        if api != "responses":
-            raise ConfigError("api", api, 'use "chat" or "responses"')
-        from . import responses  # only now: it is built on this class
-
-        return (
-            responses.AzureResponses
-            if cls.name == "azure"
-            else (responses.OpenAIResponses)
-        )
 
     def headers(self) -> list[str]:
         """The common lines, with organisation and project when they are set."""
@@ -97,13 +79,15 @@ def adapt_to_model(
         return
     rename_max_tokens(body, "max_completion_tokens")
     why = f"{name} is a reasoning model and refuses it"
-    if not effort_frees_sampling(name, body.get("reasoning_effort")):
+    if "reasoning_effort" in body:
+        _fit_effort(dialect, model, body, warnings)
+    if not model.samples(body.get("reasoning_effort")):
         for parameter in _SAMPLING:
             if parameter in body:
                 value = body.pop(parameter)
                 if parameter not in _NEUTRAL or value != _NEUTRAL[parameter]:
                     dialect.leave_out(parameter, why, warnings)
-    if not model.stops and "stop" in body:
+    if "stop" in body:
         dialect.leave_out("stop", why, warnings)
         del body["stop"]
     if not model.system and "messages" in body:
@@ -113,3 +97,24 @@ def adapt_to_model(
             else message
             for message in body["messages"]
         ]
+
+
+def _fit_effort(
+    dialect: OpenAICompatible,
+    model: OpenAIModel,
+    body: dict[str, Any],
+    warnings: list[str],
+) -> None:
+    """Ask for the amount of reasoning that is nearest to what this model takes."""
+    asked = body["reasoning_effort"]
+    if asked in model.efforts or (asked == "none" and model.rests):
+        return
+    if not model.efforts:
+        del body["reasoning_effort"]
+        why = f"{dialect.model} reasons as much as it likes"
+        dialect.leave_out("reasoning_effort", why, warnings)
+    elif asked == "none" or asked in EFFORTS:
+        least = asked == "none"
+        fit = model.efforts[0] if least else nearest(asked, model.efforts)
+        body["reasoning_effort"] = fit
+        warnings.append(f"reasoning_effort {asked} sent as {fit}, the nearest it takes")

@@ -13,19 +13,16 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from .._errors import InvalidRequestError, ProtocolError
+from .._errors import ConfigError, InvalidRequestError, ProtocolError
 from .._types import (
     SSE,
     UNARY,
     Call,
-    ChatChunk,
     ChatReply,
     Choice,
-    ChunkChoice,
     EmbeddingReply,
     LimitReading,
     Request,
-    ToolCallDelta,
 )
 from . import _messages
 from ._base import (
@@ -39,14 +36,8 @@ from ._base import (
 )
 from ._classify import request_id
 from ._limits import openai_limits
-from ._openai_wire import (
-    WireChunk,
-    WireReply,
-    convert,
-    decode_chunk,
-    decode_embeddings,
-    decode_reply,
-)
+from ._openai_stream import FAILED, FINISH_REASONS, OpenAIStream, finish_error
+from ._openai_wire import WireReply, convert, decode_embeddings, decode_reply
 
 # Where a stream event carries something the caller waits for. The finish reason is
 # among them because an answer may have no content at all.
@@ -60,23 +51,6 @@ MARKS = (
     b'"error"',
     b"[DONE]",
 )
-
-FINISH_REASONS: Mapping[str, str] = {
-    "model_length": "length",
-    "max_tokens": "length",
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "eos": "stop",
-    "eos_token": "stop",
-    "function_call": "tool_calls",
-    "tool_use": "tool_calls",
-}
-# Finish reasons that are failures: the answer before them is not to be trusted.
-FAILED = {
-    "error": "server",
-    "insufficient_system_resource": "overloaded",
-    "abort": "server",
-}
 
 FEATURES: Mapping[str, str] = {
     "stream": NATIVE,
@@ -99,6 +73,7 @@ FEATURES: Mapping[str, str] = {
     "rate_limit_headers": NATIVE,
     "embeddings": NATIVE,
     "health": NATIVE,
+    "responses": NATIVE,
 }
 
 
@@ -111,7 +86,8 @@ class OpenAICompatible(Dialect):
     A subclass says what is special: where the paths differ, which parameters are
     refused, what the token limit is called, which message fields are wanted back.
     Option ``json_schema`` False: the server knows ``json_object`` only, so a schema is
-    given as an instruction beside it.
+    given as an instruction beside it. Option ``api`` "responses": OpenAI's other API,
+    where the host has it.
     """
 
     name = "openai_compatible"
@@ -132,6 +108,20 @@ class OpenAICompatible(Dialect):
     wants_back: ClassVar[frozenset[str]] = frozenset()  # of ``_messages.CARRIED``
     asks_usage: ClassVar[bool] = True  # stream_options.include_usage is understood
     json_schema: ClassVar[bool] = True
+
+    @classmethod
+    def variant(cls, model: str, options: Mapping[str, Any]) -> type[Dialect]:
+        """The Responses API when option ``api`` asks for it."""
+        api = options.get("api", "chat")
+        if api == "chat":
+            return cls
+        if api != "responses":
+            raise ConfigError("api", api, 'use "chat" or "responses"')
+        if cls.supports.get("responses", REFUSED) == REFUSED:
+            raise ConfigError("api", api, f"{cls.name} has no Responses API")
+        from .responses import responses_of  # only now: it is built on this class
+
+        return responses_of(cls)
 
     # -- requests ------------------------------------------------------------
 
@@ -220,6 +210,8 @@ class OpenAICompatible(Dialect):
             result["role"] = "system"
         if calls and "extra_content" not in self.wants_back:
             result["tool_calls"] = [_without(call, "extra_content") for call in calls]
+        if calls and any(call.get("type") == "custom" for call in calls):
+            result["tool_calls"] = [_custom(call) for call in result["tool_calls"]]
         if isinstance(content, list) and "cache_control" not in self.wants_back:
             result["content"] = [_without(part, "cache_control") for part in content]
         return result
@@ -298,7 +290,7 @@ class OpenAICompatible(Dialect):
         if reason is None:
             return
         if reason in FAILED:
-            raise self.error_inside(headers, _finish_error(reason))
+            raise self.error_inside(headers, finish_error(reason))
         choice.finish_reason = FINISH_REASONS.get(reason, reason)
 
     def embed_reply(
@@ -331,88 +323,6 @@ class OpenAICompatible(Dialect):
         return openai_limits(headers)
 
 
-class OpenAIStream(StreamReader):
-    """Reads chunks of OpenAI's shape, with the habits of all known hosts.
-
-    Usage may come in the finish chunk, in one of its own or in every chunk; the finish
-    reason may come twice; ``[DONE]`` may be missing; a tool call may lack its index.
-    """
-
-    dialect: OpenAICompatible
-
-    def __init__(self, dialect: OpenAICompatible) -> None:
-        super().__init__(dialect)
-        self._calls: dict[int, list[str | None]] = {}  # ids of tool calls by choice
-
-    def feed(self, event: str, data: bytes) -> list[ChatChunk]:
-        """Read one chunk."""
-        if data == b"[DONE]":
-            self.done = True
-            return []
-        try:
-            wire = decode_chunk(data)
-        except msgspec.ValidationError:
-            wire = convert(decode_object(data), WireChunk)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise unreadable(data, error) from None
-        if wire.usage is not None:
-            self.usage = wire.usage.usage()
-        elif wire.x_groq is not None and wire.x_groq.usage is not None:
-            self.usage = wire.x_groq.usage.usage()
-        if wire.error or event == "error":
-            raise self.dialect.error_inside({}, data)
-        if not self.id:
-            self.id, self.created = wire.id, wire.created
-            self.model = wire.model or self.dialect.model
-            self.system_fingerprint = wire.system_fingerprint
-        if wire.service_tier is not None:
-            self.service_tier = wire.service_tier
-        kept = [choice for choice in wire.choices if self._keep(choice)]
-        return self.chunk(kept) if kept else []
-
-    def _keep(self, choice: ChunkChoice) -> bool:
-        reason = choice.finish_reason
-        if reason is not None:
-            if reason in FAILED:
-                raise self.dialect.error_inside({}, _finish_error(reason))
-            if reason:
-                self.reasons.setdefault(
-                    choice.index, FINISH_REASONS.get(reason, reason)
-                )
-            choice.finish_reason = None
-        delta = choice.delta
-        delta.role = None
-        if delta.reasoning is not None:
-            delta.reasoning_content = delta.reasoning_content or delta.reasoning
-            delta.reasoning = None
-        if delta.tool_calls:
-            self._number(choice.index, delta.tool_calls)
-            return True
-        return bool(
-            delta.content
-            or delta.reasoning_content
-            or delta.refusal
-            or delta.reasoning_details
-            or delta.audio
-            or delta.images
-            or choice.logprobs
-        )
-
-    def _number(self, index: int, calls: list[ToolCallDelta]) -> None:
-        """Give every fragment its call's index (Mistral may leave it out)."""
-        known = self._calls.setdefault(index, [])
-        for call in calls:
-            if call.index is None:
-                if call.id is not None and call.id in known:
-                    call.index = known.index(call.id)
-                elif call.id is not None or not known:
-                    call.index = len(known)
-                else:
-                    call.index = len(known) - 1
-            while len(known) <= call.index:
-                known.append(call.id)
-
-
 def rename_max_tokens(body: dict[str, Any], name: str) -> None:
     """Send the token limit, however the caller named it, as ``name``."""
     other = "max_tokens" if name == "max_completion_tokens" else "max_completion_tokens"
@@ -421,10 +331,13 @@ def rename_max_tokens(body: dict[str, Any], name: str) -> None:
         body.setdefault(name, limit)
 
 
-def _finish_error(reason: str) -> dict[str, Any]:
-    kind = FAILED[reason]
-    code = "overloaded_error" if kind == "overloaded" else "server_error"
-    return {"error": {"message": f"the answer ended with {reason!r}", "code": code}}
+def _custom(call: dict[str, Any]) -> dict[str, Any]:
+    """A call of a tool that takes free text, which travels as a function's."""
+    function = call.get("function")
+    if call.get("type") != "custom" or not isinstance(function, dict):
+        return call
+    told = {"name": function.get("name"), "input": function.get("arguments") or ""}
+    return {"id": call.get("id"), "type": "custom", "custom": told}
 
 
 def _without(value: Any, key: str) -> Any:

@@ -16,11 +16,11 @@ back encrypted and travels in ``Message.reasoning_details`` to the next turn.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
-from .._errors import InvalidRequestError, ProtocolError
+from .._errors import ProtocolError
 from .._types import (
     SSE,
     UNARY,
@@ -28,6 +28,7 @@ from .._types import (
     ChatChunk,
     ChatReply,
     Choice,
+    ChunkChoice,
     Delta,
     Function,
     FunctionDelta,
@@ -40,6 +41,7 @@ from . import _messages
 from ._base import Dialect, StreamReader, merge, unreadable
 from ._classify import request_id
 from ._models import openai_model
+from ._responses_request import write_items, write_parameter
 from ._responses_wire import (
     WireEvent,
     WireItem,
@@ -47,49 +49,54 @@ from ._responses_wire import (
     decode_event,
     decode_response,
 )
-from .azure import Azure
-from .openai import OpenAI, adapt_to_model
 from .openai_compatible import OpenAICompatible
 
 MARKS = (
     b".delta",
     b'"function_call"',
+    b'"custom_tool_call"',
     b"response.completed",
     b"response.incomplete",
     b"response.failed",
     b'"error"',
 )
-_FLAT = frozenset(
-    (
-        *("temperature", "top_p", "user", "metadata", "store", "service_tier"),
-        *("parallel_tool_calls", "safety_identifier", "prompt_cache_key"),
-        *("prompt_cache_retention", "prompt_cache_options", "top_logprobs"),
-    )
-)
-_NO_EFFECT = frozenset(("stream_options",))
-_UNKNOWN = "the Responses API has no such parameter"
+_CALLS = ("function_call", "custom_tool_call")
+_UNKNOWN = "the host has no such parameter"
 _encode = msgspec.json.Encoder().encode
 
 
-class _Responses(OpenAICompatible):
+class Responses(OpenAICompatible):
     """The Responses API at any host that offers it; the host's class comes behind."""
+
+    stores = False  # the host stores answers unless told not to
+
+    @classmethod
+    def variant(cls, model: str, options: Mapping[str, Any]) -> type[Dialect]:
+        """This is the variant."""
+        return cls
+
+    def keeps_reasoning(self) -> bool:
+        """Whether reasoning comes back encrypted when that is asked for."""
+        return False
 
     def chat(self, call: Call) -> Request:
         """Write a request of /responses."""
         warnings: list[str] = []
         params = {k: v for k, v in call.params.items() if v is not None}
         extra = params.pop("extra_body", None)
-        self._adapt(params, warnings)
+        store = params.pop("store", False if self.stores else None)
+        params["messages"] = _messages.as_dicts(call.messages)
+        self.adapt(params, warnings)
         body: dict[str, Any] = {"model": self.model}
-        instructions, items = _items(_messages.as_dicts(call.messages))
+        instructions, body["input"] = write_items(params.pop("messages"))
         if instructions:
             body["instructions"] = instructions
-        body["input"] = items
-        body["store"] = params.pop("store", False)
-        if openai_model(self.model).reasoning and not body["store"]:
+        if store is not None:
+            body["store"] = store
+        if not store and self.keeps_reasoning():
             body["include"] = ["reasoning.encrypted_content"]
         for name, value in params.items():
-            self._parameter(body, name, value, warnings)
+            write_parameter(self, body, name, value, warnings)
         if extra is not None:
             merge(body, extra)
         if call.stream:
@@ -101,38 +108,6 @@ class _Responses(OpenAICompatible):
             marks=MARKS if call.stream else (),
             warnings=warnings,
         )
-
-    def _adapt(self, params: dict[str, Any], warnings: list[str]) -> None:
-        for name in self.rejects.keys() & params.keys():
-            self.leave_out(name, self.rejects[name], warnings)
-            del params[name]
-        name = str(self.options.get("base_model") or self.model)
-        adapt_to_model(self, params, warnings, name=name)
-
-    def _parameter(
-        self, body: dict[str, Any], name: str, value: Any, warnings: list[str]
-    ) -> None:
-        if name in _FLAT:
-            body[name] = value
-        elif name in ("max_tokens", "max_completion_tokens"):
-            body.setdefault("max_output_tokens", max(16, value))
-        elif name == "tools":
-            functions = _messages.functions_of(value)
-            body["tools"] = [{"type": "function", **f} for f in functions]
-        elif name == "tool_choice":
-            body["tool_choice"] = _tool_choice(value)
-        elif name == "response_format":
-            body.setdefault("text", {})["format"] = _format(value)
-        elif name == "verbosity":
-            body.setdefault("text", {})["verbosity"] = value
-        elif name == "reasoning_effort":
-            body["reasoning"] = {"effort": value}
-        elif name in ("n", "logprobs") and value not in (1, False):
-            raise InvalidRequestError(
-                name, value, "the Responses API gives one answer without them"
-            )
-        elif name not in _NO_EFFECT and name not in ("n", "logprobs"):
-            self.leave_out(name, _UNKNOWN, warnings)
 
     def chat_reply(
         self, status: int, headers: Mapping[str, str], body: bytes
@@ -146,14 +121,14 @@ class _Responses(OpenAICompatible):
             raise self.error_inside(headers, body)
         if wire.status not in ("completed", "incomplete"):
             raise ProtocolError(f"the response is {wire.status}", offset=len(body))
-        message = _message(wire.output)
+        message, logprobs = _message(wire.output)
         reason = _reason(wire, bool(message.tool_calls))
         return ChatReply(
-            choices=[Choice(message, 0, reason)],
+            choices=[Choice(message, 0, reason, logprobs)],
             id=wire.id,
             created=int(wire.created_at),
             model=wire.model or self.model,
-            usage=wire.usage.usage() if wire.usage is not None else None,
+            usage=wire.counted(),
             service_tier=wire.service_tier,
             provider_request_id=request_id(headers),
             raw_body=body,
@@ -164,99 +139,77 @@ class _Responses(OpenAICompatible):
         return ResponsesStream(self)
 
 
-class OpenAIResponses(_Responses, OpenAI):
-    """The Responses API of OpenAI."""
+class _OpenAI(Responses):
+    """As OpenAI and Azure offer it."""
 
-    @classmethod
-    def variant(cls, model: str, options: Mapping[str, Any]) -> type[Dialect]:
-        """This is the variant."""
-        return cls
+    stores = True
 
-
-class AzureResponses(_Responses, Azure):
-    """The Responses API of Azure's v1 address."""
-
-    @classmethod
-    def variant(cls, model: str, options: Mapping[str, Any]) -> type[Dialect]:
-        """This is the variant."""
-        return cls
+    def keeps_reasoning(self) -> bool:
+        """All reasoning models do."""
+        return openai_model(str(self.options.get("base_model") or self.model)).reasoning
 
 
-def _items(messages: list[dict[str, Any]]) -> tuple[str, list[dict[str, Any]]]:
-    """Instructions (leading system text) and input items."""
-    instructions: list[str] = []
-    items: list[dict[str, Any]] = []
-    for at, message in enumerate(messages):
-        role, content = message["role"], message.get("content")
-        if role in _messages.SYSTEM_ROLES and not items:
-            instructions.append(_messages.text_of(content))
-        elif role == "tool":
-            items.append(
-                {
-                    "type": "function_call_output",
-                    "call_id": message.get("tool_call_id"),
-                    "output": _messages.text_of(content),
-                }
-            )
-        elif role == "assistant":
-            items += _assistant(message)
-        else:
-            parts = [_part(at, k, p) for k, p in _messages.parts_of(at, content)]
-            items.append({"role": role, "content": parts})
-    return "\n\n".join(instructions), items
+class _XAI(Responses):
+    stores = True
+    rejects: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("logit_bias", "service_tier", "prediction", "metadata", "top_k"), _UNKNOWN
+    )
+
+    def keeps_reasoning(self) -> bool:
+        """Models with a name of their own for those that do not reason."""
+        return "non-reasoning" not in self.model
 
 
-def _part(at: int, kind: str, part: dict[str, Any]) -> dict[str, Any]:
-    if kind == "text":
-        return {"type": "input_text", "text": part.get("text") or ""}
-    if kind == "image_url":
-        return {"type": "input_image", "image_url": _messages.image_url(at, part)}
-    if kind == "file":
-        return {"type": "input_file", **(part.get("file") or {})}
-    raise InvalidRequestError(
-        f"messages[{at}].content", kind, "the Responses API takes text, images, files"
+class _Groq(Responses):
+    rejects: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        (
+            *("safety_identifier", "prompt_cache_key", "prompt_cache_retention"),
+            *("logprobs", "top_logprobs", "logit_bias", "verbosity", "top_k"),
+        ),
+        "Groq refuses it",
     )
 
 
-def _assistant(message: Mapping[str, Any]) -> list[dict[str, Any]]:
-    items: list[dict[str, Any]] = [
-        detail
-        for detail in message.get("reasoning_details") or ()
-        if detail.get("type") == "reasoning"
-    ]
-    text = _messages.text_of(message.get("content"))
-    if text:
-        part = {"type": "output_text", "text": text}
-        items.append({"role": "assistant", "content": [part]})
-    for call in message.get("tool_calls") or ():
-        function = call.get("function") or {}
-        items.append(
-            {
-                "type": "function_call",
-                "call_id": call.get("id"),
-                "name": function.get("name"),
-                "arguments": function.get("arguments") or "{}",
-            }
-        )
-    return items
+class _OpenRouter(Responses):
+    def keeps_reasoning(self) -> bool:
+        """OpenAI's models do."""
+        return openai_model(self.model).reasoning
+
+    def adapt(self, body: dict[str, Any], warnings: list[str]) -> None:
+        """The cost comes unasked here."""
+        super().adapt(body, warnings)
+        body.pop("usage", None)
 
 
-def _tool_choice(choice: Any) -> Any:
-    function = choice.get("function") if isinstance(choice, dict) else None
-    if isinstance(function, dict):
-        return {"type": "function", "name": function.get("name")}
-    return choice
+class _DeepSeek(Responses):
+    json_schema = True  # here, other than in chat completions
+
+    def adapt(self, body: dict[str, Any], warnings: list[str]) -> None:
+        """The amount of reasoning stands where OpenAI has it."""
+        OpenAICompatible.adapt(self, body, warnings)
 
 
-def _format(value: Any) -> dict[str, Any]:
-    kind = value.get("type") if isinstance(value, dict) else value
-    if kind == "json_schema":
-        return {"type": kind, **(value.get("json_schema") or {})}
-    return {"type": kind}
+_ACCENTS: Mapping[str, type[Responses]] = {
+    "openai": _OpenAI,
+    "azure": _OpenAI,
+    "xai": _XAI,
+    "groq": _Groq,
+    "openrouter": _OpenRouter,
+    "deepseek": _DeepSeek,
+}
 
 
-def _message(items: list[WireItem]) -> Message:
+def responses_of(host: type[OpenAICompatible]) -> type[Responses]:
+    """The dialect of a host's Responses API, which knows the host's ways."""
+    accent = _ACCENTS.get(host.name, Responses)
+    told = {"__doc__": f"The Responses API of {host.name}.", "__module__": __name__}
+    return type(f"{host.__name__}Responses", (accent, host), told)
+
+
+def _message(items: list[WireItem]) -> tuple[Message, dict[str, Any] | None]:
+    """The message in a response's items, and the probabilities of its tokens."""
     message = Message()
+    probabilities: list[dict[str, Any]] = []
     text: list[str] = []
     thoughts: list[str] = []
     calls: list[ToolCall] = []
@@ -268,21 +221,35 @@ def _message(items: list[WireItem]) -> Message:
                     message.refusal = (message.refusal or "") + part.refusal
                 elif part.text is not None:
                     text.append(part.text)
+                    probabilities += part.logprobs or ()
                     if part.annotations:
                         found = message.annotations or []
                         message.annotations = found + part.annotations
-        elif item.type == "function_call":
-            function = Function(item.name or "", item.arguments or "{}")
-            calls.append(ToolCall(item.call_id or item.id or "", function))
+        elif item.type in _CALLS:
+            calls.append(_call(item))
         elif item.type == "reasoning":
-            thoughts += [part.text or "" for part in item.summary or ()]
+            thoughts += [part.text or "" for part in item.summary or item.content or ()]
             if item.encrypted_content:
                 kept.append(_reasoning(item))
     message.content = "".join(text) if text or not calls else None
     message.tool_calls = calls or None
     message.reasoning_content = "\n\n".join(thoughts) or None
     message.reasoning_details = kept or None
-    return message
+    return message, _logprobs(probabilities)
+
+
+def _logprobs(content: list[dict[str, Any]] | None) -> dict[str, Any] | None:
+    return {"content": content, "refusal": None} if content else None
+
+
+def _call(item: WireItem) -> ToolCall:
+    """A call of a function or, of type custom, of a tool that takes free text."""
+    given = item.arguments or item.input or ""
+    if item.type == "custom_tool_call":
+        function = Function(item.name or "", given)
+        return ToolCall(item.call_id or item.id or "", function, "custom")
+    function = Function(item.name or "", given or "{}")
+    return ToolCall(item.call_id or item.id or "", function)
 
 
 def _reasoning(item: WireItem) -> dict[str, Any]:
@@ -320,8 +287,11 @@ class ResponsesStream(StreamReader):
             raise unreadable(data, error) from None
         kind = wire.type or event
         if kind == "response.output_text.delta":
-            return self.add(Delta(wire.delta)) if wire.delta else []
-        if kind == "response.function_call_arguments.delta":
+            return self._text_delta(wire) if wire.delta else []
+        if kind in (
+            "response.function_call_arguments.delta",
+            "response.custom_tool_call_input.delta",
+        ):
             return self._arguments(wire.output_index, wire.delta)
         if kind in (
             "response.reasoning_summary_text.delta",
@@ -340,42 +310,48 @@ class ResponsesStream(StreamReader):
             self._response(kind, wire.response)
         return []
 
+    def _text_delta(self, wire: WireEvent) -> list[ChatChunk]:
+        choice = ChunkChoice(Delta(wire.delta), 0, None, _logprobs(wire.logprobs))
+        return self.chunk([choice])
+
     def _response(self, kind: str, response: WireResponse) -> None:
         self.id, self.created = response.id, int(response.created_at)
         self.model = response.model or self.dialect.model
         if response.usage is not None:
-            self.usage = response.usage.usage()
+            self.usage = response.counted()
         self.service_tier = response.service_tier or self.service_tier
         if kind in ("response.completed", "response.incomplete"):
             self.reasons[0] = _reason(response, bool(self._tools))
             self.done = True
 
     def _item(self, index: int, item: WireItem) -> list[ChatChunk]:
-        if item.type != "function_call":
+        if item.type not in _CALLS:
             return []
         number = self._tools[index] = len(self._tools)
-        if item.arguments:
+        given = item.arguments or item.input or ""
+        if given:
             self._given.add(index)
-        function = FunctionDelta(item.name or "", item.arguments or "")
-        call = ToolCallDelta(number, item.call_id or item.id, function, "function")
+        function = FunctionDelta(item.name or "", given)
+        kind = "custom" if item.type == "custom_tool_call" else "function"
+        call = ToolCallDelta(number, item.call_id or item.id, function, kind)
         return self.add(Delta(tool_calls=[call]))
 
     def _item_done(self, index: int, item: WireItem) -> list[ChatChunk]:
         """Hand on what came without deltas: whole arguments, encrypted reasoning."""
-        if item.type == "function_call" and index not in self._given:
+        if item.type in _CALLS and index not in self._given:
             if index not in self._tools:
                 return self._item(index, item)
-            return self._arguments(index, item.arguments or "{}")
+            return self._arguments(index, _call(item).function.arguments)
         if item.type == "reasoning" and item.encrypted_content:
             return self.add(Delta(reasoning_details=[_reasoning(item)]))
         return []
 
     def _arguments(self, index: int, piece: str | None) -> list[ChatChunk]:
-        if not piece:
+        if not piece or index not in self._tools:
             return []
         self._given.add(index)
         function = FunctionDelta(None, piece)
-        call = ToolCallDelta(self._tools.get(index, 0), None, function)
+        call = ToolCallDelta(self._tools[index], None, function)
         return self.add(Delta(tool_calls=[call]))
 
 

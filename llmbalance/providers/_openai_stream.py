@@ -1,0 +1,116 @@
+"""OpenAI's chunks, and the reasons for which its answers end.
+
+Usage may come in the finish chunk, in one of its own or in every chunk; the finish
+reason may come twice; ``[DONE]`` may be missing; a tool call may lack its index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from .._types import ChatChunk, ChunkChoice, ToolCallDelta
+from ._base import Dialect, StreamReader, decode_object, unreadable
+from ._openai_wire import WireChunk, convert, decode_chunk
+
+FINISH_REASONS: Mapping[str, str] = {
+    "model_length": "length",
+    "max_tokens": "length",
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "eos": "stop",
+    "eos_token": "stop",
+    "function_call": "tool_calls",
+    "tool_use": "tool_calls",
+}
+# Finish reasons that are failures: the answer before them is not to be trusted.
+FAILED = {
+    "error": "server",
+    "insufficient_system_resource": "overloaded",
+    "abort": "server",
+}
+
+
+class OpenAIStream(StreamReader):
+    """Reads chunks of OpenAI's shape, with the habits of all known hosts."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        super().__init__(dialect)
+        self._calls: dict[int, list[str | None]] = {}  # ids of tool calls by choice
+
+    def feed(self, event: str, data: bytes) -> list[ChatChunk]:
+        """Read one chunk."""
+        if data == b"[DONE]":
+            self.done = True
+            return []
+        try:
+            wire = decode_chunk(data)
+        except msgspec.ValidationError:
+            wire = convert(decode_object(data), WireChunk)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise unreadable(data, error) from None
+        if wire.usage is not None:
+            self.usage = wire.usage.usage()
+        elif wire.x_groq is not None and wire.x_groq.usage is not None:
+            self.usage = wire.x_groq.usage.usage()
+        if wire.error or event == "error":
+            raise self.dialect.error_inside({}, data)
+        if not self.id:
+            self.id, self.created = wire.id, wire.created
+            self.model = wire.model or self.dialect.model
+            self.system_fingerprint = wire.system_fingerprint
+        if wire.service_tier is not None:
+            self.service_tier = wire.service_tier
+        kept = [choice for choice in wire.choices if self._keep(choice)]
+        return self.chunk(kept) if kept else []
+
+    def _keep(self, choice: ChunkChoice) -> bool:
+        reason = choice.finish_reason
+        if reason is not None:
+            if reason in FAILED:
+                raise self.dialect.error_inside({}, finish_error(reason))
+            if reason:
+                self.reasons.setdefault(
+                    choice.index, FINISH_REASONS.get(reason, reason)
+                )
+            choice.finish_reason = None
+        delta = choice.delta
+        delta.role = None
+        if delta.reasoning is not None:
+            delta.reasoning_content = delta.reasoning_content or delta.reasoning
+            delta.reasoning = None
+        if delta.tool_calls:
+            self._number(choice.index, delta.tool_calls)
+            return True
+        return bool(
+            delta.content
+            or delta.reasoning_content
+            or delta.refusal
+            or delta.reasoning_details
+            or delta.audio
+            or delta.images
+            or choice.logprobs
+        )
+
+    def _number(self, index: int, calls: list[ToolCallDelta]) -> None:
+        """Give every fragment its call's index (Mistral may leave it out)."""
+        known = self._calls.setdefault(index, [])
+        for call in calls:
+            if call.index is None:
+                if call.id is not None and call.id in known:
+                    call.index = known.index(call.id)
+                elif call.id is not None or not known:
+                    call.index = len(known)
+                else:
+                    call.index = len(known) - 1
+            while len(known) <= call.index:
+                known.append(call.id)
+
+
+def finish_error(reason: str) -> dict[str, Any]:
+    """The error that a failed finish reason stands for."""
+    kind = FAILED[reason]
+    code = "overloaded_error" if kind == "overloaded" else "server_error"
+    return {"error": {"message": f"the answer ended with {reason!r}", "code": code}}
