@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lb_media.h"
+#include "py_word.h"
 
 enum {
     MAX_DEPTH = 64,      /* of a tool schema */
@@ -142,12 +143,6 @@ add_media(walk *w, lb_media m, enum lb_tok_detail detail)
 
 /* ---- dicts --------------------------------------------------------------- */
 
-static bool
-is(PyObject *key, const char *name)
-{
-    return PyUnicode_CompareWithASCIIString(key, name) == 0;
-}
-
 /* One entry of a dict; `done` is PyDict_Next's own cursor.  Returns 1, 0 at the
  * end, -1 and raise when a key is no string. */
 static int
@@ -227,9 +222,11 @@ add_image(walk *w, PyObject *o)
     if (PyDict_Check(o)) {
         url = Py_None;
         while ((more = next_entry(w, o, &done, &key, &value)) > 0) {
-            if (is(key, "url"))
+            py_word k = py_word_of(key);
+            if (py_is(k, "url"))
                 url = value;
-            else if (is(key, "detail") && PyUnicode_Check(value) && is(value, "low"))
+            else if (py_is(k, "detail") && PyUnicode_Check(value) &&
+                     py_is(py_word_of(value), "low"))
                 detail = LB_DETAIL_LOW;
         }
     }
@@ -257,7 +254,8 @@ add_payload(walk *w, const char *field, const char *name, PyObject *o)
     if (!PyDict_Check(o))
         return wrong_type(w, field, "a dict", o);
     while ((more = next_entry(w, o, &done, &key, &value)) > 0) {
-        if (!is(key, name) || value == Py_None)
+        py_word k = py_word_of(key);
+        if (!py_is(k, name) || value == Py_None)
             continue;
         if (!PyUnicode_Check(value))
             return wrong_type(w, field, "a dict with a string payload", value);
@@ -266,7 +264,7 @@ add_payload(walk *w, const char *field, const char *name, PyObject *o)
         if (s == NULL)
             return -1;
         lb_media m = lb_media_uri(s, n);
-        if (m.kind == LB_MEDIA_NONE && is(key, "data"))
+        if (m.kind == LB_MEDIA_NONE && py_is(k, "data"))
             m = lb_media_base64(LB_MEDIA_AUDIO, s, n);
         add_media(w, m, LB_DETAIL_AUTO);
     }
@@ -282,15 +280,16 @@ add_part(walk *w, PyObject *part)
     if (!PyDict_Check(part))
         return wrong_type(w, "", "a dict such as {\"type\": \"text\", ...}", part);
     while ((more = next_entry(w, part, &done, &key, &value)) > 0) {
-        if (is(key, "type") || is(key, "cache_control"))
+        py_word k = py_word_of(key);
+        if (py_is(k, "type") || py_is(k, "cache_control"))
             continue;
-        if (is(key, "text"))
+        if (py_is(k, "text"))
             ok = add_optional_text(w, "text", value);
-        else if (is(key, "image_url"))
+        else if (py_is(k, "image_url"))
             ok = add_image(w, value);
-        else if (is(key, "input_audio"))
+        else if (py_is(k, "input_audio"))
             ok = add_payload(w, "input_audio", "data", value);
-        else if (is(key, "file"))
+        else if (py_is(k, "file"))
             ok = add_payload(w, "file", "file_data", value);
         else
             ok = add_any(w, "part", value, 0);
@@ -327,13 +326,14 @@ add_message(walk *w, PyObject *message)
     if (!PyDict_Check(message))
         return wrong_type(w, "", "a dict with \"role\" and \"content\"", message);
     while ((more = next_entry(w, message, &done, &key, &value)) > 0) {
-        if (is(key, "content"))
+        py_word k = py_word_of(key);
+        if (py_is(k, "content"))
             ok = add_content(w, value);
-        else if (is(key, "tool_calls") || is(key, "function_call"))
+        else if (py_is(k, "tool_calls") || py_is(k, "function_call"))
             ok = value == Py_None ? 0 : add_any(w, "tool_calls", value, 0);
-        else if (is(key, "name"))
+        else if (py_is(k, "name"))
             ok = add_optional_text(w, "name", value);
-        else if (is(key, "refusal"))
+        else if (py_is(k, "refusal"))
             ok = add_optional_text(w, "refusal", value);
         if (ok < 0)
             return -1;

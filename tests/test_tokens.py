@@ -230,6 +230,11 @@ def test_a_wrong_type_is_named_with_its_position(prompt: object, message: str):
     assert str(caught.value) == message
 
 
+def test_a_key_that_is_no_unicode_is_nobodys_name():
+    plain = [{"role": "user", "content": "hi"}]
+    assert measure([{**plain[0], "\ud800": "x"}]) == measure(plain)
+
+
 def test_half_a_surrogate_pair_is_refused_without_quoting_the_text():
     with pytest.raises(ValueError, match="content holds half") as caught:
         _core.measure(user("secret \ud800"))
