@@ -232,7 +232,7 @@ def test_a_wrong_type_is_named_with_its_position(prompt: object, message: str):
 
 def test_a_key_that_is_no_unicode_is_nobodys_name():
     plain = [{"role": "user", "content": "hi"}]
-    assert measure([{**plain[0], "\ud800": "x"}]) == measure(plain)
+    assert _core.measure([{**plain[0], "\ud800": "x"}]) == _core.measure(plain)
 
 
 def test_half_a_surrogate_pair_is_refused_without_quoting_the_text():
