@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from ._events import AttemptEvent as AttemptEvent
     from ._events import BudgetEvent as BudgetEvent
     from ._events import CallEvent as CallEvent
+    from ._events import ReloadEvent as ReloadEvent
     from ._experiments._experiment import Bandit as Bandit
     from ._experiments._experiment import Experiment as Experiment
     from ._experiments._mirror import Mirror as Mirror
@@ -97,7 +98,9 @@ _HOME = {
     ),
     "_ledger": ("Ledger",),
     "_configfile._places": ("ConfigFileError", "Note"),
-    "_events": ("AlertEvent", "AttemptEvent", "BudgetEvent", "CallEvent"),
+    "_events": (
+        *("AlertEvent", "AttemptEvent", "BudgetEvent", "CallEvent", "ReloadEvent"),
+    ),
     "_experiments._experiment": ("Bandit", "Experiment"),
     "_experiments._mirror": ("Mirror",),
     "_groups": ("Group",),

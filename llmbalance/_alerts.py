@@ -41,14 +41,28 @@ class Meter:
     def __init__(self, budget: Budget, index: int) -> None:
         self.budget = budget
         self.index = index
-        cap = round(budget.usd * 1e9)
-        self.marks = [(max(round(cap * x), 1), x) for x in sorted(budget.alert_at)]
+        self.marks = _marks(budget)
         self._start = math.inf  # epoch second of the window, once known
         self._turned = 0  # windows that had ended then
         self._told = 0  # marks already told
         self._rolls = 0  # of the window they were told in
         self._silent_until = 0.0  # rolling: when all may be told again
         self._lock = threading.Lock()  # two threads may pass one mark together
+
+    def follow(self, budget: Budget, pool: Pool) -> None:
+        """Go on as the meter of the same budget with other amounts or marks.
+
+        A share that was told is told again only when it is yet to be passed now.
+        """
+        spent, _ = pool.spent(self.index)
+        with self._lock:
+            told = {share for _, share in self.marks[: self._told]}
+            self.budget, self.marks = budget, _marks(budget)
+            self._told = 0
+            for nano, share in self.marks:
+                if share not in told or nano > spent:
+                    break
+                self._told += 1
 
     def turn(self, pool: Pool, wall: float) -> float:
         """Keep the pool's window in step with the calendar at ``wall`` (epoch s).
@@ -112,6 +126,11 @@ class Meter:
         text = f"{budget.label} has used {share:.0%} of ${budget.usd:g}"
         data = {"budget": budget.label, "share": share, "spent": spent / 1e9}
         tell("budget", text, data, budget.on_alert, budget, share)
+
+
+def _marks(budget: Budget) -> list[tuple[int, float]]:
+    cap = round(budget.usd * 1e9)
+    return [(max(round(cap * x), 1), x) for x in sorted(budget.alert_at)]
 
 
 class Anomaly(Struct, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ import itertools
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +81,20 @@ class Books:
     def __bool__(self) -> bool:
         """Whether there is anything to do after a call."""
         return bool(self.book or self._meters or self._pulse)
+
+    def follow(self, fresh: Iterable[Meter]) -> bool:
+        """Watch the fleet's budgets of now; ``fresh`` ones learn what was spent.
+
+        Returns whether there is anything to do after a call.
+        """
+        wall, now = self.fleet.wall(), time.monotonic()
+        for meter in fresh:
+            if self.book is not None:
+                self._spent_before(self.book, meter, wall)
+            if self.book is not None and meter.marks:
+                meter.check(self.fleet.pool, now, silent=True)
+        self._meters = [meter for meter in self.fleet.meters if meter.marks]
+        return bool(self)
 
     # -- an attempt ----------------------------------------------------------
 

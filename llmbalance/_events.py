@@ -112,7 +112,20 @@ class BudgetEvent(Struct, frozen=True, kw_only=True, tag="budget"):
     spent: float
 
 
-Event = AttemptEvent | CallEvent | AlertEvent | BudgetEvent
+class ReloadEvent(Struct, frozen=True, kw_only=True, tag="reload"):
+    """The router's file was read again.
+
+    ``source``: the file; ``ok``: whether the router follows it now; ``errors``: why
+    not, each with file and line; nothing has changed then.
+    """
+
+    at: float
+    source: str
+    ok: bool
+    errors: tuple[str, ...] = ()
+
+
+Event = AttemptEvent | CallEvent | AlertEvent | BudgetEvent | ReloadEvent
 Callback = Callable[[Event], Any]
 
 

@@ -53,12 +53,13 @@ _SPARE = 16  # backends that may join while the router runs
 class Spare:
     """Places of the pool that are left for what joins while the router runs."""
 
-    __slots__ = ("backends", "groups", "members")
+    __slots__ = ("backends", "budgets", "groups", "members")
 
-    def __init__(self, backends: int, groups: int, members: int) -> None:
+    def __init__(self, backends: int, groups: int, members: int, budgets: int) -> None:
         self.backends = backends
         self.groups = groups
         self.members = members
+        self.budgets = budgets
 
 
 class Fleet:
@@ -92,11 +93,13 @@ class Fleet:
         self.value = value
         check_backends(self.backends)
         self.tags = number_tags(self.backends)
-        self._settings = by_name(groups)
+        self.settings = by_name(groups)
         members = self.members()
         check_shares(self.backends, members)
         self.groups = {name: i for i, name in enumerate(members)}
-        self.group_terms = terms_of(self._settings, self.groups)
+        self.aliases = dict(aliases or {})
+        add_aliases(self.groups, self.aliases)
+        self.group_terms = terms_of(self.settings, self.groups)
         self.group_names = list(members)
         check_marks(shift_at, stop_at)
         self.pool = self._make_pool(members, sessions, seed)
@@ -106,29 +109,31 @@ class Fleet:
         ]
         self.group_steps = {
             self.groups[name]: read_steps(group.postprocess)
-            for name, group in self._settings.items()
+            for name, group in self.settings.items()
             if group.postprocess and name in self.groups
         }
-        self.pool.set_policy(shift_at, stop_at, stop_at)
+        self.marks = (shift_at, stop_at, stop_at)
+        self.pool.set_policy(*self.marks)
         table = prices or PriceTable()
         self.rates = Rates(self.backends, table, unknown_price, self.wall)
         for target, row in zip(self.targets, self.rates.rows, strict=True):
             self.add(target, row)
-        self._limits = RateLimits()
+        self.limits = RateLimits()
         self.add_limits()
         for name, indices in members.items():
             self.pool.add_group(indices, *self.rule(name))
         # Budgets that a call chooses by what it carries: ("tag", "batch") -> indices.
         self.call_budgets: dict[tuple[str, str], list[int]] = {}
-        self.meters = [self._add_budget(b) for b in self.budgets]
+        self.retired: list[Meter] = []  # of budgets that a newer file has no more
+        self.meters = [self.add_budget(b) for b in self.budgets]
         self.books: Books | None = None
         self.events = Events()
         self.retries: Retries | None = Retries()
         self.lines = Lines()
+        self.other_fallbacks = dict(fallbacks or {})  # beside those of `settings`
         self.fallbacks = check_fallbacks(
-            all_fallbacks(self._settings, fallbacks or {}), self.groups
+            all_fallbacks(self.settings, self.other_fallbacks), self.groups
         )
-        add_aliases(self.groups, aliases or {})
         self.due = 0.0  # monotonic time of the next change of prices or windows
         self.refresh()
 
@@ -136,11 +141,11 @@ class Fleet:
 
     def members(self) -> dict[str, list[int]]:
         """Return every name that can be asked for, with the backends behind it."""
-        return members_of(self.backends, self._settings)
+        return members_of(self.backends, self.settings)
 
     def rule(self, name: str) -> tuple[int, float]:
         """Return strategy and v of a group as the pool takes them."""
-        group = self._settings.get(name)
+        group = self.settings.get(name)
         value = self.value if group is None or group.v is None else group.v
         strategy = self.strategy
         if group is not None and group.strategy is not None:
@@ -179,11 +184,11 @@ class Fleet:
         if sessions & (sessions - 1):
             raise ConfigError("sessions", sessions, "give a power of two, or 0")
         count, listed = len(self.backends), sum(map(len, members.values()))
-        self.spare = Spare(_SPARE, 4 * _SPARE, listed + 8 * _SPARE)
+        self.spare = Spare(_SPARE, 4 * _SPARE, listed + 8 * _SPARE, _SPARE)
         return Pool(
             backends=count + self.spare.backends,
             limits=min(_LIMITS * (count + self.spare.backends), 65535),
-            budgets=len(self.budgets),
+            budgets=len(self.budgets) + self.spare.budgets,
             groups=len(members) + self.spare.groups,
             members=listed + self.spare.members,
             sessions=sessions,
@@ -206,11 +211,12 @@ class Fleet:
 
     def add_limits(self, first: int = 0) -> None:
         """Give the backends from number ``first`` on their rate limits."""
-        self._limits.add(self.pool, self.backends, first)
+        self.limits.add(self.pool, self.backends, first)
 
     # -- budgets and the calendar --------------------------------------------
 
-    def _add_budget(self, budget: Budget) -> Meter:
+    def add_budget(self, budget: Budget) -> Meter:
+        """Put calls under a budget; returns its meter."""
         cap = round(budget.usd * 1e9)
         if budget.per == "total":
             index = self.pool.add_budget(0, cap, budget.hard)

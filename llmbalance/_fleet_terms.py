@@ -67,7 +67,8 @@ class RateLimits:
     """The rate limits of a fleet in its pool; one account's are there once."""
 
     def __init__(self) -> None:
-        self._shared: dict[str, list[int]] = {}  # limits by the word they share
+        # By the word they share: who said them first, and their numbers.
+        self._shared: dict[str, tuple[Limits, list[int]]] = {}
 
     def add(self, pool: Pool, backends: Sequence[Backend], first: int = 0) -> None:
         """Give the backends from number ``first`` on their rate limits."""
@@ -77,7 +78,7 @@ class RateLimits:
             if limits is None:
                 continue
             if limits.shared is not None and limits.shared in shared:
-                for index in shared[limits.shared]:
+                for index in shared[limits.shared][1]:
                     pool.share_limit(i, index)
                 continue
             charge = CHARGES.index(charge_of(backend, limits))
@@ -92,5 +93,13 @@ class RateLimits:
                 )
                 for limit in limits.all()
             ]
-            if limits.shared is not None:
-                shared[limits.shared] = made
+            self.share(limits, made)
+
+    def share(self, limits: Limits, made: list[int]) -> None:
+        """Note the numbers of limits for others that share them."""
+        if limits.shared is not None:
+            self._shared[limits.shared] = (limits, made)
+
+    def stated(self, word: str) -> Limits | None:
+        """Return what the limits that share a word were made of."""
+        return self._shared[word][0] if word in self._shared else None

@@ -18,7 +18,7 @@ from msgspec import Struct
 from ._config import check_strategy, one_of, positive
 from ._errors import ConfigError
 
-_CHAINS = ("fallbacks", "context_fallbacks", "content_filter_fallbacks")
+CHAINS = ("fallbacks", "context_fallbacks", "content_filter_fallbacks")
 
 
 class Group(Struct, frozen=True, kw_only=True):
@@ -57,7 +57,7 @@ class Group(Struct, frozen=True, kw_only=True):
             raise ConfigError(
                 "min_quality", self.min_quality, "give a whole number 0 to 255"
             )
-        for name in _CHAINS:
+        for name in CHAINS:
             if isinstance(getattr(self, name), str):
                 raise ConfigError(name, getattr(self, name), "give a list of groups")
 
@@ -98,7 +98,7 @@ def terms_of(
         one_of("groups", group.name, numbers)
         chains = [
             [_number(field, name, numbers) for name in getattr(group, field)]
-            for field in _CHAINS[1:]
+            for field in CHAINS[1:]
         ]
         if group.timeout or group.max_attempts or any(chains):
             terms[numbers[group.name]] = Terms(

@@ -49,6 +49,7 @@ from ._types import ChatReply, EmbeddingReply
 from ._watch import Watch
 
 if TYPE_CHECKING:
+    from ._configfile._follow import Follower
     from ._configfile._places import Note
     from ._configfile._reload import Source
     from ._experiments._experiment import Experiment
@@ -170,60 +171,97 @@ class Router:
                 self._fleet, self._transport, mirrors, timeout=timeout, seed=seed
             )
         self._watch: Watch | None = None
-        if health_interval is not None:
-            positive("health_interval", health_interval)
-            self._watch = Watch(self._fleet, self._transport, health_interval)
-            weakref.finalize(self, self._watch.close)
+        self._look_after(health_interval)
         self._sync: SyncRouter | None = None
         self.notes: tuple[Note, ...] = ()  # what from_litellm has to say
         self._source: Source | None = None  # the file it was made from
+        self._follower: Follower | None = None  # reads it again when it changes
         self._tags_route = True  # tags in LiteLLM's metadata choose backends
         self._books = Books(self._fleet, ledger, on_anomaly)
         self._fleet.books = self._books or None
         # Before the ledger's own end: what was learned is kept even without aclose().
         weakref.finalize(self, self._books.close)
 
+    def _look_after(self, interval: float | None) -> None:
+        """Look at the backends by interval from now on, or no more."""
+        positive("health_interval", interval)
+        if self._watch is not None and self._watch.interval != interval:
+            self._watch.close()
+            self._watch = None
+        if self._watch is None and interval is not None:
+            self._watch = Watch(self._fleet, self._transport, interval)
+            weakref.finalize(self, self._watch.close)
+
     # -- from files ----------------------------------------------------------
 
     @classmethod
-    def from_file(cls, source: str | Path | Mapping[str, Any]) -> Router:
+    def from_file(
+        cls, source: str | Path | Mapping[str, Any], *, watch: bool = False
+    ) -> Router:
         """Return the router that a TOML or YAML file describes, or a dict of its shape.
 
+        ``watch``: follow the file when it changes, until the router is closed or
+        dropped (a forked child does not follow); what came of it is a ReloadEvent.
         ConfigFileError lists everything that is wrong, with its lines;
         docs/configuration.md says what may stand in it.
         """
         from ._configfile._load import load
         from ._configfile._reload import Source
 
-        return Source(source, load).build(cls)
+        return Source(source, load).build(cls, watch)
 
     @classmethod
     def from_litellm(
-        cls, source: str | Path | Mapping[str, Any], *, strict: bool = False
+        cls,
+        source: str | Path | Mapping[str, Any],
+        *,
+        strict: bool = False,
+        watch: bool = False,
     ) -> Router:
         """Return the router that a LiteLLM configuration asks for.
 
         ``notes`` tells every row that was dropped and every key that was ignored or
         read in another way. With ``strict`` ConfigFileError is raised when something
-        that concerns routing cannot be honoured.
+        that concerns routing cannot be honoured. ``watch``: as for ``from_file``, the
+        files it includes as well.
         """
         from ._configfile._reload import Source
         from ._litellm._plan import load_litellm
 
-        return Source(source, partial(load_litellm, strict=strict)).build(cls)
+        return Source(source, partial(load_litellm, strict=strict)).build(cls, watch)
 
     def reload(self, source: str | Path | Mapping[str, Any] | None = None) -> None:
         """Read the router's file again, or another one, and take over what changed.
 
-        Leases, learned latencies, breakers, limits and budgets go on as they are; a
-        backend that is gone gets no more calls. ConfigFileError when the file is wrong
-        or asks for what needs a new router (new backends, groups, rate limits,
-        budgets): nothing changes then. ConfigError for routers not made from a file.
+        Leases, learned latencies, breakers, what is used of limits and spent of
+        budgets go on as they are; a backend that is gone gets no more calls.
+        ConfigFileError when the file is wrong or asks for what needs a new router:
+        nothing changes then. ConfigError for routers not made from a file.
         """
         if self._source is None:
             remedy = "only routers made by from_file or from_litellm have one"
             raise ConfigError("source", None, remedy)
         self._source.reload(self, source)
+
+    def reload_on_signal(self, signal: int) -> None:
+        """Have ``reload`` done whenever this process gets a signal (signal.SIGHUP).
+
+        Until the router is closed or dropped. ConfigError when this is not the main
+        thread, which alone may say so, or when the router has no file.
+        """
+        self._followed().on_signal(signal)
+
+    def _followed(self) -> Follower:
+        if self._follower is None:
+            from ._configfile._follow import Follower
+
+            self._follower = Follower(self)
+        return self._follower
+
+    def _unfollow(self) -> None:
+        follower, self._follower = self._follower, None
+        if follower is not None:
+            follower.close()
 
     # -- calls ---------------------------------------------------------------
 
@@ -541,6 +579,7 @@ class Router:
             self._watch.close()
         if self._intake.mirrors is not None:
             await self._intake.mirrors.aclose()
+        self._unfollow()
         self._transport.close()
         self._fleet.events.close()
         if self._books.book is not None:
@@ -548,6 +587,7 @@ class Router:
 
     def close(self) -> None:
         """Write the ledger down, for code without an event loop."""
+        self._unfollow()
         self._books.close()
 
     async def __aenter__(self) -> Router:

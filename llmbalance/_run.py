@@ -139,9 +139,10 @@ class Run(Walk):
             # An expected time that a hanging backend stretches must not take it all.
             share = max(left / 2, min(3 * lease.seconds, 0.75 * left))
         if self.visits and (visits := self.visits.get(lease.group)):
-            most = self.fleet.group_terms[lease.group].timeout
-            if most is not None:
-                share = min(share, max(visits[0] + most - time.monotonic(), 0.001))
+            terms = self.fleet.group_terms.get(lease.group)
+            if terms is not None and terms.timeout is not None:
+                rest = visits[0] + terms.timeout - time.monotonic()
+                share = min(share, max(rest, 0.001))
         first_token = t.first_token or 0.0
         total = min(t.total or left, left)
         if self.call.stream:

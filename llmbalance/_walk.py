@@ -129,7 +129,9 @@ class Walk:
         visits = self.visits.get(group)
         if not visits:
             return False
-        terms = self.fleet.group_terms[group]
+        terms = self.fleet.group_terms.get(group)
+        if terms is None:  # a reload took them away meanwhile
+            return False
         if terms.max_attempts is not None and len(visits) >= terms.max_attempts:
             return True
         spent = time.monotonic() - visits[0]

@@ -57,8 +57,16 @@ class Watch:
 
     def _end(self) -> None:
         task, self._task = self._task, None
-        if task is not None and not task.get_loop().is_closed():
+        if task is None or task.get_loop().is_closed():
+            return
+        try:
+            here = asyncio.get_running_loop() is task.get_loop()
+        except RuntimeError:
+            here = False
+        if here:
             task.cancel()
+        else:  # from another thread: a reload, or the end of the router
+            task.get_loop().call_soon_threadsafe(task.cancel)
 
     def ordered(self, index: int, order: int) -> None:
         """The user opened or released a breaker: that counts more than any look."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ def test_backends_inherit_from_their_provider_and_the_defaults(tmp_path: Path) -
     openai, google, own = plan_of(tmp_path, GOOD).backends
     assert openai == Backend(
         "openai/gpt-4o",
-        groups=("a", "alpha", "best"),
+        groups=("a",),
         api_key="env:KEY_OF_OPENAI",
         limits=Limits(rpm=100, tpm=77, more=(Limit("requests", 5, "10s"),)),
         weight=2.0,
@@ -129,7 +130,7 @@ def test_backends_inherit_from_their_provider_and_the_defaults(tmp_path: Path) -
     )
     assert google == Backend(
         "google/gemini-2.5-pro",
-        groups=("a", "alpha", "best"),
+        groups=("a",),
         api_key="env:KEY_OF_GOOGLE",
         limits=Limits(rpm=55, tpm=1000),
         price=Price(1.0, 2.0, above={200_000: Price(3.0)}),
@@ -147,7 +148,10 @@ def test_options_budgets_and_groups_are_read(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, GOOD)
     options = dict(plan.options)
     del options["prices"]
-    assert options == {
+    groups = {group.name: group for group in options.pop("groups")}
+    plain = inspect.signature(Router).parameters
+    changed = {k: v for k, v in options.items() if v != plain[k].default}
+    assert changed == {
         "strategy": "p2c",
         "v": 0.5,
         "timeout": 30.0,
@@ -155,23 +159,18 @@ def test_options_budgets_and_groups_are_read(tmp_path: Path) -> None:
         "breaker": Breaker(cooldown=7.0),
         "wait": False,
         "unknown_price": Price(1.0, "2.50"),
-        "ledger": None,
-        "postprocess": (),
         "sessions": 0,
         "seed": 7,
+        **{key: [] for key in ("tasks", "experiments", "mirrors")},
+        "aliases": {"alpha": "a", "best": "a"},
         "budgets": [
             Budget(usd=5.0),
             Budget(usd=9.0, per="month", group="a", alert_at=(0.5,)),
         ],
-        "fallbacks": {name: ["b"] for name in ("a", "alpha", "best")},
     }
-    latency = ("latency", None)
-    assert plan.groups == {
-        "a": latency,
-        "alpha": latency,
-        "best": latency,
-        "b": (None, 0.1),
-    }
+    assert (groups["a"].strategy, groups["a"].v) == ("latency", None)
+    assert groups["a"].fallbacks == ("b",)
+    assert (groups["b"].strategy, groups["b"].v) == (None, 0.1)
 
 
 @pytest.mark.usefixtures("environment")

@@ -20,6 +20,7 @@ from llmbalance.testing import MockProvider
 
 ASK = [{"role": "user", "content": "What is the capital of France?"}]
 Provider = Callable[..., MockProvider]
+MANY = [{"what": "requests", "amount": 9, "per": f"{i}s"} for i in range(1, 10)]
 
 
 def config(**changes: Any) -> dict[str, Any]:
@@ -201,9 +202,12 @@ def test_groups_come_go_and_come_again() -> None:
     [
         ({"router": {"strategy": "x"}}, "router.strategy"),
         ({"router": {"strategy": "weighted", "seed": 2}}, "router.seed: has changed"),
-        ({"budget": [{"usd": 2, "per": "day"}]}, "budget: has changed"),
         (backends({"model": "ollama/z"}), "a: has another model"),
-        (backends({"limits": {"rpm": 3}}), "a: other rate limits"),
+        (backends({"limits": {"rpm": 3, "shared": "x"}}), "a: is to share"),
+        ({"budget": [{"usd": 1, "per": f"{d}d"} for d in range(2, 20)]}, "18 new ones"),
+        ({"budget": [{"usd": 1, "per": f"{d}d"} for d in range(2, 6)]}, "no place for"),
+        (backends({"limits": {"more": MANY}}), "at most 8"),
+        ({"task": {"t": {"group": "no"}}}, "no group, model or backend 'no'"),
         ({"group": {"big": {"fallbacks": ["no"]}}}, "no group, model or backend 'no'"),
         ({"backend": many(17)}, "backend: 17 new ones, 16 places"),
         ({"backend": many(2, groups=40)}, "group: no places left"),

@@ -14,16 +14,19 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path as FilePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from .._config import Backend, Budget
-from .._core import STRATEGIES
 from .._errors import ConfigError
+from .._experiments._experiment import Experiment
+from .._experiments._mirror import Mirror
+from .._groups import CHAINS
 from .._prices import PriceTable
 from .._target import make_dialect
+from .._tasks import Rule, Task
 from .._windows import window
 from ._places import ConfigFileError, Document, Note, Path, read
 from ._schema import SECTIONS, GroupTable, RouterTable
@@ -32,21 +35,23 @@ from ._tables import Tables, kind_of, suggestion
 if TYPE_CHECKING:
     from .._router import Router
 
+_S = TypeVar("_S", bound=Struct)
+
 
 class Plan(Struct, frozen=True):
-    """What a file asks for: a Router's arguments, and what groups have of their own.
+    """What a file asks for: a Router's arguments.
 
-    ``options`` are Router's keyword arguments; ``groups`` maps a name to its strategy
-    and v, None: the router's; ``finish`` are steps for when the router stands;
-    ``notes`` say what was not taken as it stands.
+    ``options`` are Router's keyword arguments; ``finish`` are steps for when the router
+    stands; ``notes`` say what was not taken as it stands; ``files`` are all that was
+    read.
     """
 
     file: str
     backends: list[Backend]
     options: dict[str, Any]
-    groups: dict[str, tuple[str | None, float | None]] = {}
     finish: tuple[Callable[[Router], None], ...] = ()
     notes: tuple[Note, ...] = ()
+    files: tuple[str, ...] = ()
 
     def build(self, make: Callable[..., Router]) -> Router:
         """Construct the Router; ConfigFileError when its parts do not fit together."""
@@ -57,21 +62,9 @@ class Plan(Struct, frozen=True):
         except (ValueError, OverflowError) as error:  # of the core: out of its range
             field = getattr(error, "field", "(fleet)")
             raise ConfigFileError([Note(self.file, 0, field, str(error))]) from error
-        self.set_groups(router)
         for step in self.finish:
             step(router)
         return router
-
-    def set_groups(self, router: Router) -> None:
-        """Give each group the strategy and v it has of its own."""
-        fleet = router._fleet
-        members = fleet.members()
-        for name, (strategy, v) in self.groups.items():
-            own = fleet.strategy if strategy is None else STRATEGIES.index(strategy)
-            value = fleet.value if v is None else v
-            fleet.pool.set_group(
-                fleet.groups[name], members[name], own, -1.0 if value is None else value
-            )
 
 
 def load(source: str | FilePath | Mapping[str, Any]) -> Plan:
@@ -80,7 +73,8 @@ def load(source: str | FilePath | Mapping[str, Any]) -> Plan:
     reader = Reader(document)
     plan = reader.plan()
     if reader.faults:
-        raise ConfigFileError(sorted(reader.faults, key=lambda fault: fault.line))
+        faults = sorted(reader.faults, key=lambda fault: fault.line)
+        raise ConfigFileError(faults, reader.files())
     return plan
 
 
@@ -93,6 +87,7 @@ class Reader(Tables):
         # a backend with a typing error in it makes no mistake.
         self.labels: dict[str, int] = {}
         self.names: set[str] = set()
+        self.tables: list[str] = []  # files with prices
 
     def plan(self) -> Plan:
         """Read everything; the plan is of use only when there are no faults."""
@@ -104,24 +99,27 @@ class Reader(Tables):
                 self.fault((name,), f"unknown table; {suggestion(name, SECTIONS)}")
         router = self.table(("router",), data.get("router", {}), RouterTable)
         groups = self._groups()
-        backends = self._join(self._backends(), groups)
+        backends = self._join(self._backends())
         for name in groups:
             if name not in self.names:
                 hint = suggestion(name, self.names)
                 self.fault(("group", name), f"has no backends; {hint}")
-        budgets = self._budgets()
-        fallbacks = self._fallbacks(groups)
+        aliases = self._aliases()
+        self._chains()
         options = self._options(router) if router is not None else {}
         return Plan(
             self.document.file,
             backends,
-            {**options, "budgets": budgets, "fallbacks": fallbacks},
             {
-                name: (group.strategy, group.v)
-                for main, group in groups.items()
-                for name in (main, *group.aliases)
-                if group.strategy is not None or group.v is not None
+                **options,
+                **self._calls(data.get("router", {})),
+                "experiments": self._each("experiment", Experiment),
+                "mirrors": self._each("mirror", Mirror),
+                "groups": list(groups.values()),
+                "aliases": aliases,
+                "budgets": self._budgets(),
             },
+            files=self.files(),
         )
 
     def _origin(self, path: Path) -> Path:
@@ -139,31 +137,119 @@ class Reader(Tables):
 
     def _options(self, router: RouterTable) -> dict[str, Any]:
         options = {name: getattr(router, name) for name in router.__struct_fields__}
+        if router.retry_budget is False:
+            options["retry_budget"] = None
         if router.ledger is not None:
             options["ledger"] = self.document.folder / router.ledger
         sources = router.prices
         options["prices"] = table = PriceTable()
         for source in (sources,) if isinstance(sources, str) else sources:
             web = source.startswith(("http://", "https://"))
+            if not web:
+                self.tables.append(str(self.document.folder / source))
             try:
-                table.overlay(source if web else self.document.folder / source)
+                table.overlay(source if web else self.tables[-1])
             except (ConfigError, OSError) as error:
                 self.fault(("router", "prices"), str(error))
         return options
 
-    def _group_tables(self) -> Mapping[str, Any]:
-        data = self.document.data.get("group", {})
+    def files(self) -> tuple[str, ...]:
+        """Everything that was read; nothing of a dict."""
+        own = () if self.document.file == "(dict)" else (self.document.file,)
+        return (*own, *self.tables)
+
+    def _named(self, section: str) -> Mapping[str, Any]:
+        data = self.document.data.get(section, {})
         if isinstance(data, Mapping):
             return data
-        self.fault(("group",), "write one table for each: [group.NAME]")
+        self.fault((section,), f"write one table for each: [{section}.NAME]")
         return {}
 
     def _groups(self) -> dict[str, GroupTable]:
-        made = {
-            name: self.table(("group", name), value, GroupTable)
-            for name, value in self._group_tables().items()
+        return {group.name: group for group in self._each("group", GroupTable)}
+
+    def _each(self, section: str, shape: type[_S]) -> list[_S]:
+        """The tables [section.NAME]; what they name must be known."""
+        tables = self._named(section)
+        made = [self.table((section, n), t, shape) for n, t in tables.items()]
+        for name, table in tables.items():
+            for field in (
+                ("group", "to", "models") if isinstance(table, Mapping) else ()
+            ):
+                value = table.get(field)
+                for i, goal in enumerate(value) if isinstance(value, list) else ():
+                    if isinstance(goal, str):
+                        self._known((section, name, field, i), goal)
+                if isinstance(value, str):
+                    self._known((section, name, field), value)
+        return [one for one in made if one is not None]
+
+    def _aliases(self) -> dict[str, str]:
+        """All other names and what they stand for; from here on they are known."""
+        pairs: list[tuple[Path, str, str]] = [
+            (("group", name, "aliases", i), alias, name)
+            for name, i, alias in self._listed("aliases")
+        ]
+        router = self.document.data.get("router", {})
+        own = router.get("aliases", {}) if isinstance(router, Mapping) else {}
+        for alias, name in own.items() if isinstance(own, Mapping) else ():
+            path: Path = ("router", "aliases", alias)
+            if isinstance(name, str) and self._known(path, name):
+                pairs.append((path, alias, name))
+        made: dict[str, str] = {}
+        for path, alias, name in pairs:
+            if alias in self.names or made.get(alias, name) != name:
+                self.fault(path, f"{alias!r} is taken; give another name")
+            made[alias] = name
+        self.names |= made.keys()
+        return made
+
+    def _known(self, path: Path, name: str) -> bool:
+        """Whether something can be asked for by this name; a fault if not."""
+        if name not in self.names:
+            hint = suggestion(name, self.names)
+            self.fault(path, f"no group, model or backend {name!r}; {hint}")
+        return name in self.names
+
+    def _chains(self) -> None:
+        """Every fallback must lead somewhere."""
+        for field in CHAINS:
+            for name, i, other in self._listed(field):
+                self._known(("group", name, field, i), other)
+
+    # -- tasks ---------------------------------------------------------------
+
+    def _calls(self, router: Any) -> dict[str, Any]:
+        """What calls are for, and who tells it."""
+        default = router.get("default_task") if isinstance(router, Mapping) else None
+        if isinstance(default, str):
+            self._is_task(("router", "default_task"), default)
+        return {
+            "tasks": self._each("task", Task),
+            "classifier": self._rules("rule") or None,
+            "shadow_classifier": self._rules("shadow_rule") or None,
         }
-        return {name: group for name, group in made.items() if group is not None}
+
+    def _rules(self, section: str) -> list[Rule]:
+        tables = self.document.data.get(section, [])
+        if not isinstance(tables, list):
+            self.fault((section,), f"write [[{section}]]")
+            return []
+        rules = [
+            self.table((section, i), table, Rule) for i, table in enumerate(tables)
+        ]
+        for i, table in enumerate(tables):
+            task = table.get("task") if isinstance(table, Mapping) else None
+            if isinstance(task, str):
+                self._is_task((section, i, "task"), task)
+        return [rule for rule in rules if rule is not None]
+
+    def _is_task(self, path: Path, name: str) -> None:
+        tasks = self._named("task")
+        if name not in tasks:
+            self.fault(path, f"no task {name!r}; {suggestion(name, tasks)}")
+
+    # -- backends ------------------------------------------------------------
 
     def _backends(self) -> list[Backend]:
         data = self.document.data
@@ -241,10 +327,8 @@ class Reader(Tables):
             return False
         return True
 
-    def _join(
-        self, backends: list[Backend], groups: Mapping[str, GroupTable]
-    ) -> list[Backend]:
-        """Put the backends into the groups that name them, and under all aliases."""
+    def _join(self, backends: list[Backend]) -> list[Backend]:
+        """Put the backends into the groups that name them."""
         joined = {backend.label: list(backend.groups) for backend in backends}
         for name, i, label in self._listed("backends"):
             if label in self.labels:
@@ -254,12 +338,6 @@ class Reader(Tables):
                 hint = suggestion(label, self.labels)
                 path = ("group", name, "backends", i)
                 self.fault(path, f"no backend {label!r}; {hint}")
-        for group in groups.values():
-            self.names |= set(group.aliases)
-        for backend in backends:
-            names = joined[backend.label]
-            for name in dict.fromkeys((*names, backend.model, backend.label)):
-                names += groups[name].aliases if name in groups else ()
         return [
             msgspec.structs.replace(b, groups=tuple(dict.fromkeys(joined[b.label])))
             for b in backends
@@ -267,26 +345,11 @@ class Reader(Tables):
 
     def _listed(self, field: str) -> Iterator[tuple[str, int, str]]:
         """The names in a field of all groups, faulty groups included."""
-        for name, table in self._group_tables().items():
+        for name, table in self._named("group").items():
             listed = table.get(field) if isinstance(table, Mapping) else None
             for i, other in enumerate(listed if isinstance(listed, list) else ()):
                 if isinstance(other, str):
                     yield name, i, other
-
-    def _fallbacks(self, groups: Mapping[str, GroupTable]) -> dict[str, list[str]]:
-        for name, i, other in self._listed("fallbacks"):
-            if other not in self.names:
-                hint = suggestion(other, self.names)
-                self.fault(
-                    ("group", name, "fallbacks", i),
-                    f"no group, model or backend {other!r}; {hint}",
-                )
-        return {
-            alias: list(group.fallbacks)
-            for name, group in groups.items()
-            for alias in (name, *group.aliases)
-            if group.fallbacks
-        }
 
     def _budgets(self) -> list[Budget]:
         data = self.document.data.get("budget", [])

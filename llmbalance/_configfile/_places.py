@@ -46,13 +46,17 @@ class Note(Struct, frozen=True):
 
 
 class ConfigFileError(ConfigError):
-    """A configuration is wrong: ``errors`` are all its faults, each with its line."""
+    """A configuration is wrong: ``errors`` are all its faults, each with its line.
 
-    def __init__(self, errors: list[Note]) -> None:
+    ``files`` are those that were read, as far as it came.
+    """
+
+    def __init__(self, errors: list[Note], files: tuple[str, ...] = ()) -> None:
         count = f"{len(errors)} errors" if len(errors) > 1 else "1 error"
         lines = "".join(f"\n  {error}" for error in errors)
         LLMBalanceError.__init__(self, f"{count} in the configuration:{lines}")
         self.errors = errors
+        self.files = files
         self.field = errors[0].field if errors else ""
         self.value = None
         self.remedy = errors[0].message if errors else ""

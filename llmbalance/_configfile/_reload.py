@@ -1,41 +1,77 @@
 """A running router takes a changed file without losing what it knows.
 
-    old fleet  ---- same models, rate limits, budgets? room for the new? ----  new plan
+    old fleet  ---- same models? room for the new? one that works? ----  new plan
         |                        no: ConfigFileError, nothing changes
         v                        yes:
-    pool.set_terms, add_backend, set_group; new time-outs, keys, addresses, fallbacks
+    pool.set_terms, set_limit, set_budget, add_backend, set_group; then what calls read
 
 The pool stays: leases, latencies, breakers, filled limits and spent budgets go on.
 Numbers stay, too: a backend that is gone keeps its own and is drained, new ones come
-behind. The new settings are tried on a fleet of their own first, so that a mistake
-shows before anything has changed.
+behind. The new settings are tried on a router of their own first, so that a mistake
+shows before anything has changed. Calls may be under way on other threads: everything
+they look up by number is there before the pool can name it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .._config import Backend
+from .._errors import ConfigError
+from .._events import ReloadEvent
 from .._fleet import Fleet
 from .._fleet_names import check_fallbacks
+from .._groups import add_aliases, all_fallbacks, terms_of
 from .._target import Target
+from ._amounts import Amounts
 from ._load import Plan
 from ._places import ConfigFileError, Note
+from ._trials import changed_experiments, follow_experiments, follow_mirrors
 
 if TYPE_CHECKING:
     from .._router import Router
 
-# Options of a Router that the pool or the ledger was made with.
-_FIXED = ("sessions", "seed", "ledger")
+_log = logging.getLogger("llmbalance")
+
+# Options of a Router that it can follow; any other one needs a new router.
+FOLLOWED = frozenset(
+    (
+        *("strategy", "v", "timeout", "timeouts", "breaker", "health_interval"),
+        *("wait", "max_waiting", "shift_at", "stop_at", "retry_budget"),
+        *("unknown_price", "prices", "postprocess", "tasks", "default_task"),
+        *("classifier", "shadow_classifier", "aliases", "groups", "fallbacks"),
+        *("budgets", "auto_session", "experiments", "mirrors"),
+    )
+)
 # Fields of a Backend that its connections were made with.
 _WIRE = (
     *("api_key", "base_url", "options", "proxy", "verify", "http_version"),
     "unix_socket",
 )
+
+
+# A file's time, size and place on its disk; None: it is not there.
+Stamps = dict[str, tuple[int, int, int] | None]
+
+
+def stamps_of(files: Iterable[str]) -> Stamps:
+    """Return how files stand now."""
+    return {file: _stamp(file) for file in files}
+
+
+def _stamp(file: str) -> tuple[int, int, int] | None:
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return (found.st_mtime_ns, found.st_size, found.st_ino)
 
 
 class Source:
@@ -47,14 +83,21 @@ class Source:
         load: Callable[[str | FilePath | Mapping[str, Any]], Plan],
     ) -> None:
         self._place, self._load = place, load
-        self.plan = load(place)
+        self._lock = threading.Lock()
+        self._files: tuple[str, ...] = (
+            () if isinstance(place, Mapping) else (str(place),)
+        )
+        self._seen: Stamps = {}
+        self.plan = self._read(place)
         self._room: dict[str, int] = {}  # members a group has had at most
 
-    def build(self, make: Callable[..., Router]) -> Router:
-        """Make the router that the plan describes."""
+    def build(self, make: Callable[..., Router], watch: bool = False) -> Router:
+        """Make the router that the plan describes; ``watch``: it follows the files."""
         router = self.plan.build(make)
         router.notes = self.plan.notes
         router._source = self
+        if watch:
+            router._followed().look()
         return router
 
     def reload(
@@ -62,27 +105,79 @@ class Source:
     ) -> None:
         """Read the place again, or another one, and follow what it says.
 
-        ConfigFileError when it is wrong or needs a new router; nothing changes then.
+        ConfigFileError when it is wrong or needs a new router, OSError when it cannot
+        be read; nothing changes then. Both ways a ReloadEvent tells of it.
         """
-        plan = self._load(self._place if place is None else place)
-        fleet = router._fleet
-        _refuse(plan, self._faults(fleet, plan))
-        fresh = self._tried(fleet, plan)
-        members = fresh.members()
-        _refuse(plan, self._room_faults(fleet, fresh, members))
-        _take_over(fleet, fresh, members)
-        plan.set_groups(router)
-        fallbacks = plan.options.get("fallbacks") or {}
-        fleet.fallbacks = check_fallbacks(fallbacks, fleet.groups)
-        fleet.refresh()
-        router._intake.timeout = float(plan.options.get("timeout", 600.0))
-        router._intake.wait = bool(plan.options.get("wait", True))
-        router.notes = plan.notes
-        self.plan = plan
+        place = self._place if place is None else place
+        name = "(dict)" if isinstance(place, Mapping) else str(place)
+        with self._lock:
+            try:
+                plan = self._read(place)
+                self._follow(router, plan)
+            except (ConfigError, OSError) as error:
+                faults = getattr(error, "errors", None) or [error]
+                reasons = tuple(str(fault) for fault in faults)
+                _log.warning("%s changes nothing: %s", name, "; ".join(reasons))
+                self._tell(router, name, reasons)
+                raise
+            self.plan = plan
+        _log.info("%s was read again", name)
+        self._tell(router, name, ())
 
-    def _faults(self, fleet: Fleet, plan: Plan) -> list[tuple[str, str]]:
-        """Everything that the pool cannot take over."""
-        found, new = [], 0
+    def _read(self, place: str | FilePath | Mapping[str, Any]) -> Plan:
+        """The plan of a place; that of the own one is remembered as seen."""
+        if place is not self._place:
+            return self._load(place)
+        before = stamps_of(self._files)
+        try:
+            plan = self._load(place)
+        except ConfigFileError as error:
+            self._files = tuple(dict.fromkeys((*self._files, *error.files)))
+            raise
+        else:
+            self._files = plan.files
+            return plan
+        finally:
+            self._seen = stamps_of(self._files) | before
+
+    @staticmethod
+    def _tell(router: Router, name: str, errors: tuple[str, ...]) -> None:
+        router.events.emit(
+            ReloadEvent(at=time.time(), source=name, ok=not errors, errors=errors)
+        )
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files it was read from; none for a dict."""
+        return self._files
+
+    def changed(self) -> Stamps | None:
+        """How the files stand now, if not as when they were last read."""
+        now = stamps_of(self._files)
+        return None if now == self._seen else now
+
+    def _follow(self, router: Router, plan: Plan) -> None:
+        fleet = router._fleet
+        _refuse(plan, self._faults(router, plan))
+        amounts = Amounts(fleet, plan.backends, plan.options.get("budgets", ()))
+        _refuse(plan, amounts.faults)
+        fresh = self._tried(router, plan)
+        members = fresh._fleet.members()
+        _refuse(plan, self._room_faults(fleet, fresh._fleet, members))
+        _take_over(fleet, fresh._fleet, members, amounts)
+        _set_calls(router, fresh)
+        if router._books.follow(amounts.set_budgets()):
+            fleet.books = router._books
+        fleet.refresh()
+        follow_experiments(router, plan.options, self.plan.options)
+        follow_mirrors(router, plan.options)
+        router._look_after(plan.options.get("health_interval"))
+        router.notes = plan.notes
+
+    def _faults(self, router: Router, plan: Plan) -> list[tuple[str, str]]:
+        """What no pool can take over, beside amounts and room."""
+        fleet, new = router._fleet, 0
+        found: list[tuple[str, str]] = []
         old = {backend.label: backend for backend in fleet.backends}
         for backend in plan.backends:
             before = old.get(backend.label)
@@ -90,23 +185,20 @@ class Source:
                 new += 1
             elif before.model != backend.model:
                 found.append((backend.label, "has another model: give it a new name"))
-            elif _rates(before) != _rates(backend):
-                found.append((backend.label, "other rate limits: give it a new name"))
         if new > fleet.spare.backends:
             why = f"{new} new ones, {fleet.spare.backends} places: make a new router"
             found.append(("backend", why))
-        if list(plan.options.get("budgets", ())) != fleet.budgets:
-            found.append(("budget", "has changed: make a new router"))
-        for name in _FIXED:
+        for name in sorted((plan.options.keys() | self.plan.options) - FOLLOWED):
             if plan.options.get(name) != self.plan.options.get(name):
                 found.append((f"router.{name}", "has changed: make a new router"))
+        found += changed_experiments(router, plan.options)
         if plan.finish != self.plan.finish:
             what = "budgets of providers, cooldowns or tag filtering"
             found.append((what, "have changed: make a new router"))
         return found
 
-    def _tried(self, fleet: Fleet, plan: Plan) -> Fleet:
-        """The plan as a fleet of its own, with the old one's numbers for backends.
+    def _tried(self, router: Router, plan: Plan) -> Router:
+        """The plan as a router of its own, with the old one's numbers for backends.
 
         A backend that the plan no longer has stays under its own name, drained.
         """
@@ -115,15 +207,13 @@ class Source:
             wanted.pop(old.label)
             if old.label in wanted
             else msgspec.structs.replace(old, weight=0.0, groups=())
-            for old in fleet.backends
+            for old in router._fleet.backends
         ]
         backends += wanted.values()
-        options = dict(plan.options)
-        for name in ("timeout", "wait", "ledger"):
-            options.pop(name, None)
-        options["value"] = options.pop("v", None)
+        # Without the ledger: what is only tried leaves nothing behind.
+        options = {k: v for k, v in plan.options.items() if k != "ledger"}
         try:
-            return Fleet(backends, **options)
+            return type(router)(backends, **options)
         except (ValueError, OverflowError) as error:  # of the core: out of its range
             field = getattr(error, "field", "(fleet)")
             raise ConfigFileError([Note(plan.file, 0, field, str(error))]) from error
@@ -159,12 +249,15 @@ def _refuse(plan: Plan, faults: list[tuple[str, str]]) -> None:
         raise ConfigFileError([Note(plan.file, 0, *fault) for fault in faults])
 
 
-def _take_over(fleet: Fleet, fresh: Fleet, members: Mapping[str, list[int]]) -> None:
+def _take_over(
+    fleet: Fleet, fresh: Fleet, members: Mapping[str, list[int]], amounts: Amounts
+) -> None:
     """Everything was checked: from here on nothing can fail."""
     for name in fresh.tags:
         fleet.tags.setdefault(name, 1 << len(fleet.tags))
     fleet.timeouts, fleet.breaker = fresh.timeouts, fresh.breaker
     fleet.strategy, fleet.value = fresh.strategy, fresh.value
+    amounts.set_limits()
     old = len(fleet.targets)
     for i, target in enumerate(fresh.targets[:old]):
         kept = fleet.targets[i]
@@ -180,22 +273,50 @@ def _take_over(fleet: Fleet, fresh: Fleet, members: Mapping[str, list[int]]) -> 
         else:
             fleet.add(target, row)
     fleet.add_limits(old)
-    _set_groups(fleet, members)
+    _set_groups(fleet, fresh, members)
 
 
-def _set_groups(fleet: Fleet, members: Mapping[str, list[int]]) -> None:
+def _set_groups(fleet: Fleet, fresh: Fleet, members: Mapping[str, list[int]]) -> None:
     """Groups keep their numbers for good: calls under way know them by these."""
-    value = -1.0 if fleet.value is None else fleet.value
-    for name in fleet.groups.keys() - members.keys():
-        fleet.pool.set_group(fleet.groups.pop(name), [], fleet.strategy, value)
+    fleet.settings = fresh.settings
+    numbers = {name: i for i, name in enumerate(fleet.group_names)}
+    for name in [name for name in numbers if name not in members]:
+        fleet.pool.set_group(numbers.pop(name), [], *fleet.rule(name))
     for name, indices in members.items():
-        if name in fleet.group_names:
-            fleet.groups[name] = fleet.group_names.index(name)
-            number = fleet.groups[name]
-            fleet.pool.set_group(number, indices, fleet.strategy, value)
+        if name in numbers:
+            fleet.pool.set_group(numbers[name], indices, *fleet.rule(name))
         else:
-            fleet.groups[name] = fleet.pool.add_group(indices, fleet.strategy, value)
             fleet.group_names.append(name)
+            numbers[name] = fleet.pool.add_group(indices, *fleet.rule(name))
+    numbers = {name: numbers[name] for name in members}
+    add_aliases(numbers, fresh.aliases)
+    fleet.aliases, fleet.groups = fresh.aliases, numbers
+    fleet.group_terms = terms_of(fleet.settings, numbers)
+    fleet.group_steps = {
+        numbers[name]: fresh.group_steps[i]
+        for name, i in fresh.groups.items()
+        if i in fresh.group_steps and name in members
+    }
+    chains = all_fallbacks(fleet.settings, fresh.other_fallbacks)
+    fleet.other_fallbacks = fresh.other_fallbacks
+    fleet.fallbacks = check_fallbacks(chains, numbers)
+
+
+def _set_calls(router: Router, fresh: Router) -> None:
+    """What calls read when they begin, wait or ask again."""
+    fleet, other = router._fleet, fresh._fleet
+    fleet.pool.set_policy(*other.marks)
+    fleet.marks = other.marks
+    fleet.lines.most = other.lines.most
+    if other.retries is None or fleet.retries is None:
+        fleet.retries = other.retries
+    else:
+        fleet.retries.share = other.retries.share
+    mine, theirs = router._intake, fresh._intake
+    if mine.tasks is not None and theirs.tasks is not None:
+        theirs.tasks.counts = mine.tasks.counts
+    mine.timeout, mine.wait = theirs.timeout, theirs.wait
+    mine.auto_session, mine.tasks = theirs.auto_session, theirs.tasks
 
 
 def _renewed(kept: Target, target: Target) -> Target:
@@ -209,8 +330,3 @@ def _wire(target: Target) -> tuple[Any, ...]:
     """What a target's connections were made with; the key as it was then."""
     fields = [getattr(target.backend, name) for name in _WIRE]
     return (*fields, target.dialect.api_key)
-
-
-def _rates(backend: Backend) -> tuple[Any, ...]:
-    limits = backend.limits
-    return (limits.all(), limits.charge, limits.shared) if limits else ([], None, None)

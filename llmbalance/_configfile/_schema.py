@@ -5,7 +5,10 @@
     [provider.X] what every backend of X starts with > Backend
     [[backend]]  one place that answers             /
     [group.X]    strategy, v, fallbacks, ...    GroupTable
+    [task.X]     what calls of a task ask for   Task
+    [[rule]]     tells the task of a call       Rule (so does [[shadow_rule]])
     [[budget]]   or [budget.X]: money           Budget
+    [experiment.X], [mirror.X]                  Experiment, Mirror
 
 The tables hold exactly the fields of the classes one writes in Python, so there is one
 definition of each; what a file cannot hold (functions, classes) is left out here.
@@ -15,7 +18,8 @@ from __future__ import annotations
 
 import functools
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from types import NoneType
 from typing import Any
 
@@ -36,19 +40,19 @@ from .._config import (
 )
 from .._core import CHARGES, STRATEGIES
 from .._errors import ConfigError
+from .._experiments._experiment import METRICS, REWARDS, UNITS, Bandit, Experiment
+from .._experiments._mirror import Mirror
+from .._groups import Group
 from .._price import Price
+from .._tasks import HAS, SCRIPTS, Rule, Task
 
 
 class RouterTable(Struct, frozen=True, kw_only=True):
-    """The options of the Router.
+    """The options of the Router, which explains them; here they are written so:
 
-    ``strategy``, ``v`` (USD a second of waiting is worth), ``timeout`` (seconds for a
-    whole call), ``timeouts`` (of one attempt), ``breaker``, ``wait`` (false: raise at
-    once when all limits are used up), ``unknown_price`` ("dearest", "refuse" or a
-    price), ``prices`` (price tables to lay over the built-in one: paths relative to the
-    file, or addresses), ``ledger`` (a file that keeps every attempt, path relative to
-    this one), ``postprocess`` (steps done to every text), ``sessions`` (conversations
-    to remember, a power of two or 0), ``seed``.
+    ``retry_budget``: false for none; ``unknown_price``: "dearest", "refuse", the name
+    of a model or a price; ``prices``: price tables to lay over the built-in one (paths
+    relative to the file, or addresses); ``ledger``: a path relative to the file.
     """
 
     strategy: str = "composite"
@@ -56,20 +60,38 @@ class RouterTable(Struct, frozen=True, kw_only=True):
     timeout: float = 600.0
     timeouts: Timeouts | None = None
     breaker: Breaker | None = None
+    health_interval: float | None = None
     wait: bool = True
+    max_waiting: int | None = None
+    shift_at: float = 0.8
+    stop_at: float = 0.95
+    retry_budget: float | bool | None = 0.2
     unknown_price: str | Price = "dearest"
     prices: tuple[str, ...] | str = ()
     ledger: str | None = None
     postprocess: tuple[str, ...] = ()
+    default_task: str | None = None
+    aliases: dict[str, str] = {}
     sessions: int = 4096
+    auto_session: bool = False
     seed: int | None = None
 
     def __post_init__(self) -> None:
         one_of("strategy", self.strategy, STRATEGIES)
         positive("v", self.v, zero=True)
         positive("timeout", self.timeout)
-        if isinstance(self.unknown_price, str):
-            one_of("unknown_price", self.unknown_price, UNKNOWN_PRICE)
+        positive("health_interval", self.health_interval)
+        positive("max_waiting", self.max_waiting, zero=True)
+        if not 0 < self.shift_at < self.stop_at <= 1:
+            remedy = "give shares with 0 < shift_at < stop_at <= 1"
+            raise ConfigError("shift_at", self.shift_at, remedy)
+        if self.retry_budget is True:
+            raise ConfigError("retry_budget", True, "give a share, or false for none")
+        if self.retry_budget is not False:
+            positive("retry_budget", self.retry_budget, zero=True)
+        price = self.unknown_price
+        if isinstance(price, str) and "/" not in price:
+            one_of("unknown_price", price, UNKNOWN_PRICE)
         if not 0 <= self.sessions < 1 << 30 or self.sessions & (self.sessions - 1):
             raise ConfigError("sessions", self.sessions, "give a power of two, or 0")
         if self.seed is not None and not 0 <= self.seed < 1 << 64:
@@ -79,40 +101,44 @@ class RouterTable(Struct, frozen=True, kw_only=True):
 UNKNOWN_PRICE = ("dearest", "refuse")
 
 
-class GroupTable(Struct, frozen=True, kw_only=True):
-    """One group: its own ``strategy`` and ``v``, and where calls go on.
+class GroupTable(Group, frozen=True, kw_only=True):
+    """One group: its settings, its members, its other names.
 
-    ``fallbacks``: groups, models or backends to go on with, in order. ``backends``:
-    names of members, beside those that name the group in their ``groups``.
-    ``aliases``: other names of the group.
+    ``backends``: names of members, beside those that name the group in their
+    ``groups``. ``aliases``: other names of the group.
     """
 
-    strategy: str | None = None
-    v: float | None = None
-    fallbacks: tuple[str, ...] = ()
     backends: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        if self.strategy is not None:
-            one_of("strategy", self.strategy, STRATEGIES)
-        positive("v", self.v, zero=True)
 
-
-SECTIONS = ("router", "defaults", "provider", "backend", "group", "budget")
+SECTIONS = (
+    *("router", "defaults", "provider", "backend", "group", "task", "rule"),
+    *("shadow_rule", "budget", "experiment", "mirror"),
+)
+# Tables that are named by where they stand.
+NAMED: Mapping[type[Struct], str] = {
+    GroupTable: "name",
+    Task: "name",
+    Experiment: "name",
+    Mirror: "name",
+}
 # What only code can say -> what to do about it.
 ONLY_CODE = {
     (Backend, "dialect"): "is a class: build that Backend in Python",
     (Budget, "on_alert"): "is a function: build that Budget in Python",
-}
-_IN_FILES: dict[tuple[type, str], Any] = {
-    (Backend, "api_key"): str | None,
-    (Backend, "postprocess"): tuple[str, ...],
+    (Mirror, "compare"): "is a function: build that Mirror in Python",
 }
 # Texts that must be one of a few words; they check themselves, editors want to know.
-_WORDS = {
+_WORDS: Mapping[tuple[type[Struct], str], typing.Iterable[str]] = {
     (RouterTable, "strategy"): STRATEGIES,
     (GroupTable, "strategy"): STRATEGIES,
+    (Task, "strategy"): STRATEGIES,
+    (Experiment, "unit"): UNITS,
+    (Experiment, "metric"): METRICS,
+    (Bandit, "reward"): REWARDS,
+    (Rule, "has"): HAS,
+    (Rule, "script"): SCRIPTS,
     (Limits, "charge"): CHARGES,
     (Limit, "what"): WHAT,
     (Backend, "can"): ABILITIES,
@@ -124,25 +150,33 @@ def fields_of(shape: type[Struct]) -> Mapping[str, Any]:
     """Return the fields a table of this shape may have, with their types."""
     hints = typing.get_type_hints(shape)
     return {
-        name: _IN_FILES.get((shape, name), _one_array(hints[name]))
+        name: in_file(hints[name])
         for name in shape.__struct_fields__
-        if (shape, name) not in ONLY_CODE
+        if (shape, name) not in ONLY_CODE and NAMED.get(shape) != name
     }
 
 
-def _one_array(hint: Any) -> Any:
-    """A type that takes tuples and lists takes tuples: a file has one kind of array."""
-    kinds = {typing.get_origin(one) for one in typing.get_args(hint)}
-    if not {tuple, list} <= kinds:
+def in_file(hint: Any) -> Any:
+    """The part of a type that a file can hold: no functions, one kind of array.
+
+    Dates are read as their text.
+    """
+    arguments = typing.get_args(hint)
+    if typing.get_origin(hint) is tuple and Ellipsis in arguments:
+        return tuple[in_file(arguments[0]), ...]  # type: ignore[misc]
+    kinds = {typing.get_origin(one) or one for one in arguments}
+    no = {Callable, date} | ({list} if tuple in kinds else set())
+    if typing.get_origin(hint) in _CONTAINERS or not kinds & no:
         return hint
-    rest = [one for one in typing.get_args(hint) if typing.get_origin(one) is not list]
-    return typing.Union[tuple(rest)]  # noqa: UP007
+    rest = [one for one in arguments if (typing.get_origin(one) or one) not in no]
+    return typing.Union[tuple(map(in_file, rest))]  # noqa: UP007
 
 
 @functools.cache
 def needed(shape: type[Struct]) -> tuple[str, ...]:
     """Return the fields a table of this shape must have."""
-    return tuple(f.name for f in msgspec.structs.fields(shape) if f.required)
+    fields = msgspec.structs.fields(shape)
+    return tuple(f.name for f in fields if f.required and NAMED.get(shape) != f.name)
 
 
 def shape_in(hint: Any) -> type[Struct] | None:
@@ -177,6 +211,7 @@ def config_schema() -> dict[str, Any]:
         if name not in ("model", "name")
     }
     budget = _table(Budget, definitions)
+    rules = {"type": "array", "items": _table(Rule, definitions)}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "llmbalance configuration",
@@ -192,6 +227,20 @@ def config_schema() -> dict[str, Any]:
                 "type": "object",
                 "additionalProperties": _table(GroupTable, definitions),
             },
+            "task": {
+                "type": "object",
+                "additionalProperties": _table(Task, definitions),
+            },
+            "experiment": {
+                "type": "object",
+                "additionalProperties": _table(Experiment, definitions),
+            },
+            "mirror": {
+                "type": "object",
+                "additionalProperties": _table(Mirror, definitions),
+            },
+            "rule": rules,
+            "shadow_rule": rules,
             "budget": {
                 "oneOf": [
                     {"type": "array", "items": budget},
@@ -210,7 +259,8 @@ def _table(shape: type[Struct], definitions: dict[str, Any]) -> dict[str, Any]:
         words = _WORDS.get((shape, name))
         if words is not None:
             choice = {"enum": list(words)}
-            schema = {"type": "array", "items": choice} if name == "can" else choice
+            many = schema.get("type") == "array"
+            schema = {"type": "array", "items": choice} if many else choice
         properties[name] = schema
     return {
         "type": "object",
@@ -237,10 +287,9 @@ def _schema(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     if origin in _CONTAINERS:
         inner = arguments[-1] if origin is not tuple else arguments[0]
         if origin in (dict, Mapping):
-            return {
-                "type": "object",
-                "additionalProperties": _schema(inner, definitions),
-            }
+            anything = inner is Any
+            within = True if anything else _schema(inner, definitions)
+            return {"type": "object", "additionalProperties": within}
         if origin is tuple and Ellipsis not in arguments:
             items = [_schema(one, definitions) for one in arguments]
             return {"type": "array", "prefixItems": items, "minItems": len(items)}
@@ -252,7 +301,7 @@ def _schema(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     return {} if hint is Any else dict(_PLAIN[hint])
 
 
-_CONTAINERS = (tuple, list, dict, Mapping)
+_CONTAINERS = (tuple, list, dict, Mapping, Sequence)
 # Numbers and switches may come from the environment: "env:NAME".
 _REFERENCE = {"type": "string", "pattern": "^env:"}
 _PLAIN: dict[Any, dict[str, Any]] = {

@@ -12,6 +12,7 @@ import difflib
 import os
 import typing
 from collections.abc import Iterable, Mapping
+from datetime import date
 from typing import Any, TypeVar
 
 import msgspec
@@ -19,7 +20,7 @@ from msgspec import Struct
 
 from .._errors import ConfigError
 from ._places import Document, Note, Path
-from ._schema import ONLY_CODE, fields_of, needed, shape_in, without_shapes
+from ._schema import NAMED, ONLY_CODE, fields_of, needed, shape_in, without_shapes
 
 _S = TypeVar("_S", bound=Struct)
 
@@ -46,7 +47,8 @@ class Tables:
     ) -> _S | None:
         """Read a table; None when it cannot be.
 
-        ``partial``: only look for faults, and nothing needs to be there.
+        ``partial``: only look for faults, and nothing needs to be there. Shapes that
+        are NAMED take the last step of the path as their name.
         """
         if not isinstance(data, Mapping):
             self.fault(path, f"must be a table, not {kind_of(data)}")
@@ -67,6 +69,8 @@ class Tables:
         for name in missing:
             self.fault(path, f"{name!r} is missing")
         values = {k: v for k, v in values.items() if v is not _FAULTY}
+        if shape in NAMED:
+            values[NAMED[shape]] = str(path[-1])
         if missing or any(name not in values for name in needed(shape)):
             return None
         made = self._make(path, shape, values)
@@ -83,8 +87,9 @@ class Tables:
                 message = str(error)
                 if own:
                     message = message.removeprefix(f"{error.field} = ")
-                self.fault(where, message)
-                if not own or error.field in needed(shape):
+                named = NAMED.get(shape) == error.field
+                self.fault(path if named else where, message)
+                if not own or named or error.field in needed(shape):
                     return None
                 del values[error.field]
 
@@ -128,13 +133,15 @@ class Tables:
             return _FAULTY
 
     def resolve(self, path: Path, value: Any) -> Any:
-        """Put the environment's values where "env:NAME" stands."""
+        """Put the environment's values where "env:NAME" stands; dates become texts."""
         if isinstance(value, str) and value.startswith("env:"):
             name = value[4:]
             if name in os.environ:
                 return os.environ[name]
             self.fault(path, f"the environment variable {name} is not set")
             return _FAULTY
+        if isinstance(value, date):
+            return value.isoformat()
         if isinstance(value, Mapping):
             made = {k: self.resolve((*path, k), v) for k, v in value.items()}
             if all(made[k] is value[k] for k in made):

@@ -250,6 +250,17 @@ class Mirrors:
             check_label(mirror)
             self._glasses.append(_Glass(fleet, mirror))
 
+    def follow(self, mirrors: Iterable[Mirror]) -> None:
+        """Go on with these; those that are as before keep their figures."""
+        old = {glass.mirror.label: glass for glass in self._glasses}
+        glasses = []
+        for mirror in mirrors:
+            glass = old.get(mirror.label)
+            if glass is None or glass.mirror != mirror:
+                glass = _Glass(self._fleet, mirror)
+            glasses.append(glass)
+        self._glasses = glasses
+
     def sample(
         self, kind: str, model: str, options: Mapping[str, Any]
     ) -> Original | None:

@@ -174,7 +174,8 @@ class Studies:
         study = Study(experiment, time.monotonic(), Random(seed), age)
         room = _Room(self._fleet, study)
         for other in self._rooms:
-            _check_apart(room, other)
+            if other.study.running or other.study.winner is not None:
+                _check_apart(room, other)
         self._rooms = (*self._rooms, room)
 
     def stop(self, name: str, winner: str | None) -> None:

@@ -122,6 +122,7 @@ class _Reader:
             backends,
             options,
             finish=tuple(finish),
+            files=tuple(self.sheet.files),
         )
 
     # -- keys ----------------------------------------------------------------

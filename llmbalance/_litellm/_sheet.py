@@ -29,6 +29,8 @@ class Sheet:
         self.notes: list[Note] = []
         self.rows: list[tuple[dict[str, Any], Document, Path]] = []
         self._sections: dict[str, tuple[Any, Document]] = {}
+        own = () if isinstance(source, Mapping) else (self.document.file,)
+        self.files = list(own)  # that were read, or could not be
         self._join(self.document, (self.document.file,))
         self.variables = self._variables()
 
@@ -52,6 +54,7 @@ class Sheet:
             if str(file) in open_files:
                 self._add(document, ("include", i), "the file includes itself", "fault")
                 continue
+            self.files.append(str(file))
             try:
                 self._join(read(file), (*open_files, str(file)))
             except OSError as error:
@@ -99,7 +102,7 @@ class Sheet:
     def stop(self) -> ConfigFileError:
         """Return the error that lists every fault."""
         faults = [note for note in self.notes if note.kind == "fault"]
-        return ConfigFileError(faults)
+        return ConfigFileError(faults, tuple(self.files))
 
     # -- values --------------------------------------------------------------
 
