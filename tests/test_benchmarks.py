@@ -144,3 +144,9 @@ def test_the_import_is_measured(tmp_path: Path) -> None:
 def test_every_benchmark_says_what_it_takes_and_writes(script: str) -> None:
     out = run(str(BENCHMARKS / script), "--help")
     assert "--json" in out
+
+
+def test_what_experiments_add_is_measured(tmp_path: Path) -> None:
+    tiny = ("--calls", "50", "--repeats", "1")
+    found = rows(tmp_path, "benchmarks/experiments.py", *tiny)
+    assert {row["case"] for row in found} >= {"none", "by user", "bandit", "mirror"}

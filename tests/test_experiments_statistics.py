@@ -217,8 +217,9 @@ def test_calls_of_one_user_count_for_less_than_calls_of_many():
     for _ in range(200):
         level, seat = rng.gauss(0, 1), [0.0, 0, 0.0]
         values = [level + rng.gauss(0, 0.3) for _ in range(rng.randint(1, 20))]
+        tally.note(values)
         for value in values:
-            tally.note(value, seat)
+            tally.note_unit(value, seat)
         users.append((len(values), sum(values)))
     n, total = (sum(column) for column in zip(*users, strict=True))
     left_out = [(total - y) / (n - k) for k, y in users]
@@ -427,7 +428,7 @@ def test_units_that_are_forgotten_leave_their_figures_behind():
     s = study(unit="user")
     most = _MOST_UNITS
     for i in range(most + 100):
-        s._queue.append(Outcome(0, str(i), True, 1, 1))
+        s.queue.append(Outcome(0, str(i), True, 1, 1))
     s.work(0.0)
     assert len(s._units) == most
     assert s.tallies[0].units == s.tallies[0].calls == most + 100

@@ -14,19 +14,26 @@ differently, so what one deals says nothing of what another does.
 from __future__ import annotations
 
 import hashlib
+import struct
 from bisect import bisect_right
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import Any
 
 from ._experiment import Experiment, read_ramp
 
+_REMEMBERED = 16_384  # places of units, to hash those at work once
 _UNIT = 2.0**-53  # of 53 bits, which a float holds: never rounded up to 1
+_TWO = struct.Struct("<QQ")
 
 
 class Split:
     """The shares of the arms of one experiment, and where a place in [0, 1) lies."""
 
-    __slots__ = ("_edges", "_name", "_steps", "_times", "arms", "shares", "treated")
+    __slots__ = (
+        *("_edges", "_name", "_steps", "_times", "arms", "places", "shares"),
+        "treated",
+    )
 
     def __init__(self, experiment: Experiment) -> None:
         self._name = f"{experiment.name}\0"
@@ -42,6 +49,7 @@ class Split:
             self._edges = [edge / others for edge in accumulate(weights[1:])]
         self.treated = 0.0 if steps else others / whole
         self.shares = self._shares()
+        self.places = lru_cache(_REMEMBERED)(self._places)
 
     def at(self, seconds: float) -> None:
         """Let the ramp be where it is so many seconds after its beginning."""
@@ -57,15 +65,13 @@ class Split:
             self._edges = [e / self.treated for e in accumulate(shares[1:])]
         self.shares = shares
 
-    def places(self, unit: str) -> tuple[float, float]:
+    def _places(self, unit: str) -> tuple[float, float]:
         """Return where a unit lies, always the same for the same name."""
         digest = hashlib.blake2b(
             (self._name + unit).encode("utf-8", "surrogatepass"), digest_size=16
         ).digest()
-        return (
-            (int.from_bytes(digest[:8], "little") >> 11) * _UNIT,
-            (int.from_bytes(digest[8:], "little") >> 11) * _UNIT,
-        )
+        enters, which = _TWO.unpack(digest)
+        return (enters >> 11) * _UNIT, (which >> 11) * _UNIT
 
     def arm(self, enters: float, which: float) -> int:
         """Return the number of the arm of a unit that lies there."""

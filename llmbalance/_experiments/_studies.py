@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
+
 from .._config import one_of
 from .._errors import ConfigError, InvalidRequestError
 from .._options import Options, read_options
@@ -23,7 +25,7 @@ from .._sessions import session_of
 from .._windows import since_when
 from ._experiment import Experiment
 from ._scope import Scope, group_of
-from ._study import Outcome, Study
+from ._study import Study
 
 if TYPE_CHECKING:
     from .._fleet import Fleet
@@ -38,9 +40,7 @@ class Arms(dict[str, str]):
 
     __slots__ = ("trial",)
 
-    def __init__(self, arms: Mapping[str, str], trial: Trial) -> None:
-        super().__init__(arms)
-        self.trial = trial
+    trial: Trial
 
     def __reduce__(self) -> tuple[Any, ...]:
         return dict, (dict(self),)  # it may leave the process, the call may not
@@ -49,11 +49,11 @@ class Arms(dict[str, str]):
 class _Arm:
     """One arm as calls take it on."""
 
-    __slots__ = ("label", "model", "name", "options")
+    __slots__ = ("experiment", "labels", "model", "name", "options")
 
     def __init__(self, experiment: str, name: str, options: Mapping[str, Any]) -> None:
-        self.name = name
-        self.label = f"experiment.{experiment}={name}"
+        self.experiment, self.name = experiment, name
+        self.labels = (f"experiment.{experiment}={name}",)
         self.options = {k: v for k, v in options.items() if k != "model"}
         self.model: str | None = options.get("model")
 
@@ -85,60 +85,65 @@ class _Room:
             _check_arm(fleet, experiment, arm)
 
 
-class Trial:
-    """One call's part in experiments; told by its Run how it ends."""
+class Trial(Struct, eq=False):
+    """One call's part in experiments; told by its Run how it ends.
 
-    __slots__ = (
-        *("arms", "labels", "model", "nano", "options", "rewarded", "seats", "seconds"),
-        *("_answer", "_studies"),
-    )
+    ``model``: where the call goes; ``options``: what it asks for; ``seats``: study,
+    arm, the arm's number and the unit for each experiment.
+    """
 
-    def __init__(self, studies: Studies, model: str, options: dict[str, Any]) -> None:
-        self._studies = studies
-        self.model = model  # where the call goes
-        self.options = options  # what it asks for
-        self.seats: list[tuple[Study, int, str | None]] = []
-        self.arms = Arms({}, self)
-        self.labels: tuple[str, ...] = ()
-        self.nano = 0
-        self.seconds = 0.0
-        self.rewarded = False
-        self._answer = ""  # the id of the answer
+    studies: Studies
+    model: str
+    options: dict[str, Any]
+    seats: list[tuple[Study, _Arm, int, str | None]]
+    labels: tuple[str, ...]
+    nano: int = 0
+    seconds: float = 0.0
+    rewarded: bool = False
+    answer: str = ""  # the id of the answer
+
+    @property
+    def arms(self) -> Arms:
+        """Experiment -> arm."""
+        arms = Arms()
+        for _, arm, _, _ in self.seats:
+            arms[arm.experiment] = arm.name
+        arms.trial = self
+        return arms
 
     def again(self) -> Trial:
         """Return the same part for a piece of the call that is counted of its own."""
-        other = Trial(self._studies, self.model, self.options)
-        other.seats, other.labels = self.seats, self.labels
-        other.arms.update(self.arms)
-        return other
+        return Trial(self.studies, self.model, self.options, self.seats, self.labels)
 
     def answered(self, reply: Any) -> None:
         """The call has an answer, which says what it is part of."""
         reply.experiments = self.arms
-        self._answer = getattr(reply, "id", "")
+        self.answer = getattr(reply, "id", "")
 
     def over(self, run: Run) -> None:
         """The call has ended, well or not."""
         now = time.monotonic()
-        self.seconds = now - run.began
+        self.seconds = seconds = now - run.began
+        nano = 0
         for attempt in run.attempts:
-            self.nano += attempt.cost_nano_usd
+            nano += attempt.cost_nano_usd
+        self.nano = nano
         verdict = run.verdict
         good = True if verdict is None else None if verdict in _LEFT else False
-        for study, arm, unit in self.seats:
-            study.hear(Outcome(arm, unit, good, self.nano, self.seconds), now)
+        for study, _, number, unit in self.seats:
+            study.hear((number, unit, good, nano, seconds, None), now)
         self.options = {}  # nobody asks any more; rewards may take their time
-        if self._answer:
-            self._studies.await_reward(self._answer, self)
+        if self.answer and self.seats:
+            self.studies.await_reward(self.answer, self)
 
     def reward(self, value: float) -> bool:
-        """Tell what the call was worth; False: that was told before."""
-        if self.rewarded:
+        """Tell what the call was worth; False: that was told before, or to nobody."""
+        if self.rewarded or not self.seats:
             return False
         self.rewarded = True
         now = time.monotonic()
-        for study, arm, unit in self.seats:
-            study.hear(Outcome(arm, unit, True, self.nano, self.seconds, value), now)
+        for study, _, number, unit in self.seats:
+            study.hear((number, unit, True, self.nano, self.seconds, value), now)
         return True
 
 
@@ -215,40 +220,38 @@ class Studies:
 
         ``asked``: what the call says itself, ``options``: with what its task says.
         """
-        trial: Trial | None = None
         now = time.monotonic()
         goal, chosen = model, options
+        seats: list[tuple[Study, _Arm, int, str | None]] = []
+        labels: tuple[str, ...] = ()
         for room in self._rooms:
-            study = room.study
-            if not study.running and study.winner is None:
+            study, winner = room.study, room.study.winner
+            if not study.running and winner is None:
                 continue
             scope = room.scope
             if not scope.everything and not scope.has(model, options):
                 continue
             if kind == "embed" and not scope.models:
                 continue
-            if study.winner is not None:
-                arm = room.arms[study.winner]
-            else:
+            if winner is None:
                 unit = None
                 if room.unit != "call":
                     unit = _unit_of(room.unit, model, content, asked, auto_session)
                 number = study.deal(unit, now)
                 arm = room.arms[number]
-            if trial is None:
-                trial = Trial(self, model, options)
-            if study.winner is None:
-                trial.seats.append((study, number, unit))
-                trial.arms[room.name] = arm.name
-                trial.labels = (*trial.labels, arm.label)
-            goal = arm.model or goal
+                seats.append((study, arm, number, unit))
+                labels = labels + arm.labels if labels else arm.labels
+            else:
+                arm = room.arms[winner]
+            if arm.model is not None:
+                goal = arm.model
             if arm.options:
                 if chosen is options:
                     chosen = dict(options)
                 arm.put_into(chosen, asked)
-        if trial is not None:
-            trial.model, trial.options = goal, chosen
-        return trial
+        if seats or goal is not model or chosen is not options:
+            return Trial(self, goal, chosen, seats, labels)
+        return None
 
     def await_reward(self, answer: str, trial: Trial) -> None:
         """Remember a call by the id of its answer, for a while."""

@@ -24,7 +24,7 @@ from ._bandit import Thompson
 from ._experiment import Experiment
 from ._sequential import apart, evidence, p_b_beats_a, radius
 from ._split import Split
-from ._tally import Tally, metric_of
+from ._tally import Tally
 
 _EVERY = 1.0  # seconds between two looks
 _MOST_WAITING = 2048  # outcomes in the queue
@@ -43,6 +43,9 @@ class Outcome(NamedTuple):
     nano: int
     seconds: float
     reward: float | None = None  # given later, for a call that was counted already
+
+
+Heard = tuple[int, str | None, bool | None, int, float, float | None]  # an Outcome
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
@@ -83,13 +86,14 @@ class Study:
         ]
         self.history: list[Look] = []
         self._rng = rng
-        self._queue: deque[Outcome] = deque()
+        self.queue: deque[Heard] = deque()
         self._lock = threading.Lock()
         self._units: dict[str, list[float]] = {}  # unit -> arm, calls, sum of metric
         self._peaks: dict[tuple[int, int], float] = {}  # pair -> the highest ln L
         self._gap = _EVERY
-        self._due = self._next_look = now
+        self.due = self._next_look = now
         self.started = now - age
+        self._by_call = experiment.unit == "call"
         bandit = experiment.bandit
         self._bandit = None
         if bandit is not None:
@@ -106,19 +110,20 @@ class Study:
 
     def deal(self, unit: str | None, now: float) -> int:
         """Return the number of the arm of a unit; None is dealt anew."""
-        if now >= self._due:
+        if now >= self.due:
             self.work(now)
         split = self.split
         if unit is None:
-            return split.arm(self._rng.random(), self._rng.random())
+            place, treated = self._rng.random(), split.treated
+            return split.arm(place, place / treated) if place < treated else 0
         if self._bandit is not None and (seat := self._units.get(unit)) is not None:
             return int(seat[0])
         return split.arm(*split.places(unit))
 
-    def hear(self, outcome: Outcome, now: float) -> None:
+    def hear(self, outcome: Heard, now: float) -> None:
         """Take note of how a call went."""
-        self._queue.append(outcome)
-        if now >= self._due or len(self._queue) >= _MOST_WAITING:
+        self.queue.append(outcome)
+        if now >= self.due or len(self.queue) >= _MOST_WAITING:
             self.work(now)
 
     def start(self, now: float) -> None:
@@ -127,7 +132,7 @@ class Study:
             self.running, self.winner = True, None
             if self.experiment.since is None:
                 self.started = now
-            self._due = now
+            self.due = now
 
     # -- once a second -------------------------------------------------------
 
@@ -136,10 +141,9 @@ class Study:
         if not self._lock.acquire(blocking=False):
             return
         try:
-            self._due = now + _EVERY
-            queue = self._queue
-            for _ in range(len(queue)):
-                self._take(queue.popleft())
+            self.due = now + _EVERY
+            queue = self.queue
+            self._take([queue.popleft() for _ in range(len(queue))])
             if not self.running:
                 return
             self.split.at(now - self.started)
@@ -151,41 +155,72 @@ class Study:
         finally:
             self._lock.release()
 
-    def _take(self, outcome: Outcome) -> None:
-        arm, _, good, nano, seconds, reward = outcome
-        tally, metric = self.tallies[arm], self.experiment.metric
-        if reward is not None:
-            tally.rewards += reward
-            tally.rewarded += 1
-            if metric == "reward":
-                tally.note(reward, self._seat(outcome))
-            self._earn(arm, reward, nano, seconds, feedback=True)
-            return
-        tally.nano += nano
-        seat = self._seat(outcome)
-        if good is None:
-            tally.cancelled += 1
-            return
-        tally.calls += 1
-        if good:
-            tally.good += 1
-            tally.recent.append(seconds)
-        value = metric_of(metric, good, nano, seconds)
-        if value is not None:
-            tally.note(value, seat)
-        self._earn(arm, float(good), nano, seconds, feedback=False)
+    def _take(self, heard: list[Heard]) -> None:
+        """Add outcomes to the figures, arm by arm: a sum is cheaper than its steps."""
+        ended: list[list[Heard]] = [[] for _ in self.tallies]
+        for outcome in heard:
+            if outcome[5] is not None:
+                self._reward(outcome)
+            elif outcome[2] is None:
+                tally = self.tallies[outcome[0]]
+                tally.cancelled += 1
+                tally.nano += outcome[3]
+            else:
+                ended[outcome[0]].append(outcome)
+        for arm, outcomes in enumerate(ended):
+            if outcomes:
+                self._add(self.tallies[arm], outcomes)
+        if self._bandit is not None:
+            self._earn(self._bandit, heard)
 
-    def _seat(self, outcome: Outcome) -> list[float] | None:
-        """The sums of a unit in its arm; None where each call is on its own."""
-        arm, unit = outcome.arm, outcome.unit
-        if self.experiment.unit == "call":
-            self.tallies[arm].units += outcome.reward is None
-            return None
+    def _add(self, tally: Tally, outcomes: list[Heard]) -> None:
+        """Calls of one arm that ended by themselves."""
+        answered = [outcome[4] for outcome in outcomes if outcome[2]]
+        tally.calls += len(outcomes)
+        tally.good += len(answered)
+        tally.recent.extend(answered)
+        tally.nano += sum([outcome[3] for outcome in outcomes])
+        measured = outcomes
+        match self.experiment.metric:
+            case "success":
+                values = [1.0 if outcome[2] else 0.0 for outcome in outcomes]
+            case "cost":
+                values = [outcome[3] / 1e9 for outcome in outcomes]
+            case "latency":  # a failure is not fast
+                measured = [outcome for outcome in outcomes if outcome[2]]
+                values = [math.log(max(seconds, 1e-6)) for seconds in answered]
+            case _:  # is told later
+                measured, values = [], []
+        tally.note(values)
+        if self._by_call:
+            tally.units += len(outcomes)
+            return
+        if len(measured) < len(outcomes):
+            for outcome in outcomes:
+                self._seat(outcome)
+        for outcome, value in zip(measured, values, strict=True):
+            tally.note_unit(value, self._seat(outcome))
+
+    def _reward(self, outcome: Heard) -> None:
+        """A reward of a call that was counted already."""
+        reward = outcome[5]
+        assert reward is not None
+        tally = self.tallies[outcome[0]]
+        tally.rewards += reward
+        tally.rewarded += 1
+        if self.experiment.metric == "reward":
+            tally.note([reward])
+            if not self._by_call:
+                tally.note_unit(reward, self._seat(outcome))
+
+    def _seat(self, outcome: Heard) -> list[float]:
+        """The sums of a unit in its arm; a call without a unit is one of its own."""
+        arm, unit = outcome[0], outcome[1]
         units = self._units
         seat = units.get(unit) if unit is not None else None
         if seat is None or seat[0] != arm:
             seat = [arm, 0, 0.0]
-            if outcome.reward is not None:  # late, of an arm that the unit has left
+            if outcome[5] is not None:  # late, of an arm that the unit has left
                 return seat
             self.tallies[arm].units += 1
             if unit is not None:
@@ -194,18 +229,21 @@ class Study:
                 units[unit] = seat
         return seat
 
-    def _earn(
-        self, arm: int, reward: float, nano: int, seconds: float, *, feedback: bool
-    ) -> None:
-        """Tell the bandit what a call was worth, once that is known."""
-        bandit = self.experiment.bandit
-        if self._bandit is None or bandit is None:
-            return
-        # Where people judge, an answer waits for them; a failure does not.
-        if feedback != (bandit.reward == "feedback") and (feedback or reward):
-            return
-        value = reward - bandit.cost_weight * nano / 1e9
-        self._bandit.learn(arm, value - bandit.latency_weight * seconds)
+    def _earn(self, bandit: Thompson, heard: list[Heard]) -> None:
+        """Tell the bandit what calls were worth, as soon as that is known."""
+        rule = self.experiment.bandit
+        assert rule is not None
+        judged = rule.reward == "feedback"
+        by_cost, by_time = rule.cost_weight / 1e9, rule.latency_weight
+        for arm, _, good, nano, seconds, reward in heard:
+            if reward is None:
+                # Where people judge, an answer waits for them; a failure does not.
+                if good is None or (good and judged):
+                    continue
+                reward = 1.0 if good else 0.0
+            elif not judged:
+                continue
+            bandit.learn(arm, reward - by_cost * nano - by_time * seconds)
 
     # -- conclusions ---------------------------------------------------------
 

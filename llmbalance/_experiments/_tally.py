@@ -14,8 +14,8 @@ Source: Deng, Knoblich, Lu, "Applying the Delta Method in Metric Analytics" (KDD
 
 from __future__ import annotations
 
-import math
 from collections import deque
+from collections.abc import Sequence
 
 RECENT = 1000  # calls whose median is told
 _LEAST_SPREAD = 1e-6  # of the mean; calls that all cost the same have none
@@ -41,14 +41,15 @@ class Tally:
         self._met = 0  # units with the metric
         self._nn = self._ny = self._yy = 0.0
 
-    def note(self, value: float, seat: list[float] | None) -> None:
-        """Take a value of the metric. ``seat``: of its unit: arm, calls, sum of the
-        metric, which are brought up to date; None: each call is on its own."""
-        self.n += 1
-        self._sum += value
-        self._square += value * value
-        if seat is None:
-            return
+    def note(self, values: Sequence[float]) -> None:
+        """Take values of the metric."""
+        self.n += len(values)
+        self._sum += sum(values)
+        self._square += sum([value * value for value in values])
+
+    def note_unit(self, value: float, seat: list[float]) -> None:
+        """Say of a value that it is one of a unit, whose sums (arm, calls, sum of the
+        metric) are brought up to date."""
         _, count, total = seat
         if not count:
             self._met += 1
@@ -106,17 +107,3 @@ class Tally:
         """Return USD a call, those that the caller left included."""
         calls = self.calls + self.cancelled
         return self.nano / 1e9 / calls if calls else None
-
-
-def metric_of(metric: str, good: bool, nano: int, seconds: float) -> float | None:
-    """Return the value of a metric for a call that ended; None: it has none (yet).
-
-    Latency is compared by its logarithm, and only among answers: a failure is not fast.
-    """
-    if metric == "success":
-        return 1.0 if good else 0.0
-    if metric == "cost":
-        return nano / 1e9
-    if metric == "latency" and good:
-        return math.log(max(seconds, 1e-6))
-    return None
