@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from ._experiments._experiment import Experiment as Experiment
     from ._experiments._mirror import Mirror as Mirror
     from ._groups import Group as Group
+    from ._hedge import Hedge as Hedge
     from ._ledger import Ledger as Ledger
     from ._price import Deal as Deal
     from ._price import Price as Price
@@ -104,6 +105,7 @@ _HOME = {
     "_experiments._experiment": ("Bandit", "Experiment"),
     "_experiments._mirror": ("Mirror",),
     "_groups": ("Group",),
+    "_hedge": ("Hedge",),
     "_price": ("Deal", "Price"),
     "_prices": ("PriceTable",),
     "_router": ("Router",),

@@ -35,6 +35,7 @@ from ._fleet_names import (
 from ._fleet_prices import Rates
 from ._fleet_terms import RateLimits, pool_terms
 from ._groups import Group, add_aliases, all_fallbacks, by_name, terms_of
+from ._hedge import Hedger, Hedges
 from ._line import Lines
 from ._price import Price
 from ._prices import PriceTable
@@ -102,6 +103,7 @@ class Fleet:
         self.group_terms = terms_of(self.settings, self.groups)
         self.group_names = list(members)
         check_marks(shift_at, stop_at)
+        self.shift_at = shift_at
         self.pool = self._make_pool(members, sessions, seed)
         self._last_steps = read_steps(postprocess)
         self.targets = [
@@ -131,6 +133,7 @@ class Fleet:
         self.retries: Retries | None = Retries()
         self.lines = Lines()
         self.other_fallbacks = dict(fallbacks or {})  # beside those of `settings`
+        self.hedges: Hedges | None = None
         self.fallbacks = check_fallbacks(
             all_fallbacks(self.settings, self.other_fallbacks), self.groups
         )
@@ -151,6 +154,22 @@ class Fleet:
         if group is not None and group.strategy is not None:
             strategy = check_strategy("strategy", group.strategy)
         return strategy, -1.0 if value is None else float(value)
+
+    def set_hedges(self, own: Any) -> None:
+        """Let calls be hedged by the router's rule and those that groups have."""
+        rules = {
+            self.groups[name]: group.hedge
+            for name, group in self.settings.items()
+            if group.hedge is not None
+        }
+        if own or rules:
+            self.hedges = Hedges(own, rules)
+
+    def hedger(self, group: int, asked: bool | None) -> Hedger | None:
+        """Return who hedges a call; one that asks for it needs no rule."""
+        if self.hedges is None:
+            self.hedges = Hedges()
+        return self.hedges.of(group, asked)
 
     def group(self, name: str) -> int:
         """Return the number of a group, model or backend name."""

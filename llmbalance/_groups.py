@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from ._config import check_strategy, one_of, positive
 from ._errors import ConfigError
+from ._hedge import Hedge
 
 CHAINS = ("fallbacks", "context_fallbacks", "content_filter_fallbacks")
 
@@ -33,7 +34,7 @@ class Group(Struct, frozen=True, kw_only=True):
     ``max_attempts``: attempts of one call here. ``min_quality``: backends below it do
     not belong to the group, whatever they say themselves. ``postprocess``: what is done
     to the text of answers from here, after the backend's own steps and before the
-    router's (see Backend).
+    router's (see Backend). ``hedge``: as for Router, which it overrides.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Group(Struct, frozen=True, kw_only=True):
     max_attempts: int | None = None
     min_quality: int = 0
     postprocess: tuple[str | Callable[[str], str], ...] | list[Any] = ()
+    hedge: Hedge | bool | None = None
 
     def __post_init__(self) -> None:
         if self.strategy is not None:

@@ -101,6 +101,8 @@ class Intake:
             stream=stream,
         )
         run = Run(self.fleet, call, routing)
+        if self.fleet.hedges is not None or routing.hedge:
+            run.hedger = self.fleet.hedger(routing.group, routing.hedge)
         if routing.postprocess is not None:
             check_asked(run)
         run.trial = trial

@@ -32,6 +32,8 @@ class AcquiredLease:
         if run.options.postprocess is not None:
             remedy = "the text comes from your own client: leave it out"
             raise InvalidRequestError("postprocess", run.options.postprocess, remedy)
+        if run.options.hedge:
+            raise InvalidRequestError("hedge", True, "a lease is one attempt")
         self._run = run
         self._shot: Shot | None = None
         self._settled = False

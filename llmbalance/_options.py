@@ -65,6 +65,7 @@ class Options(Struct, kw_only=True):
     timeout: float = 600.0
     timeouts: Timeouts | None = None
     wait: bool = True
+    hedge: bool | None = None
     wanted: type[Any] | None = None  # what the answer is to be read as
     kind: str | None = None  # in books and events, where it is not the call's own
     postprocess: bool | None = None  # None: complete answers only
@@ -268,6 +269,12 @@ def _postprocess(_: Fleet, o: Options, value: Any, model: str) -> None:
     o.postprocess = value
 
 
+def _hedge(_: Fleet, o: Options, value: Any, model: str) -> None:
+    if not isinstance(value, bool):
+        raise InvalidRequestError("hedge", value, "give True or False")
+    o.hedge = value
+
+
 def _number(field: str, value: Any, *, zero: bool = False) -> None:
     good = isinstance(value, int | float) and not isinstance(value, bool)
     if not good or not 0 <= value < 9e9 or (value == 0 and not zero):
@@ -292,5 +299,6 @@ _ROUTING = {
     "min_quality": _quality,
     "priority": _priority,
     "wait": _waiting,
+    "hedge": _hedge,
     "postprocess": _postprocess,
 }

@@ -165,6 +165,8 @@ def stats_report(fleet: Fleet) -> Report:
         "share": "%",
     }
     data = {"backends": {row["backend"]: row for row in rows}, "total": total}
+    if fleet.hedges is not None:
+        data["hedges"] = fleet.hedges.figures()
     return Report(data, [*rows, line], columns, chart="requests")
 
 

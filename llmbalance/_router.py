@@ -33,11 +33,13 @@ from ._events import Events
 from ._fleet import Fleet
 from ._groups import Group
 from ._health import ask_all
+from ._hedge import Hedge
 from ._intake import Intake
 from ._lease import AcquiredLease
 from ._options import Messages, as_messages, checked_messages
 from ._price import Price
 from ._prices import PriceTable
+from ._race import drive_race
 from ._reports import Report, explanation, stats_report
 from ._retries import Retries
 from ._run import Run
@@ -75,7 +77,9 @@ class Router:
     ``max_waiting`` calls (False: raise at once). ``shift_at``: the used share of a
     rate limit from which a backend gets dearer in the choice, ``stop_at``: where calls
     without ``priority`` stop (1: nothing is kept free). ``retry_budget``: the share of
-    calls that may ask the same backends again (None: as many as they like).
+    calls that may ask the same backends again (None: as many as they like). ``hedge``:
+    when a second backend is asked for a call that is slow (Hedge, or True for its
+    defaults); off by default.
     ``health_interval``: seconds between free looks at every backend (None: none); what
     does not answer gets no calls until it does; needs an event loop with calls on it.
     ``prices``: the price table; ``unknown_price``: "dearest", "refuse", a Price or the
@@ -116,6 +120,7 @@ class Router:
         shift_at: float = 0.8,
         stop_at: float = 0.95,
         retry_budget: float | None = 0.2,
+        hedge: Hedge | bool | None = None,
         prices: PriceTable | None = None,
         unknown_price: str | Price = "dearest",
         ledger: str | Path | Book | None = None,
@@ -160,6 +165,7 @@ class Router:
         positive("max_waiting", max_waiting, zero=True)
         self._fleet.lines.most = max_waiting
         self._fleet.retries = None if retry_budget is None else Retries(retry_budget)
+        self._fleet.set_hedges(hedge)
         self._transport = Transport()
         self._seed = seed
         for experiment in experiments:
@@ -302,10 +308,11 @@ class Router:
         ``tags`` (backends must have all; "key=value" labels the costs only), ``task``
         and ``user`` (labels of costs, and budgets), ``fallbacks`` (group names),
         ``strategy``, ``v``, ``min_quality``, ``priority`` (may use what is kept free
-        for it), ``postprocess`` (False: none; True: in streams too).
-        ``response_format`` also takes a msgspec Struct, a dataclass or a pydantic
-        model: the validated object stands in ``choices[0].message.parsed`` (streams:
-        in the last chunk's ``parsed``).
+        for it), ``hedge`` (True, False: ask a second backend when the first is slow),
+        ``postprocess`` (False: none; True: in streams too). ``response_format`` also
+        takes a msgspec Struct, a dataclass or a pydantic model: the validated object
+        stands in ``choices[0].message.parsed`` (streams: in the last chunk's
+        ``parsed``).
 
         Raises InvalidRequestError before anything is sent; NoBackendError and its kin
         when nobody can take the call; otherwise the error of the last attempt, with
@@ -387,6 +394,8 @@ class Router:
     async def _drive(self, run: Run) -> Any:
         if self._watch is not None:
             self._watch.start()
+        if run.hedger is not None:
+            return await drive_race(run, self._transport)
         return await drive(run, self._transport)
 
     def acquire(

@@ -16,6 +16,7 @@ and streams drive the same Run, so there is one policy.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._core import Lease, measure
@@ -45,8 +46,10 @@ if TYPE_CHECKING:
     from ._experiments._mirror import Original
     from ._experiments._studies import Trial
     from ._fleet import Fleet
+    from ._hedge import Hedger
     from ._ledger import Entry
     from ._options import Options
+    from ._race import Racer
     from ._shape import Shaping
     from ._target import Target
 
@@ -75,7 +78,17 @@ class Shot(NamedTuple):
 class Run(Walk):
     """One call between its attempts: what it sends, what came back, what it cost."""
 
-    __slots__ = ("began", "entry", "id", "mirror", "number", "trial")
+    __slots__ = (
+        "began",
+        "entry",
+        "hedged",
+        "hedger",
+        "id",
+        "mirror",
+        "number",
+        "racing",
+        "trial",
+    )
 
     def __init__(self, fleet: Fleet, call: Call, options: Options) -> None:
         self.began = time.monotonic()
@@ -84,6 +97,9 @@ class Run(Walk):
         self.entry: Entry | None = None  # of the newest attempt, not yet in the ledger
         self.trial: Trial | None = None  # its part in experiments
         self.mirror: Original | None = None  # to be copied once it is answered
+        self.hedger: Hedger | None = None  # who may send a second attempt beside one
+        self.hedged = False  # it was sent
+        self.racing: Sequence[Racer] = ()  # of two attempts at once, those in flight
         super().__init__(fleet, call, options, self.began)
 
     # -- the way down --------------------------------------------------------
@@ -103,23 +119,35 @@ class Run(Walk):
             if not write:
                 request = Request(target="")
                 return Shot(lease, target, request, _NO_TIMEOUTS, time.monotonic())
-            try:
-                request = (
-                    target.dialect.chat(self.call)
-                    if self.call.kind == "chat"
-                    else target.dialect.embed(self.call)
-                )
-                request.headers += target.dialect.request_headers()
-            except InvalidRequestError as error:
-                # This target cannot express the call; another one may.
-                self._give_back(lease, target, error)
-                continue
-            except BaseException:
-                lease.settle(_CANCELLED, sent=False)
-                raise
-            return Shot(
-                lease, target, request, self._timeouts(lease, target), time.monotonic()
+            shot = self._shot(lease, target)
+            if shot is not None:
+                return shot
+
+    def second(self, lease: Lease) -> Shot | None:
+        """Make an attempt of a lease that was taken beside one in flight."""
+        self.lease = lease
+        if lease.group in self.fleet.group_terms:
+            self.visits.setdefault(lease.group, []).append(time.monotonic())
+        return self._shot(lease, self.fleet.targets[lease.backend])
+
+    def _shot(self, lease: Lease, target: Target) -> Shot | None:
+        try:
+            request = (
+                target.dialect.chat(self.call)
+                if self.call.kind == "chat"
+                else target.dialect.embed(self.call)
             )
+            request.headers += target.dialect.request_headers()
+        except InvalidRequestError as error:
+            # This target cannot express the call; another one may.
+            self._give_back(lease, target, error)
+            return None
+        except BaseException:
+            lease.settle(_CANCELLED, sent=False)
+            raise
+        return Shot(
+            lease, target, request, self._timeouts(lease, target), time.monotonic()
+        )
 
     def _give_back(self, lease: Lease, target: Target, error: LLMBalanceError) -> None:
         lease.settle(OUTCOME["rejected"], sent=False)
@@ -227,6 +255,8 @@ class Run(Walk):
 
     def succeed(self, shot: Shot, reply: Any, response: Any) -> None:
         """Settle a complete answer and fill in what only the router knows."""
+        if self.racing:
+            self.overtake()
         usage: Usage | None = reply.usage
         tier = getattr(reply, "service_tier", None)
         cost, metered, known = self._cost(shot, usage, tier)
@@ -313,6 +343,8 @@ class Run(Walk):
     ) -> None:
         """Settle a failed attempt; raise when no other attempt can help."""
         kind = KINDS[failure.kind]
+        if self.racing and kind.action == "never":
+            self._lone()
         error = cause or exception_of(failure, backend=shot.target.name)
         if isinstance(error, RequestTimeoutError) and response is not None:
             error.phase = _PHASES.get(response.error or "", error.phase)
@@ -353,7 +385,7 @@ class Run(Walk):
         self.error = error
         if self.fleet.group_terms and self._divert(shot.lease.group, failure.kind):
             return
-        if kind.action == "never":
+        if kind.action == "never" and not self.racing:
             self._stop()
 
     def _seen(self, shot: Shot, response: Any) -> tuple[int, ...] | None:
@@ -366,24 +398,51 @@ class Run(Walk):
         )
         return (shot.lease.input_tokens,) if late else None
 
-    def cancel(self, shot: Shot, *, text: str = "", usage: Usage | None = None) -> None:
-        """The caller left: settle with what was seen so far."""
+    def cancel(
+        self,
+        shot: Shot,
+        *,
+        text: str = "",
+        usage: Usage | None = None,
+        overtaken: bool = False,
+    ) -> None:
+        """The caller left, or another was faster: settle with what was seen so far."""
         if not shot.lease.live:
             return
         counts = counts_of(usage or self._guess(shot, text))
         stated = None if usage is None else usage.cost_usd
+        seconds, name = time.monotonic() - shot.sent_at, shot.target.name
         nano = shot.lease.settle(
             _CANCELLED,
             counts,
+            seconds if overtaken and self.call.stream else None,
+            seconds if overtaken else None,
             metered=usage is not None,
             cost=None if stated is None else nano_of(stated),
         )
-        seconds, name = time.monotonic() - shot.sent_at, shot.target.name
         self.attempts.append(
             Attempt(name, "cancelled", 0, "cancelled", seconds, 0.0, nano)
         )
         known = stated is not None or name not in self.fleet.rates.unpriced
         self._note(shot, "cancelled", counts, nano, known, seconds, None)
+
+    def overtake(self) -> None:
+        """One of two attempts delivers: the other is given up."""
+        others, self.racing = self.racing, ()
+        for racer in others:
+            racer.leave(overtaken=True)
+            if self.hedger is not None:
+                self.hedger.lost_nano += self.attempts[-1].cost_nano_usd
+
+    def _lone(self) -> None:
+        """The first of two attempts fails for good: the second is given up.
+
+        Where the second one does, the first decides: it had not been asked otherwise.
+        """
+        if not any(racer.first for racer in self.racing):
+            others, self.racing = self.racing, ()
+            for racer in others:
+                racer.leave()
 
     # -- the ledger ----------------------------------------------------------
 
@@ -416,6 +475,8 @@ class Run(Walk):
             )
         books = self.fleet.books
         if books is not None:
+            if self.entry is not None:  # of the other of two attempts
+                self._write(last=False)
             self.entry = books.note(
                 self, shot, status, counts, nano, known, seconds, ttft
             )

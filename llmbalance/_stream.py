@@ -11,12 +11,20 @@ What happens is told by _tell.py; ``ChatStream`` carries it out on an event loop
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import Any
 
 from ._drive import parcel
 from ._line import rest, rest_blocking
+from ._race import Change, Won, tell_race
 from ._run import Run
 from ._tell import CLOSE, NEXT, tell
+from ._transport import (
+    BlockingStream,
+    Stream,
+    first_change,
+    first_change_blocking,
+)
 from ._types import ChatChunk
 
 
@@ -24,7 +32,9 @@ class ChatStream:
     """An asynchronous iterator of ChatChunk; close it early with ``aclose()``."""
 
     def __init__(self, run: Run, transport: Any) -> None:
-        self._steps = tell(run)
+        self._steps = (
+            tell(run) if run.hedger is None else tell_race(run, transport.enter)
+        )
         self._transport = transport
         self._stream: Any = None
         self._ready: deque[ChatChunk] = deque()
@@ -59,6 +69,11 @@ class ChatStream:
             return await self._stream.aclose()
         if isinstance(step, float):
             return await rest(step)
+        if isinstance(step, Change):
+            return await first_change(*step)
+        if isinstance(step, Won):
+            self._stream = Stream(step.inbox)
+            return None
         self._stream = await self._transport.stream(
             *parcel(step), mode=step.request.stream, marks=step.request.marks
         )
@@ -91,7 +106,11 @@ class BlockingChatStream:
     """An iterator of ChatChunk for code without an event loop; ``close()`` ends it."""
 
     def __init__(self, run: Run, transport: Any) -> None:
-        self._steps = tell(run)
+        self._steps = (
+            tell(run)
+            if run.hedger is None
+            else tell_race(run, partial(transport.enter, blocking=True))
+        )
         self._transport = transport
         self._stream: Any = None
         self._ready: deque[ChatChunk] = deque()
@@ -125,6 +144,11 @@ class BlockingChatStream:
             return self._stream.close()
         if isinstance(step, float):
             return rest_blocking(step)
+        if isinstance(step, Change):
+            return first_change_blocking(*step)
+        if isinstance(step, Won):
+            self._stream = BlockingStream(step.inbox)
+            return None
         self._stream = self._transport.stream_blocking(
             *parcel(step), mode=step.request.stream, marks=step.request.marks
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ._drive import drive_blocking
 from ._embed import Parts, join
 from ._options import Messages, as_messages
+from ._race import drive_race_blocking
 from ._run import Run
 from ._stream import BlockingChatStream
 from ._types import ChatReply, EmbeddingReply
@@ -62,4 +63,6 @@ class SyncRouter:
         return join([first, *rest])
 
     def _drive(self, run: Run) -> Any:
+        if run.hedger is not None:
+            return drive_race_blocking(run, self._router._transport)
         return drive_blocking(run, self._router._transport)

@@ -32,7 +32,7 @@ _LATE_BYTES = 1 << 20
 atexit.register(engine_stop, 2.0)
 
 
-class _Inbox:
+class Inbox:
     """What has come for one request and not been fetched; the Port's token."""
 
     __slots__ = ("end", "events", "head", "id", "late", "paused", "port", "waiter")
@@ -98,10 +98,41 @@ class _Inbox:
 
 def _deliver(port: Port) -> None:
     for token, item in port.drain():
-        if isinstance(token, _Inbox):
+        if isinstance(token, Inbox):
             token.receive(item)
         elif not token.done():
             token.set_result(item)
+
+
+async def first_change(inboxes: Sequence[Inbox], seconds: float | None) -> None:
+    """Wait until something comes for one of several requests, or so long.
+
+    Nothing must lie in them unread. Being cancelled here ends none of them.
+    """
+    loop = asyncio.get_running_loop()
+    waiter = loop.create_future()
+
+    def wake() -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    timer = None if seconds is None else loop.call_later(seconds, wake)
+    for inbox in inboxes:
+        inbox.waiter = waiter
+    try:
+        await waiter
+    finally:
+        for inbox in inboxes:
+            inbox.waiter = None
+        if timer is not None:
+            timer.cancel()
+
+
+def first_change_blocking(inboxes: Sequence[Inbox], seconds: float | None) -> None:
+    """The same for a thread without a loop; its requests share its mailbox."""
+    port = inboxes[0].port
+    port.wait(seconds)
+    _deliver(port)
 
 
 class _StreamBase:
@@ -113,7 +144,7 @@ class _StreamBase:
 
     __slots__ = ("_inbox",)
 
-    def __init__(self, inbox: _Inbox) -> None:
+    def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
 
     @property
@@ -261,9 +292,8 @@ class Transport:
         marks : the first event containing one of them is the first content;
             without marks any event is
         """
-        inbox = _Inbox(self._loop_port(asyncio.get_running_loop()))
-        inbox.id = inbox.port.submit(
-            inbox, origin, method, target, headers, body, timeouts, mode, tuple(marks)
+        inbox = self.enter(
+            *(origin, method, target, headers, body, timeouts), mode=mode, marks=marks
         )
         while inbox.head is None:
             await inbox.change()
@@ -279,9 +309,8 @@ class Transport:
         timeouts: Timeouts,
     ) -> Response:
         """As send(), for a thread without a loop; other threads go on meanwhile."""
-        inbox = _Inbox(self._thread_port())
-        inbox.id = inbox.port.submit(
-            inbox, origin, method, target, headers, body, timeouts
+        inbox = self.enter(
+            origin, method, target, headers, body, timeouts, blocking=True
         )
         while inbox.end is None:
             inbox.wait()
@@ -300,13 +329,44 @@ class Transport:
         marks: Sequence[bytes] = (),
     ) -> BlockingStream:
         """As stream(), for a thread without a loop; read it in that same thread."""
-        inbox = _Inbox(self._thread_port())
-        inbox.id = inbox.port.submit(
-            inbox, origin, method, target, headers, body, timeouts, mode, tuple(marks)
+        inbox = self.enter(
+            *(origin, method, target, headers, body, timeouts),
+            mode=mode,
+            marks=marks,
+            blocking=True,
         )
         while inbox.head is None:
             inbox.wait()
         return BlockingStream(inbox)
+
+    def enter(
+        self,
+        origin: Origin,
+        method: str,
+        target: str,
+        headers: list[str] | None,
+        body: bytes | None,
+        timeouts: Timeouts,
+        *,
+        mode: int = 0,
+        marks: Sequence[bytes] = (),
+        blocking: bool = False,
+    ) -> Inbox:
+        """Send a request and return at once; what comes will lie in its Inbox.
+
+        mode, marks : as for stream(); 0: the whole reply in one
+        blocking : for this thread, not for the running loop
+        """
+        port = (
+            self._thread_port()
+            if blocking
+            else self._loop_port(asyncio.get_running_loop())
+        )
+        inbox = Inbox(port)
+        inbox.id = port.submit(
+            inbox, origin, method, target, headers, body, timeouts, mode, tuple(marks)
+        )
+        return inbox
 
     def close(self) -> None:
         """Cancel what is in flight for any loop, and this thread's own.

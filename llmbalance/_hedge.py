@@ -1,0 +1,249 @@
+"""Hedging: when a second backend is asked for a call that is under way.
+
+    sent ───── p95 of calls like it ─────▶ nothing came: another backend is asked too;
+                                           the first to deliver wins, the other is left
+
+Off by default. A second attempt goes out only where all of this is true:
+
+    pays      the backend's p99 is 4 times its p50; where it is steadier, only when the
+              call takes longer than 4 p50 and 2 p99 together would let expect: it hangs
+    budget    less than a share of the calls of the last ten minutes was hedged
+    whom      an untried backend of the same group is free, at most so much dearer, and
+              below the mark where choices shift; nobody waits in line for it
+
+Where it pays and what for: Dean and Barroso, The Tail at Scale (2013), Finagle's
+BackupRequestFilter (a share of the load as budget, none in reserve).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from ._config import positive
+from ._errors import ConfigError
+from ._figures import OUTCOME
+
+if TYPE_CHECKING:
+    from ._core import Lease
+    from ._run import Run, Shot
+
+_SLOTS, _WIDTH = 60, 10  # of the window: ten minutes in steps of ten seconds
+_STALLED = 2.0  # times the p99: a steady backend hangs
+_LEAST = 0.001  # seconds before anybody else is asked
+
+
+class Hedge(Struct, frozen=True, kw_only=True):
+    """When a second backend is asked, before the first token or the whole answer.
+
+    ``after``: seconds without it; None: the 95 % quantile that was learned of the
+    backend for calls of this size, from 20 answers on. ``budget``: at most so many of
+    the calls of the last ten minutes. ``max_price_ratio``: how many times the expected
+    price of the first one the second may cost. ``tail``: where it pays: p99 / p50 of
+    the backend, at least.
+    """
+
+    after: float | None = None
+    budget: float = 0.05
+    max_price_ratio: float = 1.5
+    tail: float = 4.0
+
+    def __post_init__(self) -> None:
+        positive("after", self.after)
+        for field in ("max_price_ratio", "tail", "budget"):
+            value = getattr(self, field)
+            positive(field, 0 if value is None else value)
+        if self.budget > 1:
+            raise ConfigError("budget", self.budget, "a share of all calls, e.g. 0.05")
+        if self.tail < 1:
+            raise ConfigError("tail", self.tail, "a p99 is at least once the p50")
+
+
+class Window:
+    """Calls, and those of them that were hedged, of the last ten minutes."""
+
+    __slots__ = ("_at", "_calls", "_lock", "_sent", "calls", "sent")
+
+    def __init__(self) -> None:
+        self.calls = self.sent = 0
+        self._calls = [0] * _SLOTS
+        self._sent = [0] * _SLOTS
+        self._at = 0
+        self._lock = threading.Lock()
+
+    def call(self, now: float) -> None:
+        """A call begins."""
+        with self._lock:
+            self._turn(now)
+            self._calls[self._at % _SLOTS] += 1
+            self.calls += 1
+
+    def take(self, now: float, share: float) -> bool:
+        """Count a hedge if the share allows one more."""
+        with self._lock:
+            self._turn(now)
+            if self.sent + 1 > share * self.calls + 1e-9:
+                return False
+            self._sent[self._at % _SLOTS] += 1
+            self.sent += 1
+            return True
+
+    def give_back(self) -> None:
+        """The hedge that was just counted was not sent."""
+        with self._lock:
+            slot = self._at % _SLOTS
+            if self._sent[slot]:
+                self._sent[slot] -= 1
+                self.sent -= 1
+
+    def _turn(self, now: float) -> None:
+        slot = int(now / _WIDTH)
+        if slot > self._at:
+            for step in range(max(self._at, slot - _SLOTS) + 1, slot + 1):
+                self.calls -= self._calls[step % _SLOTS]
+                self.sent -= self._sent[step % _SLOTS]
+                self._calls[step % _SLOTS] = self._sent[step % _SLOTS] = 0
+            self._at = slot
+
+
+class Hedger:
+    """One Hedge at work; any thread may use it."""
+
+    __slots__ = ("calls", "lost_nano", "rule", "sent", "skipped", "window", "won")
+
+    def __init__(self, rule: Hedge) -> None:
+        self.rule = rule
+        self.window = Window()
+        self.calls = 0  # that might have been hedged
+        self.sent = 0  # second attempts
+        self.won = 0  # of them, those that delivered first
+        self.skipped = 0  # times the budget was spent
+        self.lost_nano = 0  # nano-USD billed for attempts that were overtaken
+
+    def begin(self) -> None:
+        """A call begins that may be hedged."""
+        self.calls += 1
+        self.window.call(time.monotonic())
+
+    def due(self, shot: Shot, first: bool) -> float | None:
+        """The monotonic time to ask another one; None: too little is known.
+
+        ``first``: it is the first token that is waited for.
+        """
+        if self.rule.after is not None:
+            return shot.sent_at + self.rule.after
+        learned = shot.lease.tail(first)
+        if learned is None:
+            return None
+        p50, p95, p99 = learned
+        far = self.rule.tail * p50
+        pays = p99 >= far
+        wait = min(p95, far) if pays else max(far, _STALLED * p99)
+        return shot.sent_at + max(wait, _LEAST)
+
+    def rival(self, run: Run, shot: Shot) -> Shot | None:
+        """Return a second attempt that may go out now; None: there shall be none."""
+        if run.fleet.lines or run._exhausted(shot.lease.group):
+            return None
+        most = self.rule.max_price_ratio * shot.lease.cost
+        if not _anybody(shot.lease, most, run.fleet.shift_at):
+            return None
+        if not self.window.take(time.monotonic(), self.rule.budget):
+            self.skipped += 1
+            return None
+        lease = shot.lease.again(shot.lease.group, False)
+        rival = None
+        if lease.backend >= 0:
+            if _fits(lease, most, run.fleet.shift_at):
+                rival = run.second(lease)
+            else:
+                lease.settle(OUTCOME["cancelled"], sent=False)
+        if rival is None:
+            self.window.give_back()
+        else:
+            self.sent += 1
+        return rival
+
+
+def _anybody(lease: Lease, most: float, below: float) -> bool:
+    """Whether another one might do, by the record of the first choice."""
+    record = lease.decision
+    lines = record["candidates"]
+    if len(lines) < record["members"]:
+        return True  # not all of them were written down
+    return any(
+        line["backend"] != lease.backend
+        and line["reason"] in ("eligible", "order")
+        and line["cost"] * 1e9 <= most * (1 + 1e-6) + 1
+        and line["used"] < below
+        for line in lines
+    )
+
+
+def _fits(lease: Lease, most: float, below: float) -> bool:
+    """Whether the chosen second one keeps the terms."""
+    if lease.probe or lease.cost > most:
+        return False
+    lines = lease.decision["candidates"]
+    return any(
+        line["backend"] == lease.backend and line["used"] < below for line in lines
+    )
+
+
+class Hedges:
+    """The hedging of one router: its own rule, those of groups, and what came of it."""
+
+    def __init__(
+        self, own: Any = None, groups: Mapping[int, Any] | None = None
+    ) -> None:
+        rule = as_hedge("hedge", own)
+        self._own = Hedger(rule) if rule else None
+        self._plain: Hedger | None = None  # for calls that ask where there is no rule
+        self._groups: dict[int, Hedger | None] = {}
+        for number, asked in (groups or {}).items():
+            given = as_hedge("hedge", asked)
+            use_own = asked is True and self._own is not None
+            self._groups[number] = (
+                self._own if use_own else Hedger(given) if given else None
+            )
+
+    def of(self, group: int, asked: bool | None) -> Hedger | None:
+        """Return who hedges a call of this group; ``asked``: by the call itself."""
+        if asked is False:
+            return None
+        hedger = self._groups.get(group, self._own)
+        if hedger is None and asked:
+            hedger = self._own or self._plain
+            if hedger is None:
+                hedger = self._plain = Hedger(Hedge())
+        return hedger
+
+    def figures(self) -> dict[str, Any]:
+        """Return calls, hedges sent and won, those the budget refused, their cost.
+
+        ``cost``: USD billed for attempts that another one overtook.
+        """
+        every = {id(h): h for h in (self._own, self._plain, *self._groups.values())}
+        all_ = [h for h in every.values() if h is not None]
+        return {
+            "calls": sum(h.calls for h in all_),
+            "sent": sum(h.sent for h in all_),
+            "won": sum(h.won for h in all_),
+            "skipped": sum(h.skipped for h in all_),
+            "cost": sum(h.lost_nano for h in all_) / 1e9,
+        }
+
+
+def as_hedge(field: str, value: Any) -> Hedge | None:
+    """Return the rule that True, False, None or a Hedge stands for."""
+    if value is None or value is False:
+        return None
+    if value is True:
+        return Hedge()
+    if not isinstance(value, Hedge):
+        raise ConfigError(field, value, "give Hedge(...), True or False")
+    return value

@@ -1,0 +1,246 @@
+"""Two attempts of one call at once: the first to deliver wins, the other is left.
+
+    first   ──────────────────────────────────────── left: cancelled, settled, noted
+                        │ due
+    rival               └─────────────▶ delivers: the answer, or the first chunks
+
+One story for loops and threads, as in _tell.py, with two more steps: ``Change`` waits
+until something comes for one of several requests, ``Won`` hands the open stream of the
+winner to the driver. Whatever happens, each attempt is settled once, and nothing that
+was sent goes on behind the caller's back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ._drive import parcel
+from ._errors import LLMBalanceError, ProviderError
+from ._line import rest, rest_blocking
+from ._run import Run, Shot
+from ._tell import Broken, Steps, Telling
+from ._transport import Inbox, Transport, first_change, first_change_blocking
+
+if TYPE_CHECKING:
+    from ._hedge import Hedger
+
+Enter = Callable[..., Inbox]
+
+
+class Change(NamedTuple):
+    """Wait until something comes for one of these, at most so many seconds."""
+
+    inboxes: list[Inbox]
+    seconds: float | None
+
+
+class Won(NamedTuple):
+    """The stream of the winner, open."""
+
+    inbox: Inbox
+
+
+class Racer:
+    """One attempt in a race; ``first`` is the one that was not sent as a hedge."""
+
+    __slots__ = ("error", "first", "inbox", "result", "run", "shot", "telling")
+
+    def __init__(self, run: Run, shot: Shot, enter: Enter, first: bool) -> None:
+        self.run, self.shot, self.first = run, shot, first
+        self.telling = Telling(run, shot) if run.call.stream else None
+        self.error: LLMBalanceError | None = None  # on its way to the stream's end
+        self.result: Any = None  # an answer, or the first chunks
+        request = shot.request
+        try:
+            self.inbox = enter(
+                *parcel(shot),
+                mode=request.stream if run.call.stream else 0,
+                marks=request.marks if run.call.stream else (),
+            )
+        except BaseException:
+            run.cancel(shot)
+            raise
+
+    def look(self) -> bool:
+        """Read what has come; returns whether the attempt is over or has delivered.
+
+        Then ``result`` is what it delivered, None when it failed.
+        """
+        if self.telling is None:
+            if self.inbox.end is None:
+                return False
+            self._part()
+            self.result = self.run.land(self.shot, self.inbox.end)
+            return True
+        return self._listen(self.telling)
+
+    def _listen(self, telling: Telling) -> bool:
+        inbox, end = self.inbox, self.inbox.end
+        if end is not None and end is inbox.head:  # refused: there is no stream
+            self._part()
+            self.run.land(self.shot, end)
+            return True
+        try:
+            if self.error is None and inbox.events:
+                chunks = telling.hear(inbox.take())
+                if telling.heard:
+                    self._part()
+                    self.run.overtake()
+                    self.result = chunks
+                    return True
+            if end is None:
+                return False
+            self._part()
+            if self.error is not None:
+                raise self.error
+            self.result = telling.finish(end)
+        except (ProviderError, Broken) as error:
+            if end is None:  # what it took is known when it is closed
+                self.error = error
+                inbox.cancel()
+                return False
+            self._part()
+            telling.fail(error, end)
+        return True
+
+    def _part(self) -> None:
+        """Those still in flight are the others now."""
+        self.run.racing = [r for r in self.run.racing if r is not self]
+
+    def leave(self, overtaken: bool = False) -> None:
+        """End it, and account for what it has cost."""
+        self.inbox.cancel()
+        if not self.shot.lease.live:
+            return
+        reader = self.telling.reader if self.telling is not None else None
+        self.run.cancel(
+            self.shot,
+            text=reader.text if reader else "",
+            usage=reader.usage if reader else None,
+            overtaken=overtaken,
+        )
+
+
+def race(run: Run, shot: Shot, enter: Enter) -> Generator[Change, None, Racer | None]:
+    """Send an attempt and, when it is due, a second one; returns who delivered.
+
+    None: nobody did, and another backend may be asked. Raises as ``Run.land``.
+    """
+    hedger, stream = run.hedger, run.call.stream
+    due = None
+    if hedger is not None and not run.hedged:
+        due = hedger.due(shot, stream)
+    run.racing = [Racer(run, shot, enter, True)]
+    field = list(run.racing)
+    try:
+        while run.racing:
+            left = None
+            if due is not None:
+                left = due - time.monotonic()
+                if left <= 0:
+                    due = left = None
+                    field += _second(run, shot, enter)
+            yield Change([racer.inbox for racer in run.racing], left)
+            for racer in run.racing:
+                if racer.look() and racer.result is not None:
+                    if hedger is not None and not racer.first:
+                        hedger.won += 1
+                    field.remove(racer)
+                    return racer
+        return None
+    finally:
+        run.racing = ()
+        for racer in field:
+            racer.leave()
+
+
+def _second(run: Run, shot: Shot, enter: Enter) -> list[Racer]:
+    hedger = run.hedger
+    rival = hedger.rival(run, shot) if hedger is not None else None
+    if rival is None:
+        return []
+    run.hedged = True  # one for each call
+    run.racing = [*run.racing, racer := Racer(run, rival, enter, False)]
+    return [racer]
+
+
+def answer(run: Run, enter: Enter) -> Generator[Any, None, Any]:
+    """The steps of a call that is not streamed; returns its answer."""
+    _begin(run.hedger)
+    try:
+        while True:
+            shot = run.aim()
+            if isinstance(shot, float):
+                yield shot
+                continue
+            winner = yield from race(run, shot, enter)
+            if winner is not None:
+                return winner.result
+    finally:
+        run.end()
+
+
+def tell_race(run: Run, enter: Enter) -> Steps:
+    """The steps of a streamed call, as ``tell``: the race is for its first token."""
+    _begin(run.hedger)
+    try:
+        while True:
+            shot = run.aim()
+            if isinstance(shot, float):
+                yield shot
+                continue
+            winner = yield from race(run, shot, enter)
+            if winner is None:
+                continue
+            telling = winner.telling
+            assert telling is not None
+            try:
+                yield Won(winner.inbox)
+                if winner.result:
+                    yield winner.result
+                if not winner.shot.lease.live or (yield from telling.follow()):
+                    return True
+            finally:
+                telling.cancel()
+    finally:
+        run.end()
+
+
+def _begin(hedger: Hedger | None) -> None:
+    if hedger is not None:
+        hedger.begin()
+
+
+async def drive_race(run: Run, transport: Transport) -> Any:
+    """As ``drive``, with a second attempt where the call's hedger wants one."""
+    steps = answer(run, transport.enter)
+    try:
+        while True:
+            step = next(steps)
+            if isinstance(step, float):
+                await rest(step)
+            else:
+                await first_change(*step)
+    except StopIteration as over:
+        return over.value
+    finally:
+        steps.close()
+
+
+def drive_race_blocking(run: Run, transport: Transport) -> Any:
+    """The same for a thread without a loop."""
+    steps = answer(run, partial(transport.enter, blocking=True))
+    try:
+        while True:
+            step = next(steps)
+            if isinstance(step, float):
+                rest_blocking(step)
+            else:
+                first_change_blocking(*step)
+    except StopIteration as over:
+        return over.value
+    finally:
+        steps.close()
