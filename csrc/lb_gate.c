@@ -7,7 +7,7 @@ enum { SOON = 1 }; /* ns: when a call in flight ends */
 static const char *const names[LB_NREASONS] = {
     "eligible", "tag",    "ability",  "context",     "quality", "tried",
     "drained",  "price",  "max_cost", "max_latency", "burst",   "concurrency",
-    "rate",     "budget", "breaker",  "order",
+    "rate",     "budget", "breaker",  "order",       "stalled",
 };
 
 const char *
@@ -189,8 +189,9 @@ price(lb_pool *p, uint32_t i, const lb_backend *b, const lb_outlook *o,
     bool metered = o->metered || b->nbudgets > 0, plain = f->reach <= b->fare.flat;
     int64_t input = f->load.input, cost, hold = 0;
     lb_latency_prior prior = lb_pool_prior(b, &o->prior);
-    double seconds =
-        lb_latency_expect(&b->latency, &prior, input - cached, f->expected, o->now);
+    bool stalls;
+    double seconds = lb_latency_expect(&b->latency, &prior, input - cached, f->expected,
+                                       o->now, &stalls);
     if (o->forecast && b->latency.trend > 0)
         seconds += (double)b->latency.trend;
     if (plain && cached == 0)
@@ -202,6 +203,7 @@ price(lb_pool *p, uint32_t i, const lb_backend *b, const lb_outlook *o,
     else if (metered)
         hold = lb_gate_hold(p, i, input, f->load.most);
     q->seconds = seconds;
+    q->stalls = stalls;
     q->cost = cost;
     q->hold = hold;
     return hold;
@@ -213,6 +215,7 @@ refuse(enum lb_reason why, lb_quote *q)
 {
     q->reason = (uint8_t)why;
     q->used = 0;
+    q->stalls = 0;
     q->seconds = 0;
     q->cost = LB_UNKNOWN;
     q->hold = 0;

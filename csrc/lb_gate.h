@@ -43,6 +43,7 @@ enum lb_reason {
     LB_NO_BUDGET,      /* a budget is used up */
     LB_NO_BREAKER,     /* its breaker is open */
     LB_NO_ORDER,       /* a backend of a lower order is still free */
+    LB_NO_STALL,       /* calls hang there, and another backend is free */
     LB_NREASONS,
 };
 

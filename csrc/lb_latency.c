@@ -1,6 +1,7 @@
 #include "lb_latency.h"
 
 #include <assert.h>
+#include <math.h>
 
 static const double WEIGHT = 0.1;     /* of a sample, once there are ten */
 static const double AGE_FACTOR = 2.5; /* 1 reacts sooner, but costs 13-24 % */
@@ -8,8 +9,16 @@ static const double SOONEST = 1e-3;   /* no line may promise an answer earlier *
 static const double PER_TEN_MINUTES = 1.0 / (600.0 * 1e9);
 
 /* Inputs that hardly differ say nothing of the slope: a tenth of their mean and
- * a hundred tokens (squared) stand beside their variance and pull it to 0. */
+ * a hundred tokens (squared) stand beside their variance and pull it to 0.  Loads
+ * likewise, but they pull to a shared machine. */
 static const double TENTH_SQUARED = 0.01;
+
+static const double STEEPNESS_WEIGHT = 0.02; /* loads take longer to differ */
+static const double LEAST_STEEP = 0.01;      /* per call, so that nobody herds */
+static const double LONGEST = 3;             /* a heavy tail is not the load's */
+
+/* One long answer is no sign yet, nor are two. */
+enum { STALLING_CALLS = 3 };
 
 /* How far what was learned still holds: 1 fresh .. 0 after ten minutes. */
 static double
@@ -41,6 +50,15 @@ itl_at(const lb_latency *l, const lb_latency_prior *prior, double share)
     return blend((double)l->itl, (double)prior->itl, l->itl > 0 ? share : 0);
 }
 
+/* What the newcomer's time is multiplied with.  Of the prior's machine nothing is
+ * known but that it may be shared. */
+static double
+crowd_at(const lb_latency *l, double share)
+{
+    double calls = (double)l->calls + 1;
+    return blend(1 + (double)l->steep * (calls - (double)l->load), calls, share);
+}
+
 void
 lb_latency_start(lb_latency *l, int64_t tokens, lb_ns now)
 {
@@ -50,12 +68,13 @@ lb_latency_start(lb_latency *l, int64_t tokens, lb_ns now)
 }
 
 void
-lb_latency_end(lb_latency *l, int64_t tokens, lb_ns started)
+lb_latency_end(lb_latency *l, int64_t tokens, lb_ns started, lb_ns now)
 {
     assert(l->calls > 0 && l->tokens >= tokens);
     l->calls--;
     l->tokens -= tokens;
     l->starts -= (uint64_t)started;
+    l->spent += (uint64_t)now - (uint64_t)started;
 }
 
 /* Welford's running moments with a constant weight: no sum of squares that
@@ -77,24 +96,57 @@ fit(lb_latency *l, double x, double y, double w)
     l->base = (float)(mean_y - slope * mean_x);
 }
 
-void
-lb_latency_learn(lb_latency *l, const lb_latency_prior *prior, int64_t input,
-                 int64_t output, double ttft, double total, lb_ns now)
+/* `longer`: the share by which an answer took longer than one at the mean load. */
+static void
+learn_load(lb_latency *l, double load, double longer, double w)
 {
+    double dn = load - (double)l->load;
+    l->nn += (float)(STEEPNESS_WEIGHT * (dn * dn - (double)l->nn));
+    l->nk += (float)(STEEPNESS_WEIGHT * (dn * longer - (double)l->nk));
+    l->load += (float)(w * dn);
+    double mean = (double)l->load, ridge = TENTH_SQUARED * mean * mean;
+    double steep = ((double)l->nk + ridge / mean) / ((double)l->nn + ridge);
+    l->steep = (float)fmin(fmax(steep, fmin(LEAST_STEEP, 1 / mean)), 1 / mean);
+}
+
+static void
+learn_itl(lb_latency *l, const lb_answer *answer, double ttft, double w)
+{
+    if (answer->output <= 1 || answer->total <= ttft)
+        return;
+    double itl = (answer->total - ttft) / (double)(answer->output - 1);
+    l->itl = (float)(l->itl > 0 ? (double)l->itl + w * (itl - (double)l->itl) : itl);
+}
+
+/* By what is known of this backend alone. */
+static double
+at_mean_load(const lb_latency *l, const lb_latency_prior *prior, const lb_answer *a)
+{
+    double body = (double)lb_max(a->output - 1, 0) * itl_at(l, prior, 1);
+    return ttft_at(l, prior, a->input, 1) + body;
+}
+
+void
+lb_latency_learn(lb_latency *l, const lb_latency_prior *prior, const lb_answer *answer,
+                 lb_ns now)
+{
+    double total = answer->total, ttft = answer->ttft;
     if (ttft <= 0) {
-        double body = (double)lb_max(output - 1, 0) * (double)prior->itl;
+        double body = (double)lb_max(answer->output - 1, 0) * (double)prior->itl;
         ttft = total * (double)prior->ttft / ((double)prior->ttft + body);
     }
     double fading = 1 - (1 - WEIGHT) * trust(l, now);
     double first = 1.0 / ((double)l->samples + 1);
     double w = first > fading ? first : fading;
 
-    fit(l, (double)input * 1e-3, ttft, w);
-    if (output > 1 && total > ttft) {
-        double itl = (total - ttft) / (double)(output - 1);
-        l->itl =
-            (float)(l->itl > 0 ? (double)l->itl + w * (itl - (double)l->itl) : itl);
-    }
+    double load = fmax(answer->load, 1), longer = 0;
+    if (l->samples == 0)
+        l->load = (float)load;
+    else
+        longer = fmin(total / at_mean_load(l, prior, answer) - 1, LONGEST);
+    learn_load(l, load, longer, w);
+    fit(l, (double)answer->input * 1e-3, ttft, w);
+    learn_itl(l, answer, ttft, w);
     double change = l->samples > 0 ? total - (double)l->seconds : 0;
     l->trend = (float)blend(change, (double)l->trend, w);
     l->seconds = (float)((double)l->seconds + w * (total - (double)l->seconds));
@@ -111,11 +163,12 @@ lb_latency_ttft(const lb_latency *l, const lb_latency_prior *prior, int64_t inpu
 
 double
 lb_latency_expect(const lb_latency *l, const lb_latency_prior *prior, int64_t input,
-                  int64_t output, lb_ns now)
+                  int64_t output, lb_ns now, bool *stalls)
 {
     double share = trust(l, now);
     double ttft = ttft_at(l, prior, input, share), itl = itl_at(l, prior, share);
-    double seconds = ttft + (double)(l->tokens + output) * itl;
+    double seconds = (ttft + (double)output * itl) * crowd_at(l, share);
+    *stalls = false;
     if (l->calls == 0)
         return seconds;
     /* Both sums wrap modulo 2^64; their difference is the small, true one. */
@@ -126,5 +179,8 @@ lb_latency_expect(const lb_latency *l, const lb_latency_prior *prior, int64_t in
     if (typical < calls * (double)l->seconds)
         typical = calls * (double)l->seconds;
     double excess = ages - AGE_FACTOR * typical;
-    return excess > 0 ? seconds + excess * (calls + 1) / calls : seconds;
+    if (excess <= 0)
+        return seconds;
+    *stalls = l->calls >= STALLING_CALLS;
+    return seconds + excess * (calls + 1) / calls;
 }

@@ -18,6 +18,10 @@ lb_learn_backend(const lb_pool *p, uint32_t backend, lb_lesson *out, lb_ns now)
                        .base = l->base,
                        .slope = l->slope,
                        .itl = l->itl,
+                       .load = l->load,
+                       .nn = l->nn,
+                       .nk = l->nk,
+                       .steep = l->steep,
                        .seconds = l->seconds,
                        .trend = l->trend,
                        .samples = l->samples,
@@ -53,6 +57,8 @@ plausible(const lb_lesson *in)
            within(in->xx, 0, most * most) &&
            within(in->xy, -most * most, most * most) && within(in->base, -most, most) &&
            within(in->slope, 0, most) && within(in->itl, 0, most) &&
+           within(in->load, 0, most) && within(in->nn, 0, most * most) &&
+           within(in->nk, -most * most, most * most) && within(in->steep, 0, 1) &&
            within(in->seconds, 0, most) && within(in->trend, -most, most) &&
            in->samples >= 0 && in->age >= 0;
 }
@@ -78,6 +84,14 @@ lb_teach_backend(lb_pool *p, uint32_t backend, const lb_lesson *in, lb_ns now)
     l->base = in->base;
     l->slope = in->slope;
     l->itl = in->itl;
+    l->load = in->load;
+    l->nn = in->nn;
+    l->nk = in->nk;
+    l->steep = in->steep;
+    if (in->load < 1) { /* from before loads were learned: a shared machine */
+        l->load = 1;
+        l->steep = 1;
+    }
     l->seconds = in->seconds;
     l->trend = in->trend;
     l->samples = in->samples;

@@ -19,7 +19,7 @@
 typedef struct lb_lesson {
     float ratio; /* billed / estimated prompt tokens, > 0 */
     float fail;  /* share of late calls that failed, 0..1 */
-    float x, y, xx, xy, base, slope, itl, seconds, trend;
+    float x, y, xx, xy, base, slope, itl, load, nn, nk, steep, seconds, trend;
     int32_t samples; /* complete answers behind it, >= 0 */
     lb_ns age;       /* since the newest of them, >= 0 */
 } lb_lesson;

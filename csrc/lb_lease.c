@@ -92,6 +92,30 @@ taste_of(const lb_pool *p, const lb_ask *ask, const lb_outlook *o, lb_taste *tas
     taste->session = ask->session;
 }
 
+/* A rule that counts seconds sees in them who stalls. */
+static bool
+counts_seconds(const lb_taste *taste)
+{
+    return taste->strategy == LB_LATENCY || taste->strategy == LB_P2C ||
+           (taste->strategy >= LB_COMPOSITE && taste->value >= 0);
+}
+
+/* For the others who stalls does not compete while somebody else is free. */
+static void
+drop_stalled(lb_quote *q, int n, const lb_taste *taste)
+{
+    int sound = 0, stalled = 0;
+    for (int i = 0; i < n; i++) {
+        sound += q[i].reason == LB_ELIGIBLE && !q[i].stalls;
+        stalled += q[i].reason == LB_ELIGIBLE && q[i].stalls;
+    }
+    if (stalled == 0 || sound == 0 || counts_seconds(taste))
+        return;
+    for (int i = 0; i < n; i++)
+        if (q[i].reason == LB_ELIGIBLE && q[i].stalls)
+            q[i].reason = LB_NO_STALL;
+}
+
 /* Two random members that pass the gates, at q; 1 or 0 when so many tries find no
  * more.  A session always draws the same ones. */
 static int
@@ -145,8 +169,14 @@ scan(lb_pool *p, lb_group *g, const lb_ask *ask, lb_outlook *o, lb_quote *q,
     const uint32_t *members = lb_pool_members(p, g);
     lb_taste taste;
     int n = (int)g->count;
-    for (int i = 0; i < n; i++)
+    unsigned stalls = 0;
+    for (int i = 0; i < n; i++) {
         lb_gate(p, members[i], ask, o, &q[i]);
+        stalls |= q[i].stalls;
+    }
+    taste_of(p, ask, o, &taste);
+    if (stalls != 0)
+        drop_stalled(q, n, &taste);
     if (g->mixed)
         drop_later_orders(q, n);
     uint32_t eligible = 0;
@@ -154,7 +184,6 @@ scan(lb_pool *p, lb_group *g, const lb_ask *ask, lb_outlook *o, lb_quote *q,
         eligible += note(d, &q[i]);
     d->looked = (uint16_t)n;
     d->refused[LB_ELIGIBLE] = eligible;
-    taste_of(p, ask, o, &taste);
     int32_t *credit = lb_pool_credit(p, g);
     int best = g->shared ? owed(p, q, n, credit) : -1;
     d->owed = best >= 0;
@@ -250,6 +279,7 @@ reserve(lb_pool *p, const lb_ask *ask, lb_outlook *o, const lb_quote *q,
     }
     if (o->metered || b->nbudgets > 0)
         hold_all(p, b, ask, lease);
+    lease->area = lb_latency_area(&b->latency, o->now);
     lb_latency_start(&b->latency, lease->ahead, o->now);
     p->calls++;
     lease->generation =
@@ -287,6 +317,9 @@ lb_lease_explain(lb_pool *p, const lb_ask *ask, lb_quote *out, int max, lb_ns no
         lb_gate(p, members[i], ask, &o, &out[i]);
         *b = before;
     }
+    lb_taste taste;
+    taste_of(p, ask, &o, &taste);
+    drop_stalled(out, n, &taste);
     drop_later_orders(out, n);
     return n;
 }

@@ -58,6 +58,7 @@ typedef struct lb_lease {
     uint32_t generation; /* of the breaker it entered */
     lb_ns started;
     uint64_t session;
+    uint64_t area;    /* of its backend's calls when it left (lb_latency_area) */
     int64_t estimate; /* prompt tokens before calibration, for learning the ratio */
     lb_load load;     /* reserved on the limits */
     int64_t expected; /* output tokens expected */

@@ -192,17 +192,25 @@ teach_prior(lb_group *g, const lb_backend *b, int64_t input, lb_ns now)
     g->prior.itl += (float)(w * (greater(itl, 1e-7) - (double)g->prior.itl));
 }
 
+/* Calls in flight while the lease was live, on average. */
+static double
+load_of(const lb_latency *l, const lb_lease *lease, lb_ns now)
+{
+    double area = (double)(lb_latency_area(l, now) - lease->area);
+    return now > lease->started ? area / (double)(now - lease->started) : 0;
+}
+
 static void
-learn_times(lb_group *g, lb_backend *b, lb_record *rec, int64_t fresh, int64_t output,
+learn_times(lb_group *g, lb_backend *b, lb_record *rec, const lb_answer *answer,
             const lb_result *r, lb_ns now)
 {
-    lb_latency_learn(&b->latency, &g->prior, fresh, output, r->ttft, r->seconds, now);
+    lb_latency_learn(&b->latency, &g->prior, answer, now);
     lb_hist_add(&rec->seconds, r->seconds);
     widen_window(rec, b->latency.samples);
     rec->tally.micros += (int64_t)(r->seconds * 1e6);
     if (r->ttft > 0)
         lb_hist_add(&rec->ttft, r->ttft);
-    teach_prior(g, b, fresh, now);
+    teach_prior(g, b, answer->input, now);
 }
 
 /* Another attempt was faster: this one would have taken longer still, how much longer
@@ -216,8 +224,12 @@ learn_bound(lb_pool *p, lb_backend *b, lb_record *rec, const lb_lease *lease,
     double total = r->ttft > 0 ? r->ttft + itl * (double)lease->expected : r->seconds;
     if (total <= BOUND_FACTOR * lease->seconds)
         return;
-    lb_latency_learn(&b->latency, &g->prior, lease->load.input, lease->expected,
-                     r->ttft, total, now);
+    lb_answer answer = {.input = lease->load.input,
+                        .output = lease->expected,
+                        .ttft = r->ttft,
+                        .total = total,
+                        .load = load_of(&b->latency, lease, now)};
+    lb_latency_learn(&b->latency, &g->prior, &answer, now);
     lb_hist_add(r->ttft > 0 ? &rec->ttft : &rec->seconds, r->seconds);
 }
 
@@ -232,8 +244,13 @@ learn(lb_pool *p, lb_backend *b, lb_record *rec, const lb_lease *lease,
         s.input = lb_max(s.input, lease->load.input);
         s.output = lease->expected;
     }
+    lb_answer answer = {.input = s.input - s.cached,
+                        .output = s.output,
+                        .ttft = r->ttft,
+                        .total = r->seconds,
+                        .load = load_of(&b->latency, lease, now)};
     if (r->seconds > 0)
-        learn_times(g, b, rec, s.input - s.cached, s.output, r, now);
+        learn_times(g, b, rec, &answer, r, now);
     if (lease->session != 0 && b->terms.cache_life > 0 && p->size.sessions != 0)
         lb_affinity_bind(lb_pool_sessions(p), p->size.sessions, lease->session,
                          lease->backend, (int32_t)lb_min(s.input + s.output, INT32_MAX),
@@ -299,7 +316,7 @@ lb_lease_settle(lb_pool *p, lb_lease *lease, const lb_result *r, lb_ns now)
     hear_limits(p, b, lease, r, now);
     for (int k = 0; k < lease->nbudgets; k++)
         lb_budget_settle(lb_pool_budget(p, lease->budget[k]), lease->hold, cost, now);
-    lb_latency_end(&b->latency, lease->ahead, lease->started);
+    lb_latency_end(&b->latency, lease->ahead, lease->started, now);
     p->calls--;
     lb_breaker_leave(&b->breaker, &rec->rules, lease->generation, outcome,
                      r->retry_after, &p->rng, now);

@@ -59,6 +59,7 @@ typedef struct lb_quote {
     uint8_t order;   /* only the lowest order among the eligible competes */
     uint8_t bound;   /* this session's prompt cache lies here */
     uint8_t full;    /* carries its bounded share; set by lb_pick for sessions */
+    uint8_t stalls;  /* its calls in flight take much longer than they should */
     int32_t calls;   /* in flight */
     float weight;    /* > 0, slow start included */
     float ease;      /* of that the slow start alone: 0.1..1 */

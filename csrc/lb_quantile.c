@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-static const double LOG_RATIO = 0.12221763272424911; /* ln 1.13 */
+static const double LOG_RATIO = 0.131028262406404; /* ln 1.14 */
 static const double LN2 = 0.69314718055994531;
 static const float GROWTH = 1.002F;     /* 1/500 per sample */
 static const float LARGEST_UNIT = 1e6F; /* reached every 6900 samples; 2^24 is far */

@@ -1,6 +1,6 @@
 /* lb_quantile.h - quantiles that forget: a decayed histogram, and one number.
  *
- * lb_hist: log-linear buckets of ratio 1.13 from 1 ms to about 15 min.  New
+ * lb_hist: log-linear buckets of ratio 1.14 from 1 ms to about 14 min.  New
  * samples weigh ever more (1/500 per sample) instead of old ones being scaled
  * down; a rescale every few thousand samples keeps the floats small.  Answers
  * are within 7 % of the true quantile of the recent past.  P2 (Jain, Chlamtac
@@ -16,16 +16,16 @@
 
 #include "lb_base.h"
 
-enum { LB_HIST_BUCKETS = 112 };
+enum { LB_HIST_BUCKETS = 104 };
 
 /* Embed by value; all zero is empty. */
 typedef struct lb_hist {
-    float weight[LB_HIST_BUCKETS]; /* bucket i: 1.13^i .. 1.13^(i+1) ms */
+    float weight[LB_HIST_BUCKETS]; /* bucket i: 1.14^i .. 1.14^(i+1) ms */
     float total;                   /* sum of weight[] */
     float unit;                    /* weight of the next sample; 0: empty */
 } lb_hist;
 
-/* Add a sample; clamped to 1 ms .. 1.13^112 ms (15 min). */
+/* Add a sample; clamped to 1 ms .. 1.14^104 ms (14 min). */
 void lb_hist_add(lb_hist *h, double seconds);
 
 /* The p-quantile in seconds, 0 < p < 1; 0 when empty. */

@@ -73,11 +73,13 @@ py_pool_learned(PyObject *op, PyObject *args)
     if (!backend)
         return group_lesson(&g);
     return Py_BuildValue(
-        "{s:d,s:d,s:d,s:d,s:d,s:d,s:d,s:d,s:d,s:d,s:d,s:i,s:d}", "ratio",
-        (double)b.ratio, "fail", (double)b.fail, "x", (double)b.x, "y", (double)b.y,
-        "xx", (double)b.xx, "xy", (double)b.xy, "base", (double)b.base, "slope",
-        (double)b.slope, "itl", (double)b.itl, "seconds", (double)b.seconds, "trend",
-        (double)b.trend, "samples", (int)b.samples, "age", (double)b.age / 1e9);
+        "{s:d,s:d,s:d,s:d,s:d,s:d,s:d,s:d,s:d,s:d,s:d,s:d,s:d,s:d,s:d,s:i,s:d}",
+        "ratio", (double)b.ratio, "fail", (double)b.fail, "x", (double)b.x, "y",
+        (double)b.y, "xx", (double)b.xx, "xy", (double)b.xy, "base", (double)b.base,
+        "slope", (double)b.slope, "itl", (double)b.itl, "load", (double)b.load, "nn",
+        (double)b.nn, "nk", (double)b.nk, "steep", (double)b.steep, "seconds",
+        (double)b.seconds, "trend", (double)b.trend, "samples", (int)b.samples, "age",
+        (double)b.age / 1e9);
 }
 
 /* The number under a key of a lesson; 0, or -1 and raise. */
@@ -96,16 +98,19 @@ number(PyObject *state, const char *key, double *out)
 static int
 read_lesson(PyObject *state, lb_lesson *out)
 {
-    static const char *const keys[] = {"ratio", "fail",  "x",   "y",       "xx",   "xy",
-                                       "base",  "slope", "itl", "seconds", "trend"};
-    float *const to[] = {&out->ratio, &out->fail,    &out->x,    &out->y,
-                         &out->xx,    &out->xy,      &out->base, &out->slope,
-                         &out->itl,   &out->seconds, &out->trend};
+    static const char *const keys[] = {"ratio", "fail", "x",     "y",   "xx",
+                                       "xy",    "base", "slope", "itl", "seconds",
+                                       "trend", "load", "nn",    "nk",  "steep"};
+    enum { NEWER = 11 }; /* these and later ones were not written by 0.1.0 */
+    float *const to[] = {&out->ratio, &out->fail, &out->x,     &out->y,   &out->xx,
+                         &out->xy,    &out->base, &out->slope, &out->itl, &out->seconds,
+                         &out->trend, &out->load, &out->nn,    &out->nk,  &out->steep};
     double value, samples, age;
-    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
-        if (number(state, keys[k], &value) < 0)
+    for (int k = 0; k < (int)(sizeof keys / sizeof *keys); k++) {
+        bool left_out = k >= NEWER && PyDict_GetItemString(state, keys[k]) == NULL;
+        if (!left_out && number(state, keys[k], &value) < 0)
             return -1;
-        *to[k] = (float)value;
+        *to[k] = left_out ? 0 : (float)value;
     }
     if (number(state, "samples", &samples) < 0 || number(state, "age", &age) < 0)
         return -1;

@@ -304,7 +304,8 @@ enum field {
 static uint32_t
 rivals(const lb_decision *d)
 {
-    uint32_t n = d->refused[LB_ELIGIBLE] + d->refused[LB_NO_ORDER];
+    uint32_t n =
+        d->refused[LB_ELIGIBLE] + d->refused[LB_NO_ORDER] + d->refused[LB_NO_STALL];
     if (d->looked < d->members)
         n += d->members - d->looked;
     return n > 0 ? n - 1 : 0;

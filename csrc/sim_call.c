@@ -126,7 +126,8 @@ static lb_ns
 time_share(const sim_call *call, bool others, lb_ns left)
 {
     const lb_decision *d = &call->lease.decision;
-    uint32_t eligible = d->refused[LB_ELIGIBLE] + d->refused[LB_NO_ORDER];
+    uint32_t eligible =
+        d->refused[LB_ELIGIBLE] + d->refused[LB_NO_ORDER] + d->refused[LB_NO_STALL];
     if (eligible <= 1 && d->looked >= d->members && !others)
         return left;
     lb_ns expected = (lb_ns)(3e9 * call->lease.seconds);

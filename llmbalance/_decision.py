@@ -112,5 +112,6 @@ _WHY = {
     "budget": "its budget is used up",
     "breaker": "its circuit breaker is open",
     "order": "kept in reserve",
+    "stalled": "calls hang there",
 }
 assert set(_WHY) == set(REASONS)

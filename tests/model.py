@@ -427,17 +427,17 @@ class Budget:
 
 @dataclass
 class Histogram:
-    """All samples by bucket of ratio 1.13, each weighing 1.002 times the one before."""
+    """All samples by bucket of ratio 1.14, each weighing 1.002 times the one before."""
 
     weights: dict[int, float] = field(default_factory=dict)
     unit: float = 1.0
 
     def add(self, seconds: float) -> None:
-        """One sample, clamped to the 112 buckets from 1 ms."""
+        """One sample, clamped to the 104 buckets from 1 ms."""
         bucket = 0
         if seconds > 0:
-            bucket = math.ceil(math.log(seconds * 1e3) / math.log(1.13)) - 1
-        bucket = min(max(bucket, 0), 111)
+            bucket = math.ceil(math.log(seconds * 1e3) / math.log(1.14)) - 1
+        bucket = min(max(bucket, 0), 103)
         self.weights[bucket] = self.weights.get(bucket, 0.0) + self.unit
         self.unit *= 1.002
 
@@ -447,5 +447,5 @@ class Histogram:
         for bucket in sorted(self.weights):
             below += self.weights[bucket]
             if below >= p * total:
-                return 1e-3 * 1.13 ** (bucket + 0.5)
-        return 1e-3 * 1.13 ** (max(self.weights) + 0.5) if self.weights else 0.0
+                return 1e-3 * 1.14 ** (bucket + 0.5)
+        return 1e-3 * 1.14 ** (max(self.weights) + 0.5) if self.weights else 0.0

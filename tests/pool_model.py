@@ -79,14 +79,16 @@ class Load:
 
 
 class Latency:
-    """ttft is a line in the input, itl an average; both fade to what others show."""
+    """ttft is a line in the input; all fades to what others show."""
 
     def __init__(self) -> None:
         self.samples = 0
         self.learned = 0
         self.x = self.y = self.xx = self.xy = 0.0
         self.base = self.slope = self.itl = self.seconds = self.trend = 0.0
+        self.load = self.nn = self.nk = 0.0
         self.live: list[Held] = []
+        self.over: list[tuple[int, int]] = []  # from when until when calls took
 
     def _trust(self, now: int) -> float:
         rest = 1 - (now - self.learned) / (600 * SECOND)
@@ -97,19 +99,68 @@ class Latency:
         own = self.base + self.slope * tokens / 1000
         return max(prior.ttft + (own - prior.ttft) * self._trust(now), 1e-3)
 
+    def _learn_load(
+        self,
+        prior: Prior,
+        tokens: int,
+        output: int,
+        total: float,
+        load: float,
+        w: float,
+    ) -> None:
+        longer = 0.0
+        if self.samples:
+            ttft = max(self.base + self.slope * tokens / 1000, 1e-3)
+            usual = ttft + max(output - 1, 0) * (self.itl or prior.itl)
+            longer = min(total / usual - 1, 3.0)
+        else:
+            self.load = load
+        dn = load - self.load
+        self.nn += 0.02 * (dn * dn - self.nn)
+        self.nk += 0.02 * (dn * longer - self.nk)
+        self.load += w * dn
+
+    def steep(self) -> float:
+        """How much longer everything takes for each call more, as a share."""
+        ridge = 0.01 * self.load**2
+        steep = (self.nk + ridge / self.load) / (self.nn + ridge)
+        return min(max(steep, min(0.01, 1 / self.load)), 1 / self.load)
+
+    def mean_load(self, since: int, now: int) -> float:
+        """Calls in flight between two times, on average."""
+        spells = [*self.over, *((call.started, now) for call in self.live)]
+        area = sum(max(min(end, now) - max(start, since), 0) for start, end in spells)
+        return max(area / (now - since), 1.0) if now > since else 1.0
+
     def expect(self, prior: Prior, tokens: int, output: int, now: int) -> float:
         """Seconds of a call that would start now."""
-        ttft = self.ttft(prior, tokens, now)
-        trust = self._trust(now) if self.itl else 0.0
-        itl = prior.itl + (self.itl - prior.itl) * trust
-        ahead = sum(call.ahead for call in self.live)
-        seconds = ttft + (ahead + output) * itl
+        seconds = self.ttft(prior, tokens, now) + output * self._itl(prior, now)
         calls = len(self.live)
+        own = 1.0
+        if self.samples:
+            own += self.steep() * (calls + 1 - self.load)
+        crowd = calls + 1
+        seconds *= crowd + (own - crowd) * self._trust(now)
         if calls == 0:
             return seconds
+        excess = max(self._excess(prior, tokens, now), 0.0)
+        return seconds + excess * (calls + 1) / calls
+
+    def _itl(self, prior: Prior, now: int) -> float:
+        trust = self._trust(now) if self.itl else 0.0
+        return prior.itl + (self.itl - prior.itl) * trust
+
+    def _excess(self, prior: Prior, tokens: int, now: int) -> float:
+        ttft, itl = self.ttft(prior, tokens, now), self._itl(prior, now)
+        calls = len(self.live)
         ages = sum(now - call.started for call in self.live) / SECOND
+        ahead = sum(call.ahead for call in self.live)
         typical = max(calls * ttft + ahead * itl, calls * self.seconds)
-        return seconds + max(ages - 2.5 * typical, 0.0) * (calls + 1) / calls
+        return ages - 2.5 * typical
+
+    def stalls(self, prior: Prior, tokens: int, now: int) -> bool:
+        """Whether three calls or more are overdue."""
+        return len(self.live) >= 3 and self._excess(prior, tokens, now) > 0
 
     def learn(
         self,
@@ -118,6 +169,7 @@ class Latency:
         output: int,
         ttft: float,
         total: float,
+        load: float,
         now: int,
     ) -> None:
         """A complete answer."""
@@ -125,6 +177,7 @@ class Latency:
             body = max(output - 1, 0) * prior.itl
             ttft = total * prior.ttft / (prior.ttft + body)
         w = max(1 / (self.samples + 1), 1 - 0.9 * self._trust(now))
+        self._learn_load(prior, tokens, output, total, load, w)
         dx, dy = tokens / 1000 - self.x, ttft - self.y
         self.xx = (1 - w) * (self.xx + w * dx * dx)
         self.xy = (1 - w) * (self.xy + w * dx * dy)
@@ -215,6 +268,7 @@ class Quote:
     weight: float = 1.0
     ease: float = 1.0
     hold: int = 0
+    stalls: bool = False
 
 
 @dataclass
@@ -293,6 +347,7 @@ class Router:
         q.cost = server.cost(load.input, output)
         prior = server.usual or group.prior
         q.seconds = server.latency.expect(prior, load.input, output, now)
+        q.stalls = server.latency.stalls(prior, load.input, now)
         if forecast:
             q.seconds += max(server.latency.trend, 0.0)
         if wish.max_cost is not None and (
@@ -356,6 +411,11 @@ class Router:
         """Of all members; only the lowest order among the eligible stays."""
         members = self.groups[wish.group].members
         quotes = {i: self.quote(wish, i, now) for i in members}
+        if wish.strategy not in ("latency", "p2c"):
+            free = [q for q in quotes.values() if q.reason == "eligible"]
+            stalled = [q for q in free if q.stalls]
+            for q in stalled if len(stalled) < len(free) else []:
+                q.reason = "stalled"
         orders = [
             self.servers[i].order for i, q in quotes.items() if q.reason == "eligible"
         ]
@@ -466,6 +526,7 @@ class Router:
         for budget in held.budgets:
             budget.settle(held.hold, cost, now)
         server.latency.live = [c for c in server.latency.live if c is not held]
+        server.latency.over.append((held.started, now))
         server.breaker.leave(held.generation, result.outcome, result.retry_after, now)
         self._back_off(server, result, now)
         if result.outcome == "done":
@@ -514,7 +575,8 @@ class Router:
             tokens, output = max(tokens, held.load.input), held.expected
         if result.seconds > 0:
             latency, prior = server.latency, group.prior
-            latency.learn(prior, tokens, output, result.ttft, result.seconds, now)
+            load = latency.mean_load(held.started, now)
+            latency.learn(prior, tokens, output, result.ttft, result.seconds, load, now)
             prior.answers += 1
             w = max(0.02, 1 / prior.answers)
             ttft = latency.ttft(prior, tokens, now)
@@ -532,7 +594,8 @@ class Router:
             total = result.ttft + itl * held.expected
         if total > 1.1 * held.seconds:
             tokens, output = held.load.input, held.expected
-            latency.learn(prior, tokens, output, result.ttft, total, now)
+            load = latency.mean_load(held.started, now)
+            latency.learn(prior, tokens, output, result.ttft, total, load, now)
 
 
 @dataclass

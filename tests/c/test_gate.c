@@ -552,7 +552,8 @@ history_stands_in_for_what_is_not_known(void)
     CHECK(fabs(quote(0).seconds - (2 + 25.6)) < 1e-5);
     CHECK_EQ(lb_pool_set_usual(p, 0, 2, 0), LB_OK);
     CHECK(fabs(quote(0).seconds - (2 + 256 * 0.02)) < 1e-5);
-    lb_latency_learn(&b->latency, &first, 1000, 101, 1, 2, 100 * SEC);
+    lb_answer answer = {1000, 101, 1, 2, 1};
+    lb_latency_learn(&b->latency, &first, &answer, 100 * SEC);
     CHECK_EQ(lb_pool_set_usual(p, 0, 2, 0.1), LB_OK);
     CHECK(fabs(quote(100 * SEC).seconds - (1 + 2.56)) < 1e-5);
     CHECK(fabs(quote(400 * SEC).seconds - (1.5 + 256 * 0.055)) < 1e-5);

@@ -32,8 +32,13 @@ a_lesson_taught_to_a_new_pool_predicts_the_same(void)
     lb_backend *b = lb_pool_backend(old, 0);
     lb_latency_prior *prior = &lb_pool_group(old, 0)->prior;
     for (int i = 0; i < 50; i++)
-        lb_latency_learn(&b->latency, prior, 500 + 100 * i, 100, 0.2 + 0.01 * i,
-                         1.2 + 0.01 * i, now);
+        lb_latency_learn(&b->latency, prior,
+                         &(lb_answer){.input = 500 + 100 * i,
+                                      .output = 100,
+                                      .ttft = 0.2 + 0.01 * i,
+                                      .total = 1.2 + 0.01 * i,
+                                      .load = 1 + i % 5},
+                         now);
     b->ratio = 1.25F;
     b->fail = 0.125F;
     lb_lesson lesson;
@@ -50,10 +55,15 @@ a_lesson_taught_to_a_new_pool_predicts_the_same(void)
     CHECK_EQ(lb_teach_backend(new, 0, &lesson, later), LB_OK);
     CHECK(fabsf(lb_pool_ratio(new, c) - 1.275F) < 1e-6F);
     for (int input = 0; input < 5000; input += 700) {
-        double was = lb_latency_expect(&b->latency, prior, input, 80, now + 60 * S);
-        double is = lb_latency_expect(&c->latency, prior, input, 80, later);
+        bool stalls;
+        double was =
+            lb_latency_expect(&b->latency, prior, input, 80, now + 60 * S, &stalls);
+        double is = lb_latency_expect(&c->latency, prior, input, 80, later, &stalls);
         CHECK(was > 0 && fabs(was - is) < 1e-9);
     }
+    lesson.load = 0; /* written before loads were learned */
+    CHECK_EQ(lb_teach_backend(new, 0, &lesson, later), LB_OK);
+    CHECK(c->latency.load == 1 && c->latency.steep == 1);
     lb_pool_free(old);
     lb_pool_free(new);
 }
@@ -89,8 +99,9 @@ what_no_pool_can_have_learned_changes_nothing(void)
     lb_pool *p = small_pool(0);
     lb_lesson good, bad;
     lb_learn_backend(p, 0, &good, 0);
-    float *fields[] = {&bad.ratio, &bad.fail,  &bad.x,   &bad.y,
-                       &bad.xx,    &bad.slope, &bad.itl, &bad.seconds};
+    float *fields[] = {&bad.ratio, &bad.fail,  &bad.x,    &bad.y,
+                       &bad.xx,    &bad.slope, &bad.itl,  &bad.seconds,
+                       &bad.load,  &bad.nn,    &bad.steep};
     for (size_t k = 0; k < sizeof fields / sizeof *fields; k++) {
         const float wrong[] = {-1, NAN, INFINITY};
         for (int w = 0; w < 3; w++) {
@@ -99,8 +110,8 @@ what_no_pool_can_have_learned_changes_nothing(void)
             CHECK_EQ(lb_teach_backend(p, 0, &bad, 0), LB_EINVAL);
         }
     }
-    float *wide[] = {&bad.xy, &bad.base, &bad.trend};
-    for (int k = 0; k < 3; k++) {
+    float *wide[] = {&bad.xy, &bad.base, &bad.trend, &bad.nk};
+    for (int k = 0; k < 4; k++) {
         bad = good;
         *wide[k] = NAN;
         CHECK_EQ(lb_teach_backend(p, 0, &bad, 0), LB_EINVAL);

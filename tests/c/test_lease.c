@@ -386,8 +386,9 @@ p2c_of_many_bounds_the_worst_and_follows_weights(void)
 {
     int worst = 0, heavy = 0;
     fresh(20, LB_P2C);
+    lb_answer answer = {1000, 256, 0.01, 0.05, 1}; /* a hundred times faster */
     lb_latency_learn(&lb_pool_backend(p, 7)->latency, &lb_pool_group(p, group)->prior,
-                     1000, 256, 0.01, 0.05, 0); /* a hundred times faster */
+                     &answer, 0); /* a hundred times faster */
     lb_pool_backend(p, 3)->terms.weight = 9;
     for (int k = 0; k < 8000; k++) {
         int i = pick(0);
@@ -521,6 +522,57 @@ one_session_spills_over_its_bounded_share(void)
 
 /* ---- explaining ---------------------------------------------------------- */
 
+/* Three calls have left and do not come back. */
+static void
+hang(uint32_t i, lb_ns now)
+{
+    for (int k = 0; k < 3; k++)
+        lb_latency_start(&lb_pool_backend(p, i)->latency, 100, now);
+}
+
+static void
+who_stalls_yields_while_somebody_else_is_free(void)
+{
+    for (int s = 0; s < LB_NSTRATEGIES; s++) {
+        bool seconds = s == LB_LATENCY || s == LB_P2C;
+        fresh(3, (enum lb_strategy)s);
+        kit_reprice(p, 0, 0.1, 0.1); /* far cheaper */
+        lb_pool_backend(p, 2)->terms.weight = 0;
+        hang(0, 0);
+        for (int k = 0; k < 6; k++) {
+            CHECK_EQ(pick(10 * MIN), 1); /* those see it in the seconds */
+            CHECK_EQ(lease.decision.refused[LB_NO_STALL], seconds ? 0 : 1);
+            settle_as(LB_CANCELLED, 10 * MIN);
+        }
+        lb_quote quotes[3];
+        CHECK_EQ(lb_lease_explain(p, &ask, quotes, 3, 10 * MIN), 3);
+        CHECK_EQ(quotes[0].reason, seconds ? LB_ELIGIBLE : LB_NO_STALL);
+        ask.value = 1; /* a second is worth a dollar: now composite counts them */
+        CHECK_EQ(pick(10 * MIN), 1);
+        CHECK_EQ(lease.decision.refused[LB_NO_STALL], s < LB_LATENCY || s == LB_COST);
+        settle_as(LB_CANCELLED, 10 * MIN);
+        ask.value = -1;
+        hang(1, 0); /* nobody is sound: they compete as ever */
+        CHECK(pick(10 * MIN) >= 0);
+        CHECK_EQ(lease.decision.refused[LB_NO_STALL], 0);
+        settle_as(LB_CANCELLED, 10 * MIN);
+    }
+}
+
+static void
+who_stalls_gives_way_to_a_later_order_too(void)
+{
+    fresh(2, LB_COST);
+    lb_terms terms = lb_pool_backend(p, 1)->terms;
+    terms.order = 1;
+    CHECK_EQ(lb_pool_set_terms(p, 1, &terms), LB_OK);
+    CHECK_EQ(pick(10 * MIN), 0);
+    settle_as(LB_CANCELLED, 10 * MIN);
+    hang(0, 0);
+    CHECK_EQ(pick(10 * MIN), 1);
+    settle_as(LB_CANCELLED, 10 * MIN);
+}
+
 static void
 explaining_changes_nothing(void)
 {
@@ -568,6 +620,8 @@ main(void)
     CHECK_RUN(a_session_returns_to_the_cache_it_filled);
     CHECK_RUN(sessions_are_not_kept_where_there_is_no_cache);
     CHECK_RUN(one_session_spills_over_its_bounded_share);
+    CHECK_RUN(who_stalls_yields_while_somebody_else_is_free);
+    CHECK_RUN(who_stalls_gives_way_to_a_later_order_too);
     CHECK_RUN(explaining_changes_nothing);
     lb_pool_free(p);
     return CHECK_DONE();
