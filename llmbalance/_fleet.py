@@ -46,6 +46,7 @@ from ._windows import window
 
 if TYPE_CHECKING:
     from ._books import Books
+    from ._outlook import Outlook
 
 _LIMITS = 8  # of one backend, those it learns from headers included
 _SPARE = 16  # backends that may join while the router runs
@@ -129,6 +130,8 @@ class Fleet:
         self.retired: list[Meter] = []  # of budgets that a newer file has no more
         self.meters = [self.add_budget(b) for b in self.budgets]
         self.books: Books | None = None
+        self.outlook: Outlook | None = None
+        self._saved = 0.0  # epoch s of the last time the books kept what was learned
         self.events = Events()
         self.retries: Retries | None = Retries()
         self.lines = Lines()
@@ -272,6 +275,9 @@ class Fleet:
         for meter in self.meters:
             if meter.budget.per != "total" and not meter.budget.rolling:
                 changes.append(meter.turn(self.pool, wall))
-        if self.books is not None:
+        if self.outlook is not None:
+            changes.append(wall + self.outlook.tick(wall))
+        if self.books is not None and wall - self._saved >= 3599.0:
+            self._saved = wall
             self.books.save()
         self.due = time.monotonic() + max(min(changes) - wall, 0.0) + 0.001

@@ -86,6 +86,9 @@ class Router:
     name of a model whose price to assume, for backends without one. ``ledger``: where
     every attempt is kept: a path, a Ledger or anything like it; None (the default)
     keeps nothing. ``on_anomaly``: called when money goes faster than ever.
+    ``predict``: "auto": where the ledger's history shows that the time of day tells how
+    fast a backend is, that is expected of it while nothing newer is known (see
+    ``outlook``); None (the default): history is not looked at.
     ``postprocess``: what is done to the text of complete answers after each backend's
     own steps and its group's: "trim", "strip_fences" or functions of the text (see
     Backend).
@@ -125,6 +128,7 @@ class Router:
         unknown_price: str | Price = "dearest",
         ledger: str | Path | Book | None = None,
         on_anomaly: Callable[[Anomaly], None] | None = None,
+        predict: str | None = None,
         postprocess: Sequence[str | Step] = (),
         sessions: int = 4096,
         auto_session: bool = False,
@@ -187,6 +191,11 @@ class Router:
         self._fleet.books = self._books or None
         # Before the ledger's own end: what was learned is kept even without aclose().
         weakref.finalize(self, self._books.close)
+        if predict is not None:
+            from ._outlook import Outlook
+
+            self._fleet.outlook = Outlook(predict, self._fleet, self._books.book)
+            self._fleet.due = 0.0
 
     def _look_after(self, interval: float | None) -> None:
         """Look at the backends by interval from now on, or no more."""
@@ -451,6 +460,19 @@ class Router:
         from ._costs import forecast_report
 
         return forecast_report(self._books, now)
+
+    def outlook(self, *, now: float | None = None) -> Report:
+        """Return what the ledger's history says of the next hours; needs a ledger.
+
+        By backend: calls and tokens a minute an hour from now with the range of four
+        of five, when each rate limit will be used up if it goes on like that
+        (``used_up_at``, epoch s), what it usually takes at this time of day, and how
+        well each way of telling did on the history itself. Money is in ``forecast``.
+        Reads up to 28 days: a second or two for a million attempts.
+        """
+        from ._outlook import outlook_report
+
+        return outlook_report(self._fleet, self._books.book, now)
 
     def explain(self, model: str, messages: Messages | str, **options: Any) -> Report:
         """Return how every backend stands for a call, without sending it."""
