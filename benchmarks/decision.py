@@ -6,15 +6,20 @@ A decision is: estimate a prompt of 1 kB, choose among N backends that all have 
 request limit, a token limit, a concurrency limit, a budget and a breaker, reserve on
 all of these, and settle with the bill.  Subjects:
 
-    llmbalance           Pool.pick() and Lease.settle() from Python
-    core                 the same in C alone, without the estimate (core/bench_core.c)
-    naive                a router in plain Python, written from the definition (below)
-    litellm STRATEGY     litellm.Router.get_available_deployment(), which neither
-                         reserves nor settles; left out unless installed:
-                         pip install litellm
+    llmbalance            Pool.pick() and Lease.settle() from Python: all of it
+    llmbalance, measured  the same without the estimate: the next choice for a prompt
+                          that was measured before (Lease.again), as after a failure
+    llmbalance, choice    of that the choice alone: reserved, then given back unsent
+    core                  choose, reserve, settle in C alone (core/bench_core.c)
+    naive                 all of it by a router in plain Python, written from the
+                          definition (below); a prompt is a quarter of its characters
+    litellm STRATEGY      litellm.Router.get_available_deployment(): it checks limits
+                          and chooses, but neither reserves nor settles; left out
+                          unless installed: pip install litellm
 
 Every subject runs once in every round, so that a slow moment of the machine meets all
-of them; the rows are medians over the rounds, wall-clock time and CPU time apart.
+of them; the rows are medians over the rounds, wall-clock time and CPU time apart.  Each
+of ours is compared with the others by CPU time.
 """
 
 from __future__ import annotations
@@ -33,7 +38,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from llmbalance._core import CHARGES, OUTCOMES, STRATEGIES, UNITS, Pool, PriceRow
+from llmbalance._core import (
+    CHARGES,
+    OUTCOMES,
+    STRATEGIES,
+    UNITS,
+    Lease,
+    Pool,
+    PriceRow,
+)
 from llmbalance._core import measure as measure_prompt
 
 Row = dict[str, Any]
@@ -55,7 +68,7 @@ LITELLM_STRATEGIES = (
 
 
 def make_pool(n: int, strategy: str) -> Pool:
-    pool = Pool(n, 2 * n, 1, 1, n, 0, 1)
+    pool = Pool(n, 2 * n, 1, 2, n, 0, 1)
     price = PriceRow({"input": 2_500_000, "output": 10_000_000})
     charge = CHARGES.index("actual")
     for i in range(n):
@@ -64,6 +77,7 @@ def make_pool(n: int, strategy: str) -> Pool:
         pool.add_limit(i, UNITS.index("tokens"), charge, 2_000_000_000, 60.0)
     pool.charge("all", 0, pool.add_budget(1, 10**15, True, 86400.0, 86400.0))
     pool.add_group(list(range(n)), STRATEGIES.index(strategy))
+    pool.add_group([], STRATEGIES.index(strategy))
     return pool
 
 
@@ -74,6 +88,29 @@ def our_decision(n: int, strategy: str) -> Callable[[], object]:
         pick(0, MESSAGES, 500).settle(done, USAGE, 0.2, 1.0, True, True)
 
     return decide
+
+
+def our_measured(n: int, strategy: str) -> Callable[[], object]:
+    again, done = measured(n, strategy), OUTCOMES.index("done")
+
+    def decide() -> None:
+        again(0).settle(done, USAGE, 0.2, 1.0, True, True)
+
+    return decide
+
+
+def our_choice(n: int, strategy: str) -> Callable[[], object]:
+    again, cancelled = measured(n, strategy), OUTCOMES.index("cancelled")
+
+    def decide() -> None:
+        again(0).settle(cancelled, None, None, None, False)
+
+    return decide
+
+
+def measured(n: int, strategy: str) -> Callable[[int], Lease]:
+    """What chooses for a prompt that was measured when a group of nobody was asked."""
+    return make_pool(n, strategy).pick(1, MESSAGES, 500).again
 
 
 # -- the naive router ------------------------------------------------------------------
@@ -288,6 +325,8 @@ def all_cases() -> list[Case]:
     for n in (5, 200):
         case = f"{n} backends"
         cases.append(Case(case, "llmbalance", our_decision(n, "composite")))
+        cases.append(Case(case, "llmbalance, measured", our_measured(n, "composite")))
+        cases.append(Case(case, "llmbalance, choice", our_choice(n, "composite")))
         cases.append(Case(case, "naive", naive_decision(n)))
     cases.append(Case("p2c of 16", "llmbalance", our_decision(16, "p2c")))
     cases.append(Case("p2c of 10,000", "llmbalance", our_decision(10_000, "p2c")))
@@ -323,14 +362,13 @@ def measure(rounds: int) -> list[Row]:
 
 
 def ratios(rows: list[Row]) -> list[Row]:
-    """How many times as long the others take."""
-    wall = {
-        (r["case"], r["subject"]): r["value"] for r in rows if r["metric"] == "wall"
-    }
+    """How many times as long the others take, by CPU time."""
+    cpu = {(r["case"], r["subject"]): r["value"] for r in rows if r["metric"] == "cpu"}
     return [
-        row(case, subject, "times llmbalance", value / wall[case, "llmbalance"], "x")
-        for (case, subject), value in wall.items()
-        if (case, "llmbalance") in wall and subject != "llmbalance"
+        row(case, subject, f"times {ours}", value / cpu[case, ours], "x")
+        for ours in ("llmbalance", "llmbalance, measured", "llmbalance, choice")
+        for (case, subject), value in cpu.items()
+        if (case, ours) in cpu and not subject.startswith("llmbalance")
     ]
 
 
@@ -344,7 +382,7 @@ def main() -> None:
     rows = measure(options.rounds)
     for r in rows:
         print(
-            f"{r['case']:<15} {r['subject']:<32} {r['metric']:<17}"
+            f"{r['case']:<15} {r['subject']:<32} {r['metric']:<26}"
             f" {r['value']:>12,.1f} {r['unit']}"
         )
     if options.json:
