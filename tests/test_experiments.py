@@ -6,13 +6,18 @@ import asyncio
 import copy
 import json
 import pickle
+import re
+import textwrap
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+import llmbalance
 from llmbalance import (
     Backend,
     Bandit,
@@ -453,3 +458,28 @@ def test_an_experiment_that_cannot_be_is_refused_at_construction(
 
 def test_experiments_of_different_calls_may_set_the_same(make):
     make(split(), split(name="other", models=["small"]))
+
+
+DOCS = (Path(__file__).parents[1] / "docs/routing.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("section", "shown"), [("Experiments", "cheaper/mid"), ("Mirrors", "original_p50")]
+)
+async def test_the_example_of_the_documentation_runs(section, shown, make, capsys):
+    text = DOCS.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    code = textwrap.indent(re.findall(r"```python\n(.*?)```", text, re.S)[0], "    ")
+    _, some = make()
+    backends = [
+        msgspec.structs.replace(backend, groups=[group])
+        for backend, group in zip(
+            some._fleet.backends, ("frontier", "mid"), strict=True
+        )
+    ]
+    names: dict[str, Any] = {
+        name: getattr(llmbalance, name) for name in llmbalance.__all__
+    }
+    names |= {"backends": backends, "messages": ASK, "similarity": lambda a, b: 1.0}
+    exec(f"async def example():\n{code}    return router\n", names)
+    async with await names["example"]():
+        assert shown in capsys.readouterr().out

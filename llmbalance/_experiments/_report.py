@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .._reports import Report, Rows
-from ._study import Comparison, Study
+from ._experiment import Experiment
+from ._study import Comparison, Look, Study
 
 _COLUMNS = {
     "arm": "",
@@ -58,25 +59,36 @@ class ExperimentsReport(Report):
         for row, (experiment, history) in zip(
             axes, self._studies.values(), strict=False
         ):
-            hours = [look.at / 3600 for look in history]
-            left, right = row
-            shares: list[Any] = list(zip(*(look.shares for look in history)))  # noqa: B905
-            for i, arm in enumerate(experiment.arms):
-                if not history:
-                    break
-                left.step(hours, shares[i], where="post", label=arm)
-                means = [look.means[i] for look in history]
-                low = [look.means[i] - look.halves[i] for look in history]
-                high = [look.means[i] + look.halves[i] for look in history]
-                right.plot(hours, means, label=arm)
-                right.fill_between(hours, low, high, alpha=0.15)
-            left.set(title=experiment.name, xlabel="hours", ylabel="share of calls")
-            left.set_ylim(-0.02, 1.02)
-            name = experiment.metric
-            right.set(title=name, xlabel="hours", ylabel=_AXIS.get(name, name))
-            if history:
-                left.legend(fontsize="small")
+            _draw(row, experiment, history)
         return figure
+
+
+def _draw(row: Sequence[Any], experiment: Experiment, history: list[Look]) -> None:
+    """One experiment: shares on the left, means within their intervals on the right."""
+    left, right = row
+    name = experiment.metric
+    left.set(title=experiment.name, xlabel="hours", ylabel="share of calls")
+    left.set_ylim(-0.02, 1.02)
+    right.set(title=name, xlabel="hours", ylabel=_AXIS.get(name, name))
+    if not history:
+        return
+    hours = [look.at / 3600 for look in history]
+    ends: list[float] = []
+    for i, arm in enumerate(experiment.arms):
+        shares = [look.shares[i] for look in history]
+        left.step(hours, shares, where="post", label=arm)
+        means = [look.means[i] for look in history]
+        halves = [look.halves[i] for look in history]
+        low = [mean - half for mean, half in zip(means, halves, strict=True)]
+        high = [mean + half for mean, half in zip(means, halves, strict=True)]
+        right.plot(hours, means, label=arm)
+        right.fill_between(hours, low, high, alpha=0.15)
+        # The first intervals are so wide that nothing else could be seen.
+        ends += [means[-1] + k * halves[-1] for k in (-2, 2)]
+    known = [end for end in ends if end == end]
+    if known:
+        right.set_ylim(min(known), max(known))
+    left.legend(fontsize="small")
 
 
 _AXIS = {"cost": "USD a call", "latency": "ln seconds", "success": "share answered"}

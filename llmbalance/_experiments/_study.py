@@ -327,7 +327,7 @@ class Study:
         """Remember shares and means; twice as rarely whenever the history is full."""
         tau2, alpha = self._tau2(), self.experiment.alpha
         halves = [
-            radius(t.variance(), tau2, alpha) if t.weight > 1 else math.nan
+            radius(t.variance(), tau2, alpha) if t.weight >= _LEAST else math.nan
             for t in self.tallies
         ]
         means = [t.mean if t.n else math.nan for t in self.tallies]
