@@ -44,7 +44,7 @@ lb_breaker_default(lb_breaker_rules *rules)
         .probes_to_close = 3,
         .window = 30 * LB_NS_PER_S,
         .cooldown = 5 * LB_NS_PER_S,
-        .cooldown_max = 300 * LB_NS_PER_S,
+        .cooldown_max = 60 * LB_NS_PER_S,
         .ramp = 30 * LB_NS_PER_S,
     };
 }

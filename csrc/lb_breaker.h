@@ -2,7 +2,7 @@
  *
  *            5 in a row, or half of >= 10 in the window
  *    CLOSED ------------------------------------------> OPEN  (5 s, doubling
- *      ^                                               |   ^   to 300 s, +-10 %)
+ *      ^                                               |   ^   to 60 s, +-10 %)
  *      | ramp over            cooldown over            |   |
  *      |                                               v   | a probe failed,
  *    RAMP <------------------------------------- HALF_OPEN-+ or any trip in RAMP
@@ -62,7 +62,7 @@ typedef struct lb_breaker_rules {
     int32_t probes_to_close; /* successful probes that end half-open, 1..255 [3] */
     lb_ns window;            /* length of the window, 10 buckets [30 s] */
     lb_ns cooldown;          /* first open time [5 s] */
-    lb_ns cooldown_max;      /* >= cooldown [300 s] */
+    lb_ns cooldown_max;      /* >= cooldown [60 s] */
     lb_ns ramp;              /* length of the slow start; 0: none [30 s] */
 } lb_breaker_rules;
 

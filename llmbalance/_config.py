@@ -195,7 +195,7 @@ class Breaker(Struct, frozen=True, kw_only=True):
     probes: int = 3
     window: float = 30.0
     cooldown: float = 5.0
-    cooldown_max: float = 300.0
+    cooldown_max: float = 60.0
     ramp: float = 30.0
 
     def __post_init__(self) -> None:

@@ -202,7 +202,7 @@ class Rules:
     probes_to_close: int = 3
     window: int = 30 * SECOND
     cooldown: int = 5 * SECOND
-    cooldown_max: int = 300 * SECOND
+    cooldown_max: int = 60 * SECOND
     ramp: int = 30 * SECOND
 
 

@@ -303,7 +303,7 @@ class PoolMachine(RuleBasedStateMachine):
         breaker = server.breaker
         if breaker.at(self.now) == "open" and breaker.order == "auto":
             until = self.now + round(view["breaker"]["seconds_left"] * SECOND)
-            nominal = min(5 * SECOND * 2 ** (breaker.trips - 1), 300 * SECOND)
+            nominal = min(5 * SECOND * 2 ** (breaker.trips - 1), 60 * SECOND)
             assert abs(until - breaker.until) <= 0.2 * nominal + 1
             breaker.until = until
         paused = round(view["paused"] * SECOND)

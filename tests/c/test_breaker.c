@@ -231,8 +231,8 @@ retry_after_lengthens_the_open_time_within_reason(void)
         enum lb_outcome outcome;
         lb_ns asked, open;
     } rows[] = {
-        {LB_FAILED, 60 * LB_NS_PER_S, 60 * LB_NS_PER_S},
-        {LB_FAILED, 900 * LB_NS_PER_S, 300 * LB_NS_PER_S},
+        {LB_FAILED, 40 * LB_NS_PER_S, 40 * LB_NS_PER_S},
+        {LB_FAILED, 900 * LB_NS_PER_S, 60 * LB_NS_PER_S},
         {LB_QUOTA, 900 * LB_NS_PER_S, 900 * LB_NS_PER_S},
         {LB_QUOTA, 9000 * LB_NS_PER_S, 3600 * LB_NS_PER_S},
         {LB_QUOTA, LB_NS_PER_S, 300 * LB_NS_PER_S},
@@ -258,7 +258,7 @@ the_open_time_doubles_up_to_the_maximum(void)
         now = b.until;
         call(&b, LB_FAILED, now);
         CHECK_EQ(b.state, LB_OPEN);
-        want = want * 2 < 300 ? want * 2 : 300;
+        want = want * 2 < 60 ? want * 2 : 60;
     }
     CHECK_EQ(b.total_trips, 13);
 }
@@ -340,12 +340,12 @@ probes_that_never_come_back_are_given_up(void)
     lb_ns now = 0;
     lb_breaker b = half_open(&now);
     uint32_t generation = lb_breaker_enter(&b, &rules, now);
-    CHECK_EQ(lb_breaker_at(&b, &rules, now + 299 * SEC), LB_HALF_OPEN);
+    CHECK_EQ(lb_breaker_at(&b, &rules, now + 59 * SEC), LB_HALF_OPEN);
     CHECK_EQ(b.probing, 1);
-    CHECK_EQ(lb_breaker_at(&b, &rules, now + 300 * SEC), LB_HALF_OPEN);
+    CHECK_EQ(lb_breaker_at(&b, &rules, now + 60 * SEC), LB_HALF_OPEN);
     CHECK_EQ(b.probing, 0);
     CHECK_EQ(b.admitted, 0);
-    lb_breaker_leave(&b, &rules, generation, LB_CANCELLED, 0, &rng, now + 301 * SEC);
+    lb_breaker_leave(&b, &rules, generation, LB_CANCELLED, 0, &rng, now + 61 * SEC);
     CHECK_EQ(b.probing, 0);
     CHECK_EQ(b.admitted, 0);
     lb_breaker_leave(&b, &rules, generation, LB_DONE, 0, &rng, now + 301 * SEC);
