@@ -232,7 +232,8 @@ class Backend(_Model, frozen=True, kw_only=True):
     ``quality`` 0..255: higher is better. ``price``: overrides the price table.
     ``context``, ``max_output``: tokens, override the table. ``can``: the abilities it
     has (default: the table's, else all of ABILITIES). ``tags``: labels calls may ask
-    for. ``options``: settings of the dialect (api_version, region, ...). ``dialect``:
+    for. ``params``: parameters of calls that do not give them themselves (temperature,
+    ...). ``options``: settings of the dialect (api_version, region, ...). ``dialect``:
     a Dialect subclass for a provider of your own. ``proxy``, ``verify``: see Origin.
     ``postprocess``: what is done to the text of complete answers, in order: "trim",
     "strip_fences" (a code fence around all of it) or functions of the text; one that
@@ -259,6 +260,7 @@ class Backend(_Model, frozen=True, kw_only=True):
     timeouts: Timeouts | None = None
     breaker: Breaker | None = None
     cache_life: float | None = None
+    params: Mapping[str, Any] = {}
     options: Mapping[str, Any] = {}
     dialect: Any = None
     proxy: str | None = None

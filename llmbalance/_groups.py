@@ -18,6 +18,7 @@ from msgspec import Struct
 from ._config import check_strategy, one_of, positive
 from ._errors import ConfigError
 from ._hedge import Hedge
+from .providers._failures import KINDS
 
 CHAINS = ("fallbacks", "context_fallbacks", "content_filter_fallbacks")
 
@@ -31,7 +32,9 @@ class Group(Struct, frozen=True, kw_only=True):
     too long; ``content_filter_fallbacks``: when the provider refuses the content,
     which without them is the caller's to handle. ``timeout``: seconds that a call may
     spend here, from its first attempt on, before it goes on to its fallbacks.
-    ``max_attempts``: attempts of one call here. ``min_quality``: backends below it do
+    ``max_attempts``: attempts of one call here; ``attempts``: how many instead after a
+    first failure of some kind, e.g. {"rate_limit": 5, "auth": 1} (kinds as in
+    ``attempts`` of replies). ``min_quality``: backends below it do
     not belong to the group, whatever they say themselves. ``postprocess``: what is done
     to the text of answers from here, after the backend's own steps and before the
     router's (see Backend). ``hedge``: as for Router, which it overrides.
@@ -45,6 +48,7 @@ class Group(Struct, frozen=True, kw_only=True):
     content_filter_fallbacks: tuple[str, ...] | list[str] = ()
     timeout: float | None = None
     max_attempts: int | None = None
+    attempts: Mapping[str, int] = {}
     min_quality: int = 0
     postprocess: tuple[str | Callable[[str], str], ...] | list[Any] = ()
     hedge: Hedge | bool | None = None
@@ -55,6 +59,9 @@ class Group(Struct, frozen=True, kw_only=True):
         positive("v", self.v, zero=True)
         positive("timeout", self.timeout)
         positive("max_attempts", self.max_attempts)
+        for kind, most in self.attempts.items():
+            one_of("attempts", kind, KINDS)
+            positive("attempts", most)
         if not 0 <= self.min_quality <= 255:
             raise ConfigError(
                 "min_quality", self.min_quality, "give a whole number 0 to 255"
@@ -69,8 +76,13 @@ class Terms(Struct, frozen=True):
 
     timeout: float | None
     max_attempts: int | None
+    attempts: Mapping[str, int]
     context: list[int]
     filtered: list[int]
+
+    def most(self, kind: str | None) -> int | None:
+        """Return how many attempts there may be after a first failure of this kind."""
+        return self.attempts.get(kind or "", self.max_attempts)
 
     def chain(self, kind: str) -> list[int]:
         """Return where a failure of this kind leads; empty: nowhere special."""
@@ -102,9 +114,9 @@ def terms_of(
             [_number(field, name, numbers) for name in getattr(group, field)]
             for field in CHAINS[1:]
         ]
-        if group.timeout or group.max_attempts or any(chains):
+        if group.timeout or group.max_attempts or group.attempts or any(chains):
             terms[numbers[group.name]] = Terms(
-                group.timeout, group.max_attempts, chains[0], chains[1]
+                group.timeout, group.max_attempts, group.attempts, *chains
             )
     return terms
 

@@ -20,6 +20,7 @@ from ._hash import stable_hash
 
 if TYPE_CHECKING:
     from ._fleet import Fleet
+    from ._types import Call
 
 Messages = Sequence[Mapping[str, Any] | Any]
 
@@ -42,6 +43,19 @@ PARAMETERS = frozenset(
 )
 
 
+# Of these a backend may have its own (Backend.params); the others say what a call is.
+_A_CALLS = ("tools", "tool_choice", "response_format", "user", "metadata")
+DEFAULTS = PARAMETERS.difference((*_A_CALLS, "stream_options", "prompt_cache_key"))
+_TWINS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+
+
+def with_params(call: Call, params: Mapping[str, Any]) -> Call:
+    """Return a call with what a backend's own parameters say and itself leaves open."""
+    said = {name: value for name, value in call.params.items() if value is not None}
+    own = {k: v for k, v in params.items() if _TWINS.get(k) not in said}
+    return msgspec.structs.replace(call, params={**own, **said})
+
+
 class Options(Struct, kw_only=True):
     """The routing part of a call, as the core takes it; None: not asked for."""
 
@@ -57,6 +71,7 @@ class Options(Struct, kw_only=True):
     strategy: int | None = None
     quality: int | None = None
     priority: bool | None = None
+    attempts: int | None = None
     rank: int = 0
     budgets: tuple[int, ...] | None = None
     labels: tuple[str, ...] = ()
@@ -255,6 +270,12 @@ def _priority(_: Fleet, o: Options, value: Any, model: str) -> None:
     o.priority, o.rank = value > 0, int(value)
 
 
+def _attempts(_: Fleet, o: Options, value: Any, model: str) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InvalidRequestError("max_attempts", value, "give a whole number > 0")
+    o.attempts = value
+
+
 def _waiting(_: Fleet, o: Options, value: Any, model: str) -> None:
     o.wait = bool(value)
 
@@ -298,6 +319,7 @@ _ROUTING = {
     "v": _value,
     "min_quality": _quality,
     "priority": _priority,
+    "max_attempts": _attempts,
     "wait": _waiting,
     "hedge": _hedge,
     "postprocess": _postprocess,

@@ -29,6 +29,7 @@ from ._errors import (
     RequestTimeoutError,
 )
 from ._figures import OUTCOME, counts_of, failure_of, nano_of, told_of
+from ._options import with_params
 from ._price import standard_tier
 from ._shape import shape
 from ._types import (
@@ -126,16 +127,18 @@ class Run(Walk):
     def second(self, lease: Lease) -> Shot | None:
         """Make an attempt of a lease that was taken beside one in flight."""
         self.lease = lease
-        if lease.group in self.fleet.group_terms:
-            self.visits.setdefault(lease.group, []).append(time.monotonic())
+        self._visit(lease.group)
         return self._shot(lease, self.fleet.targets[lease.backend])
 
     def _shot(self, lease: Lease, target: Target) -> Shot | None:
+        params, call = target.backend.params, self.call
+        if params:
+            call = with_params(call, params)
         try:
             request = (
-                target.dialect.chat(self.call)
-                if self.call.kind == "chat"
-                else target.dialect.embed(self.call)
+                target.dialect.chat(call)
+                if call.kind == "chat"
+                else target.dialect.embed(call)
             )
             request.headers += target.dialect.request_headers()
         except InvalidRequestError as error:
@@ -383,6 +386,8 @@ class Run(Walk):
         )
         self._note(shot, failure.kind, counts, nano, known, seconds, None)
         self.error = error
+        if self.visits:
+            self.first.setdefault(shot.lease.group, failure.kind)
         if self.fleet.group_terms and self._divert(shot.lease.group, failure.kind):
             return
         if kind.action == "never" and not self.racing:

@@ -8,6 +8,7 @@ from typing import Any
 from ._config import Backend, one_of
 from ._core import Origin, PriceRow
 from ._errors import ConfigError
+from ._options import DEFAULTS
 from ._shape import Shaping, read_steps
 from ._transport import environment_settings
 from .providers import PROVIDERS, dialect
@@ -48,6 +49,8 @@ class Target:
 
 def make_dialect(backend: Backend) -> Dialect:
     """Bind a backend's dialect to its model, address and key."""
+    for name in backend.params:
+        one_of("params", name, DEFAULTS)
     if backend.dialect is not None:
         if not (
             isinstance(backend.dialect, type) and issubclass(backend.dialect, Dialect)

@@ -49,6 +49,7 @@ class Walk:
         "chain",
         "deadline",
         "error",
+        "first",
         "fleet",
         "gone",
         "lease",
@@ -71,6 +72,7 @@ class Walk:
         self.lease: Lease | None = None
         self.chain = self._chain()
         self.gone: list[int] = []  # groups left for good by a special chain
+        self.first: dict[int, str] = {}  # kind of a group's first failure, likewise
         self.visits: dict[int, list[float]] = {}  # times of attempts, where it matters
         self.ticket: Ticket | None = None  # its place in the line of those who wait
         self.tried = 0  # attempts of this round
@@ -120,22 +122,34 @@ class Walk:
                 retries.withdraw(time.monotonic())
             elif self.round == 0:
                 retries.deposit(time.monotonic())
-        if self.fleet.group_terms and lease.group in self.fleet.group_terms:
-            self.visits.setdefault(lease.group, []).append(time.monotonic())
+        self._visit(lease.group)
         return lease
+
+    def _visit(self, group: int) -> None:
+        """Note an attempt in a group, where somebody counts them."""
+        terms = self.fleet.group_terms
+        if self.options.attempts is not None or (terms and group in terms):
+            self.visits.setdefault(group, []).append(time.monotonic())
 
     def _exhausted(self, group: int) -> bool:
         """Whether the call has spent its time or attempts in a group."""
         visits = self.visits.get(group)
         if not visits:
             return False
-        terms = self.fleet.group_terms.get(group)
-        if terms is None:  # a reload took them away meanwhile
-            return False
-        if terms.max_attempts is not None and len(visits) >= terms.max_attempts:
+        most = self._most(group)
+        if most is not None and len(visits) >= most:
             return True
-        spent = time.monotonic() - visits[0]
-        return terms.timeout is not None and spent >= terms.timeout
+        terms = self.fleet.group_terms.get(group)
+        if terms is None or terms.timeout is None:
+            return False
+        return time.monotonic() - visits[0] >= terms.timeout
+
+    def _most(self, group: int) -> int | None:
+        """How many attempts there may be in a group; None: nobody says."""
+        if self.options.attempts is not None:
+            return self.options.attempts
+        terms = self.fleet.group_terms.get(group)
+        return None if terms is None else terms.most(self.first.get(group))
 
     def _overflows(self, refusals: list[Lease]) -> bool:
         """Whether the prompt is too long for all of a group, and another is named."""
@@ -243,7 +257,8 @@ class Walk:
         """Everything was tried: the same again after a pause, if that may help."""
         self.round += 1
         again = self.error is not None and _may_recover(self.error)
-        if not again or self.round >= _ROUNDS:
+        rounds = max(_ROUNDS, *(self._most(group) or 0 for group in self.chain))
+        if not again or self.round >= rounds:
             self._stop()
         first, longest = _BACKOFF
         pause = random.uniform(0, min(longest, first * 2**self.round))

@@ -18,6 +18,7 @@ from llmbalance import (
     Deal,
     Experiment,
     Group,
+    Hedge,
     Limit,
     Limits,
     Mirror,
@@ -64,7 +65,7 @@ PLACES: list[tuple[type[Struct], tuple[str, ...]]] = [
     (Rule, ("properties", "shadow_rule", "items")),
     *[
         (shape, ("$defs", shape.__name__))
-        for shape in (Limits, Limit, Timeouts, Breaker, Price, Deal, Bandit)
+        for shape in (Limits, Limit, Timeouts, Breaker, Price, Deal, Bandit, Hedge)
     ],
 ]
 
@@ -172,6 +173,7 @@ def test_a_file_says_what_it_wants_of_waiting_retrying_and_looking() -> None:
                 "max_waiting": 5,
                 "retry_budget": False,
                 "auto_session": True,
+                "hedge": {"after": 0.5},
                 "postprocess": ["strip_fences"],
                 "unknown_price": "openai/gpt-4o",
                 "aliases": {"quick": "small"},
@@ -183,6 +185,7 @@ def test_a_file_says_what_it_wants_of_waiting_retrying_and_looking() -> None:
     assert router._fleet.lines.most == 5
     assert router._fleet.retries is None
     assert router._intake.auto_session
+    assert router._fleet.hedges is not None
     other = {"retry_budget": 0.5, "aliases": {"quick": "small"}}
     share = Router.from_file(whole(router=other))._fleet.retries
     assert share is not None
@@ -207,6 +210,9 @@ def test_a_file_says_what_it_wants_of_waiting_retrying_and_looking() -> None:
         ({"group": {"big": {"context_fallbacks": ["no"]}}}, "context_fallbacks", "no"),
         ({"group": {"big": {"name": "x"}}}, "group.big.name", "unknown key"),
         ({"router": {"retry_budget": True}}, "router.retry_budget", "false for none"),
+        ({"router": {"predict": "auto"}}, "router.predict", "ledger"),
+        ({"router": {"hedge": {"tail": 0}}}, "router.hedge.tail", "> 0"),
+        ({"router": {"hedge": 3}}, "router.hedge", "bool"),
         ({"router": {"shift_at": 0.99}}, "router.shift_at", "shift_at < stop_at"),
         ({"mirror": {"m": {"to": "smal"}}}, "mirror.m.to", "did you mean 'small'?"),
         ({"mirror": {"m": {"to": "big", "compare": "x"}}}, "compare", "is a function"),

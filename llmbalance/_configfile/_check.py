@@ -21,6 +21,7 @@ from .._reports import Report
 from .._router import Router
 from ._load import Plan, load
 from ._places import ConfigFileError, Note, read
+from ._reload import NEED_LEDGER
 
 
 class CheckReport(Struct, frozen=True):
@@ -62,7 +63,7 @@ def check_config(
     try:
         plan = _plan(source, strict)
         # Without its ledger: a look must leave no file behind.
-        options = {k: v for k, v in plan.options.items() if k != "ledger"}
+        options = {k: v for k, v in plan.options.items() if k not in NEED_LEDGER}
         plan = msgspec.structs.replace(plan, options=options)
         router = plan.build(Router)
     except ConfigFileError as error:

@@ -44,12 +44,14 @@ _log = logging.getLogger("llmbalance")
 FOLLOWED = frozenset(
     (
         *("strategy", "v", "timeout", "timeouts", "breaker", "health_interval"),
-        *("wait", "max_waiting", "shift_at", "stop_at", "retry_budget"),
+        *("wait", "max_waiting", "shift_at", "stop_at", "retry_budget", "hedge"),
         *("unknown_price", "prices", "postprocess", "tasks", "default_task"),
         *("classifier", "shadow_classifier", "aliases", "groups", "fallbacks"),
         *("budgets", "auto_session", "experiments", "mirrors"),
     )
 )
+# Those that a router only for looking is made without, and what needs them.
+NEED_LEDGER = ("ledger", "predict")
 # Fields of a Backend that its connections were made with.
 _WIRE = (
     *("api_key", "base_url", "options", "proxy", "verify", "http_version"),
@@ -166,6 +168,9 @@ class Source:
         _refuse(plan, self._room_faults(fleet, fresh._fleet, members))
         _take_over(fleet, fresh._fleet, members, amounts)
         _set_calls(router, fresh)
+        if _hedges(plan) != _hedges(self.plan):
+            fleet.hedges = None
+            fleet.set_hedges(plan.options.get("hedge"))
         if router._books.follow(amounts.set_budgets()):
             fleet.books = router._books
         fleet.refresh()
@@ -211,7 +216,9 @@ class Source:
         ]
         backends += wanted.values()
         # Without the ledger: what is only tried leaves nothing behind.
-        options = {k: v for k, v in plan.options.items() if k != "ledger"}
+        options = dict(plan.options)
+        for name in NEED_LEDGER:
+            options.pop(name, None)
         try:
             return type(router)(backends, **options)
         except (ValueError, OverflowError) as error:  # of the core: out of its range
@@ -302,11 +309,17 @@ def _set_groups(fleet: Fleet, fresh: Fleet, members: Mapping[str, list[int]]) ->
     fleet.fallbacks = check_fallbacks(chains, numbers)
 
 
+def _hedges(plan: Plan) -> tuple[Any, ...]:
+    groups = plan.options.get("groups", ())
+    own = {group.name: group.hedge for group in groups if group.hedge is not None}
+    return plan.options.get("hedge"), own
+
+
 def _set_calls(router: Router, fresh: Router) -> None:
     """What calls read when they begin, wait or ask again."""
     fleet, other = router._fleet, fresh._fleet
     fleet.pool.set_policy(*other.marks)
-    fleet.marks = other.marks
+    fleet.marks, fleet.shift_at = other.marks, other.shift_at
     fleet.lines.most = other.lines.most
     if other.retries is None or fleet.retries is None:
         fleet.retries = other.retries

@@ -43,6 +43,7 @@ from .._errors import ConfigError
 from .._experiments._experiment import METRICS, REWARDS, UNITS, Bandit, Experiment
 from .._experiments._mirror import Mirror
 from .._groups import Group
+from .._hedge import Hedge
 from .._price import Price
 from .._tasks import HAS, SCRIPTS, Rule, Task
 
@@ -66,6 +67,8 @@ class RouterTable(Struct, frozen=True, kw_only=True):
     shift_at: float = 0.8
     stop_at: float = 0.95
     retry_budget: float | bool | None = 0.2
+    hedge: Hedge | bool | None = None
+    predict: str | None = None
     unknown_price: str | Price = "dearest"
     prices: tuple[str, ...] | str = ()
     ledger: str | None = None
@@ -85,6 +88,11 @@ class RouterTable(Struct, frozen=True, kw_only=True):
         if not 0 < self.shift_at < self.stop_at <= 1:
             remedy = "give shares with 0 < shift_at < stop_at <= 1"
             raise ConfigError("shift_at", self.shift_at, remedy)
+        if self.predict is not None:
+            one_of("predict", self.predict, PREDICT)
+            if self.ledger is None:
+                remedy = "is told by a ledger: give `ledger` as well"
+                raise ConfigError("predict", self.predict, remedy)
         if self.retry_budget is True:
             raise ConfigError("retry_budget", True, "give a share, or false for none")
         if self.retry_budget is not False:
@@ -98,6 +106,7 @@ class RouterTable(Struct, frozen=True, kw_only=True):
             raise ConfigError("seed", self.seed, "give a whole number >= 0 of 64 bits")
 
 
+PREDICT = ("auto",)
 UNKNOWN_PRICE = ("dearest", "refuse")
 
 
@@ -132,6 +141,7 @@ ONLY_CODE = {
 # Texts that must be one of a few words; they check themselves, editors want to know.
 _WORDS: Mapping[tuple[type[Struct], str], typing.Iterable[str]] = {
     (RouterTable, "strategy"): STRATEGIES,
+    (RouterTable, "predict"): PREDICT,
     (GroupTable, "strategy"): STRATEGIES,
     (Task, "strategy"): STRATEGIES,
     (Experiment, "unit"): UNITS,
