@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._errors import ProviderError
+from ._health import key_lines
 from ._tokens import estimate_tokens
 
 if TYPE_CHECKING:
@@ -54,11 +55,15 @@ async def _ask(target: Target, run: Run, transport: Transport) -> int | None:
     request = target.dialect.count_tokens(run.call)
     if request is None:
         return None
+    try:
+        key = await key_lines(target.dialect)
+    except ProviderError:
+        return None
     response = await transport.send(
         target.origin,
         request.method,
         request.target,
-        request.headers + target.dialect.request_headers(),
+        request.headers + key,
         request.body,
         (_PATIENCE, _PATIENCE, 0.0, _PATIENCE, _PATIENCE),
     )

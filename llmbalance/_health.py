@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from ._reports import Report
+from .providers._base import Dialect, KeyPending
 from .providers._failures import TRANSPORT_KINDS
 
 if TYPE_CHECKING:
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
 
 _NO_ENDPOINT = "no free endpoint"
 _PATIENCE = 5.0  # seconds
+
+
+async def key_lines(dialect: Dialect) -> list[str]:
+    """The header lines with a dialect's key, once there is one."""
+    while True:
+        try:
+            return dialect.request_headers()
+        except KeyPending as pending:
+            await asyncio.sleep(pending.seconds)
 
 
 async def ask_all(fleet: Fleet, transport: Transport) -> Report:
@@ -48,7 +58,7 @@ async def _ask(target: Target, transport: Transport) -> dict[str, Any]:
         target.origin,
         request.method,
         request.target,
-        request.headers + target.dialect.request_headers(),
+        request.headers + await key_lines(target.dialect),
         request.body or None,
         (_PATIENCE, _PATIENCE, 0.0, _PATIENCE, _PATIENCE),
     )

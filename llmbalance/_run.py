@@ -23,6 +23,7 @@ from ._core import Lease, measure
 from ._cost import kinds_of
 from ._decision import Attempt, Decision
 from ._errors import (
+    AuthenticationError,
     InvalidRequestError,
     LLMBalanceError,
     ProviderError,
@@ -41,6 +42,7 @@ from ._types import (
     Usage,
 )
 from ._walk import Walk
+from .providers._base import KeyPending
 from .providers._failures import KINDS, TRANSPORT_KINDS, exception_of
 
 if TYPE_CHECKING:
@@ -84,6 +86,7 @@ class Run(Walk):
         "entry",
         "hedged",
         "hedger",
+        "held",
         "id",
         "mirror",
         "number",
@@ -96,6 +99,7 @@ class Run(Walk):
         self.id = ""  # in the ledger
         self.number = 0  # in events
         self.entry: Entry | None = None  # of the newest attempt, not yet in the ledger
+        self.held: Lease | None = None  # chosen, and waiting for its backend's key
         self.trial: Trial | None = None  # its part in experiments
         self.mirror: Original | None = None  # to be copied once it is answered
         self.hedger: Hedger | None = None  # who may send a second attempt beside one
@@ -111,7 +115,7 @@ class Run(Walk):
         Without ``write`` the request stays empty: the caller sends his own.
         """
         while True:
-            lease = self.next_lease()
+            lease = self.next_lease() if self.held is None else self._taken_up()
             if isinstance(lease, float):
                 return lease
             if self.entry is not None:
@@ -120,7 +124,11 @@ class Run(Walk):
             if not write:
                 request = Request(target="")
                 return Shot(lease, target, request, _NO_TIMEOUTS, time.monotonic())
-            shot = self._shot(lease, target)
+            try:
+                shot = self._shot(lease, target)
+            except KeyPending as pending:
+                self.held = lease
+                return pending.seconds
             if shot is not None:
                 return shot
 
@@ -128,23 +136,33 @@ class Run(Walk):
         """Make an attempt of a lease that was taken beside one in flight."""
         self.lease = lease
         self._visit(lease.group)
-        return self._shot(lease, self.fleet.targets[lease.backend])
+        try:
+            return self._shot(lease, self.fleet.targets[lease.backend])
+        except KeyPending:
+            lease.settle(_CANCELLED, sent=False)
+            return None
 
     def _shot(self, lease: Lease, target: Target) -> Shot | None:
         params, call = target.backend.params, self.call
         if params:
             call = with_params(call, params)
         try:
+            key = target.dialect.request_headers()
             request = (
                 target.dialect.chat(call)
                 if call.kind == "chat"
                 else target.dialect.embed(call)
             )
-            request.headers += target.dialect.request_headers()
+            request.headers += key
         except InvalidRequestError as error:
             # This target cannot express the call; another one may.
             self._give_back(lease, target, error)
             return None
+        except AuthenticationError as error:  # there is no key; others have theirs
+            self._give_back(lease, target, error, "auth")
+            return None
+        except KeyPending:
+            raise
         except BaseException:
             lease.settle(_CANCELLED, sent=False)
             raise
@@ -152,10 +170,26 @@ class Run(Walk):
             lease, target, request, self._timeouts(lease, target), time.monotonic()
         )
 
-    def _give_back(self, lease: Lease, target: Target, error: LLMBalanceError) -> None:
-        lease.settle(OUTCOME["rejected"], sent=False)
+    def _taken_up(self) -> Lease:
+        """The choice that was waiting for a key, while there is time."""
+        lease, self.held = self.held, None
+        assert lease is not None
+        if time.monotonic() >= self.deadline:
+            lease.settle(_CANCELLED, sent=False)
+            self._time_out()
+        return lease
+
+    def _give_back(
+        self,
+        lease: Lease,
+        target: Target,
+        error: LLMBalanceError,
+        kind: str = "unsupported",
+    ) -> None:
+        outcome = KINDS[kind].outcome
+        lease.settle(OUTCOME[outcome], sent=False)
         error.backend = target.name
-        self.attempts.append(Attempt(target.name, "rejected", 0, "unsupported"))
+        self.attempts.append(Attempt(target.name, outcome, 0, kind))
         if self.error is None:
             self.error = error
 
@@ -488,6 +522,9 @@ class Run(Walk):
 
     def end(self) -> None:
         """The call is over, however it ended: its last attempt can be written."""
+        if self.held is not None:  # the caller left while a key was on its way
+            self.held.settle(_CANCELLED, sent=False)
+            self.held = None
         if self.ticket is not None:
             self._leave_line()
         if self.entry is not None:

@@ -49,15 +49,25 @@ ApiKey = str | Callable[[], str] | None
 NATIVE, TRANSLATED, REFUSED = "native", "translated", "refused"
 
 
+class KeyPending(Exception):
+    """A key function has no key yet: ask again in so many ``seconds``."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"a key is on its way; ask again in {seconds:g} s")
+        self.seconds = seconds
+
+
 class Dialect:
     """One provider's way of speaking, bound to one model, address and key.
 
     ``base_url`` None takes the provider's own address. ``api_key`` may be a function
     that returns the key of the moment (tokens that expire); then each request carries
-    it. ``options`` are the provider's settings (api_version, project, region, ...);
-    common to all are ``headers`` (a mapping of further header fields) and
-    ``unsupported``: "drop" leaves parameters that the target does not know out and
-    says so in ``Request.warnings``, "refuse" raises InvalidRequestError.
+    it. One that has to fetch its key first raises KeyPending meanwhile, and the call
+    waits; an AuthenticationError sends the call elsewhere. ``options`` are the
+    provider's settings (api_version, project, region, ...); common to all are
+    ``headers`` (a mapping of further header fields) and ``unsupported``: "drop" leaves
+    parameters that the target does not know out and says so in ``Request.warnings``,
+    "refuse" raises InvalidRequestError.
     """
 
     name: ClassVar[str] = ""

@@ -2,7 +2,9 @@
 
 Options: ``project`` (or GOOGLE_CLOUD_PROJECT), ``region`` (or GOOGLE_CLOUD_LOCATION,
 default "global"). The key is an access token, best given as a function that returns a
-fresh one; an API key ("express mode") works for Gemini without a project.
+fresh one; an API key ("express mode") works for Gemini without a project. Without a key
+Google's application default credentials are used (``_google_auth.py``; needs the extra
+``vertex``); option ``credentials`` names their file.
 """
 
 from __future__ import annotations
@@ -28,11 +30,22 @@ _encode = msgspec.json.Encoder().encode
 _CLAUDE_VERSION = "vertex-2023-10-16"
 
 
-class _Place:
+class _Place(Dialect):
     """Where a Vertex dialect is: project, region, and the address they give."""
 
-    options: Mapping[str, Any]
-    path: str
+    def __init__(self, **settings: Any) -> None:
+        if settings.get("api_key") is None:
+            from ._google_auth import ApplicationDefault  # google-auth takes a while
+
+            path = (settings.get("options") or {}).get("credentials")
+            settings["api_key"] = ApplicationDefault(path)
+        super().__init__(**settings)
+
+    def request_headers(self) -> list[str]:
+        """The token's line, and who pays for calls of a user's own account."""
+        lines: list[str] = super().request_headers()
+        payer = getattr(self.api_key, "quota_project", "")
+        return [*lines, f"x-goog-user-project: {payer}"] if payer else lines
 
     @property
     def region(self) -> str:
@@ -44,7 +57,8 @@ class _Place:
     def project(self) -> str:
         """The project that pays; "" when none is set."""
         named = self.options.get("project") or os.environ.get("GOOGLE_CLOUD_PROJECT")
-        return str(named or os.environ.get("ANTHROPIC_VERTEX_PROJECT_ID") or "")
+        named = named or os.environ.get("ANTHROPIC_VERTEX_PROJECT_ID")
+        return str(named or getattr(self.api_key, "project", ""))
 
     def place_url(self) -> str:
         """The address of the region's servers."""
@@ -98,6 +112,7 @@ class Vertex(_Place, Google):
 
     name = "vertex"
     key_env = ("CLOUDSDK_AUTH_ACCESS_TOKEN",)
+    needs_key = False
     base_env = ("GOOGLE_VERTEX_BASE_URL",)
     supports: ClassVar[Mapping[str, str]] = {
         **Google.supports,
@@ -200,6 +215,7 @@ class VertexClaude(_Place, Anthropic):
 
     name = "vertex"
     key_env = ("CLOUDSDK_AUTH_ACCESS_TOKEN",)
+    needs_key = False
     base_env = ("ANTHROPIC_VERTEX_BASE_URL",)
     default_base_url = ""
     supports: ClassVar[Mapping[str, str]] = {
