@@ -115,7 +115,7 @@ class Walk:
     def _taken(self, lease: Lease) -> Lease:
         self.tried += 1
         if self.ticket is not None:
-            self._leave_line()
+            self._leave_line(time.monotonic())
         retries = self.fleet.retries
         if retries is not None:
             if self.tried > 1:
@@ -210,7 +210,7 @@ class Walk:
         # Not all at the same instant: whoever waits comes back at its own moment.
         wait = min(wait * (1 + 0.1 * random.random()), left)
         if self.ticket is None:
-            self._join_line(wait)
+            self._join_line(left, wait)
         assert self.ticket is not None
         self.ticket.until = time.monotonic() + wait
         head = self.fleet.lines.is_head(self.ticket)
@@ -223,34 +223,39 @@ class Walk:
             until = time.monotonic() + left
             if not lines.busy(self._line(), self.options.rank, until):
                 return None
-            ticket = self._join_line()
+            ticket = self._join_line(left)
         if ticket.shed:
-            self._shed()
+            self._shed(ticket.least or None, hopeless=ticket.least > 0)
         return None if lines.is_head(ticket) else Turn(left, ticket)
 
     def _line(self) -> Hashable:
         """Calls that ask for the same stand in the same line."""
         return (*self.chain, self.options.tags, self.options.needs)
 
-    def _join_line(self, wait: float | None = None) -> Ticket:
-        lines = self.fleet.lines
-        self.ticket = lines.join(self._line(), self.options.rank)
+    def _join_line(self, left: float, wait: float | None = None) -> Ticket:
+        lines, key, rank = self.fleet.lines, self._line(), self.options.rank
+        least = lines.least_wait(key, rank)
+        if least > left:
+            self._shed(least, hopeless=True)
+        self.ticket = lines.join(key, rank, self.deadline)
         if self.ticket is None:
             self._shed(wait)
         assert self.ticket is not None
         return self.ticket
 
-    def _leave_line(self) -> None:
+    def _leave_line(self, served: float | None = None) -> None:
         ticket, self.ticket = self.ticket, None
         if ticket is not None:
-            self.fleet.lines.leave(ticket)
+            self.fleet.lines.leave(ticket, served)
 
-    def _shed(self, wait: float | None = None) -> None:
+    def _shed(self, wait: float | None = None, *, hopeless: bool = False) -> None:
+        """Refuse a call before it has waited: there are too many before it."""
         self.verdict = RateLimitedError.__name__
+        why = "as many as max_waiting allows"
+        if hopeless:
+            why = f"more than can be served within its {self.options.timeout:g} s"
         raise RateLimitedError(
-            f"{self.fleet.lines.waiting} calls wait already, as many as max_waiting"
-            " allows",
-            retry_after=wait,
+            f"{self.fleet.lines.waiting} calls wait already, {why}", retry_after=wait
         )
 
     def _next_round(self, left: float) -> float:

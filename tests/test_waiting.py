@@ -12,6 +12,7 @@ from llmbalance import (
     Backend,
     ConfigError,
     InvalidRequestError,
+    Limit,
     Limits,
     OverloadedError,
     Price,
@@ -138,6 +139,76 @@ def test_a_full_line_refuses_the_least_urgent():
     assert urgent and lines.is_head(urgent)
     assert second.shed and second.called and not first.shed
     assert lines.waiting == 2
+
+
+def test_who_would_surely_wait_too_long_is_known_by_the_pace_of_the_line():
+    lines = Lines()
+    waiting = [lines.join("g", 0, 1000.0) for _ in range(30)]
+    assert lines.least_wait("g", 0) == 0  # nothing is known yet
+    for k, ticket in enumerate(waiting[:7]):
+        assert ticket
+        lines.leave(ticket, 10.0 + k * 0.5)
+    # 23 before a newcomer, one each half second, less two standard deviations.
+    assert lines.least_wait("g", 0) == pytest.approx((23 - 2 * 23**0.5) / 2)
+    assert lines.least_wait("g", 1) == 0  # goes before all of them
+    assert lines.least_wait("h", 0) == 0
+
+
+def test_those_without_a_chance_leave_the_line_when_its_pace_is_known():
+    lines = Lines()
+    waiting = [lines.join("g", 0, 20.0) for _ in range(60)]
+    for k, ticket in enumerate(waiting[:7]):
+        assert ticket
+        lines.leave(ticket, 10.0 + k * 0.5)
+    # 13 is the time, 7 s are left: 14 calls, with two standard deviations up to 24.
+    shed = [ticket for ticket in waiting if ticket and ticket.shed]
+    assert lines.waiting == 60 - 7 - len(shed)
+    assert lines.waiting == 24
+    assert all(ticket.called and ticket.least >= 7.0 for ticket in shed)
+    assert shed == waiting[-len(shed) :]
+    for ticket in shed:
+        lines.leave(ticket)
+    assert lines.waiting == 53 - len(shed)
+
+
+def test_a_burst_of_room_lets_everybody_stay():
+    lines = Lines()
+    waiting = [lines.join("g", 0, 18.0) for _ in range(60)]
+    for k, ticket in enumerate(waiting[:20]):
+        assert ticket
+        lines.leave(ticket, 10.0 + k // 10 * 5 + k * 0.001)
+    assert lines.least_wait("g", 0) < 0.1
+    assert lines.waiting == 40
+
+
+async def test_load_is_shed_before_it_has_waited_in_vain(llm_provider):
+    """20 calls a second fit, 200 come within one and have a second each."""
+    provider = llm_provider("openai", name="slow", model="gpt-4o")
+    limits = Limits(more=[Limit("requests", 20, "second", burst=1)])
+    router = Router([backend(provider, limits=limits)])
+    shed: list[float] = []
+    vain: list[float] = []
+
+    async def one(after: float) -> None:
+        await asyncio.sleep(after)
+        begin = time.monotonic()
+        try:
+            await router.chat("all", ASK, timeout=1.0)
+        except RateLimitedError as error:
+            seconds = time.monotonic() - begin
+            if "more than can be served" in str(error):
+                assert error.retry_after is not None
+                assert error.retry_after > 0
+                shed.append(seconds)
+            else:
+                vain.append(seconds)
+
+    async with router:
+        await asyncio.gather(*(one(k * 0.005) for k in range(200)))
+        assert router._fleet.lines.waiting == 0
+    assert len(shed) > 3 * len(vain)
+    assert sorted(shed)[len(shed) // 2] < 0.4  # long before their time is over
+    assert provider.served >= 30
 
 
 async def test_waiters_are_served_in_order_and_no_one_overtakes(llm_provider):
