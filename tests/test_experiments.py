@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gc
 import json
 import pickle
 import re
 import textwrap
 import threading
 import time
+import weakref
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -39,10 +41,10 @@ ASK = [{"role": "user", "content": "What is the capital of France?"}]
 @pytest.fixture
 def make(llm_provider: Any) -> Any:
     def build(
-        *experiments: Experiment, **options: Any
+        *experiments: Experiment, ttft: float = 0.0, **options: Any
     ) -> tuple[dict[str, Any], Router]:
         providers = {
-            name: llm_provider("openai", name=name, model="gpt-4o")
+            name: llm_provider("openai", name=name, model="gpt-4o", ttft=ttft)
             for name in ("big", "small")
         }
         backends = [
@@ -277,6 +279,37 @@ async def test_rewards_come_later_by_reply_or_by_id_and_once(make):
     assert sum(arm["rewarded"] for arm in arms) == 2
     told = [arm["reward"] for arm in arms if arm["rewarded"]]
     assert sum(told) in (1.25, 0.625)
+
+
+async def test_a_stream_is_rewarded_by_its_last_chunk_or_its_id(make):
+    _, router = make(split())
+    async with router:
+        for by_id in (False, True):
+            *_, last = [c async for c in await router.chat("big", ASK, stream=True)]
+            assert router.reward(last.id if by_id else last, 1)
+            assert not router.reward(last, 1)
+    arms = router.experiments()["size"]["arms"].values()
+    assert sum(arm["rewarded"] for arm in arms) == 2
+
+
+async def test_what_was_in_flight_when_it_stopped_still_counts(make):
+    _, router = make(split(weights={"small": 1}), ttft=0.15)
+    async with router:
+        call = asyncio.create_task(router.chat("big", ASK))
+        await asyncio.sleep(0.05)
+        router.stop_experiment("size")
+        assert not call.done()
+        await call
+    assert router.experiments()["size"]["arms"]["small"]["calls"] == 1
+
+
+def test_a_dropped_router_leaves_nothing_behind(make):
+    _, router = make(split(unit="user"))
+    router.sync.chat("big", ASK, user="u")
+    gone = weakref.ref(router._intake.studies)
+    del router, _
+    gc.collect()
+    assert gone() is None
 
 
 async def test_a_reply_may_leave_the_process(make):

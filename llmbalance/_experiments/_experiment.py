@@ -70,11 +70,12 @@ class Experiment(Struct, frozen=True, kw_only=True):
     ``models`` names theirs. ``unit``: what stays in its arm: a "call" (each is dealt
     anew), a "session" or a "user" (calls without one are dealt anew).
 
-    ``weights``: arm -> its part (default: equal parts). ``ramp``: instead, the share of
-    calls that are not control, in steps of (time after ``since``, share): a unit that
-    is in stays in. ``since``: a date, ISO text or epoch second (None: when the
-    experiment starts; a restart begins the ramp again). ``bandit``: instead, shares
-    that follow results. ``running``: False waits for ``router.start_experiment``.
+    ``weights``: arm -> its part, nothing for those it does not name (default: equal
+    parts). ``ramp``: instead, the share of calls that are not control, in steps of
+    (time after ``since``, share): a unit that is in stays in. ``since``: a date, ISO
+    text or epoch second (None: when the experiment starts; a restart begins the ramp
+    again). ``bandit``: instead, shares that follow results. ``running``: False waits
+    for ``router.start_experiment``.
 
     ``metric``: what decides: "success", "cost", "latency" or "reward" (given later by
     ``router.reward``). ``alpha``: how often a verdict may be wrong. ``effect``: a

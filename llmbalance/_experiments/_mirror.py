@@ -16,11 +16,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -35,16 +32,11 @@ from .._reports import Report
 from .._run import Run
 from .._types import Call, ChatReply, Choice, Message
 from ._experiment import Names, check_name, check_scope
-from ._scope import Scope, group_of
-from ._sequential import radius
-from ._tally import RECENT
+from ._glass import COLUMNS, Glass
 
 if TYPE_CHECKING:
     from .._fleet import Fleet
     from .._transport import Transport
-
-_log = logging.getLogger("llmbalance")
-_ALPHA = 0.05  # how often the interval of a score may be wrong
 
 
 class Mirror(Struct, frozen=True, kw_only=True):
@@ -73,6 +65,8 @@ class Mirror(Struct, frozen=True, kw_only=True):
             raise ConfigError("to", self.to, "give the name of a group")
         if self.name is not None:
             check_name("name", self.name)
+        elif "=" in self.to:  # it is to stand in "mirror=NAME"
+            raise ConfigError("name", None, f"give one: {self.to!r} cannot be a label")
         check_scope(self)
         number = isinstance(self.share, int | float)
         if not number or not 0 < self.share <= 1:
@@ -88,123 +82,12 @@ class Mirror(Struct, frozen=True, kw_only=True):
         return self.name or self.to
 
 
-class _Glass:
-    """One mirror with its figures."""
-
-    def __init__(self, fleet: Fleet, mirror: Mirror) -> None:
-        self.mirror = mirror
-        self.group = group_of(fleet, "to", mirror.to)
-        self.scope = Scope(fleet, mirror)
-        self.lock = threading.Lock()
-        self.in_flight = self.sent = self.answered = self.dropped = 0
-        self.failed: dict[str, int] = {}  # by the exception's name
-        self.nano = self.original_nano = 0
-        self.seconds: deque[float] = deque(maxlen=RECENT)
-        self.original_seconds: deque[float] = deque(maxlen=RECENT)
-        self.scores, self.score, self.square = 0, 0.0, 0.0
-        self.complained = False
-
-    def enter(self) -> bool:
-        """Take one of the places in flight; False: this copy is dropped."""
-        with self.lock:
-            if self.in_flight >= self.mirror.max_in_flight:
-                self.dropped += 1
-                return False
-            self.in_flight += 1
-            self.sent += 1
-            return True
-
-    def leave(self, copy: Run, failure: str | None) -> None:
-        """A copy and what is done with it are over."""
-        with self.lock:
-            self.in_flight -= 1
-            self.nano += sum(a.cost_nano_usd for a in copy.attempts)
-            if failure is not None:
-                self.failed[failure] = self.failed.get(failure, 0) + 1
-
-    def won(self, original: Original, copy: Run) -> None:
-        """A copy was answered."""
-        with self.lock:
-            self.answered += 1
-            self.original_nano += original.nano
-            self.seconds.append(time.monotonic() - copy.began)
-            self.original_seconds.append(original.seconds)
-
-    def judge(self, original: Original, mirrored: Any) -> None:
-        """Compare a pair; what goes wrong there is told once and changes nothing."""
-        compare = self.mirror.compare
-        if compare is None:
-            return
-        try:
-            score = compare(original.reply, mirrored)
-            if score is None:
-                return
-            value = float(score)
-            if not math.isfinite(value):
-                raise ValueError(f"compare returned {value}")
-        except Exception:
-            if not self.complained:
-                self.complained = True
-                _log.exception(
-                    "compare of mirror %r failed; it is not reported again",
-                    self.mirror.label,
-                )
-            return
-        with self.lock:
-            self.scores += 1
-            self.score += value
-            self.square += value * value
-
-    def row(self) -> dict[str, Any]:
-        with self.lock:
-            answered, failed = self.answered, sum(self.failed.values())
-            low, mean, high = self._score()
-            return {
-                "mirror": self.mirror.label,
-                "to": self.mirror.to,
-                "sent": self.sent,
-                "answered": answered,
-                "failed": failed,
-                "failures": dict(self.failed),
-                "dropped": self.dropped,
-                "in_flight": self.in_flight,
-                "total_cost": self.nano / 1e9,
-                "cost": self.nano / 1e9 / self.sent if self.sent else None,
-                "original_cost": (
-                    self.original_nano / 1e9 / answered if answered else None
-                ),
-                "p50": _median(self.seconds),
-                "original_p50": _median(self.original_seconds),
-                "scored": self.scores,
-                "score": mean,
-                "low": low,
-                "high": high,
-            }
-
-    def _score(self) -> tuple[float | None, float | None, float | None]:
-        """The mean score within an interval that may be looked at any time."""
-        n = self.scores
-        if not n:
-            return None, None, None
-        mean = self.score / n
-        if n < 2:
-            return None, mean, None
-        variance = max((self.square - n * mean * mean) / (n - 1), 1e-12)
-        half = radius(variance / n, 0.01 * variance, _ALPHA)
-        return mean - half, mean, mean + half
-
-
-def _median(values: Iterable[float]) -> float | None:
-    inorder = sorted(values)
-    return inorder[len(inorder) // 2] if inorder else None
-
-
 class Original:
     """A call that is to be copied, once it is answered."""
 
     __slots__ = ("_glasses", "_mirrors", "nano", "reply", "seconds")
 
-    def __init__(self, mirrors: Mirrors, glasses: list[_Glass]) -> None:
+    def __init__(self, mirrors: Mirrors, glasses: list[Glass]) -> None:
         self._mirrors = mirrors
         self._glasses = glasses
         self.reply: Any = None
@@ -239,27 +122,28 @@ class Mirrors:
     ) -> None:
         self._fleet, self._transport, self._timeout = fleet, transport, timeout
         self._rng = Random(None if seed is None else f"{seed}/mirrors")
-        self._glasses: list[_Glass] = []
+        self._glasses: list[Glass] = []
         self._tasks: set[asyncio.Task[str | None]] = set()
+        self.follow(mirrors)
+
+    def follow(self, mirrors: Iterable[Mirror]) -> None:
+        """Go on with these; those that are as before keep their figures.
+
+        ConfigError when one is wrong: nothing changes then.
+        """
+        old = {glass.mirror.label: glass for glass in self._glasses}
+        glasses: dict[str, Glass] = {}
         for mirror in mirrors:
             if not isinstance(mirror, Mirror):
                 raise ConfigError("mirrors", mirror, "give Mirror objects")
-            if any(mirror.label == glass.mirror.label for glass in self._glasses):
+            if mirror.label in glasses:
                 remedy = "two mirrors have this name; give each its own name=..."
                 raise ConfigError("name", mirror.label, remedy)
-            check_label(mirror)
-            self._glasses.append(_Glass(fleet, mirror))
-
-    def follow(self, mirrors: Iterable[Mirror]) -> None:
-        """Go on with these; those that are as before keep their figures."""
-        old = {glass.mirror.label: glass for glass in self._glasses}
-        glasses = []
-        for mirror in mirrors:
             glass = old.get(mirror.label)
             if glass is None or glass.mirror != mirror:
-                glass = _Glass(self._fleet, mirror)
-            glasses.append(glass)
-        self._glasses = glasses
+                glass = Glass(self._fleet, mirror)
+            glasses[mirror.label] = glass
+        self._glasses = list(glasses.values())
 
     def sample(
         self, kind: str, model: str, options: Mapping[str, Any]
@@ -274,7 +158,7 @@ class Mirrors:
         ]
         return Original(self, chosen) if chosen else None
 
-    def start(self, glass: _Glass, original: Original, run: Run) -> None:
+    def start(self, glass: Glass, original: Original, run: Run) -> None:
         """Send a copy, on the running loop or on a thread of its own."""
         if not glass.enter():
             return
@@ -299,7 +183,7 @@ class Mirrors:
 
         task.add_done_callback(over)
 
-    def _copy(self, glass: _Glass, run: Run) -> Run:
+    def _copy(self, glass: Glass, run: Run) -> Run:
         """The same request to another group, as a call of its own that never waits."""
         call, asked = run.call, run.options
         routing = Options(
@@ -328,7 +212,7 @@ class Mirrors:
         copy.chain = copy.chain[:1]
         return copy
 
-    async def _send(self, glass: _Glass, original: Original, copy: Run) -> str | None:
+    async def _send(self, glass: Glass, original: Original, copy: Run) -> str | None:
         """Send a copy; returns the name of what went wrong."""
         try:
             mirrored = await drive(copy, self._transport)
@@ -341,7 +225,7 @@ class Mirrors:
                 await asyncio.to_thread(glass.judge, original, mirrored)
         return None
 
-    def _send_blocking(self, glass: _Glass, original: Original, copy: Run) -> None:
+    def _send_blocking(self, glass: Glass, original: Original, copy: Run) -> None:
         failure: str | None = None
         try:
             mirrored = drive_blocking(copy, self._transport)
@@ -363,27 +247,7 @@ class Mirrors:
     def report(self) -> Report:
         """Return how the copies went; see ``Router.mirrors``."""
         rows = [glass.row() for glass in self._glasses]
-        columns = {
-            "mirror": "",
-            "sent": "n",
-            "answered": "n",
-            "failed": "n",
-            "dropped": "n",
-            "cost": "$",
-            "original_cost": "$",
-            "p50": "s",
-            "original_p50": "s",
-            "score": ".",
-            "low": ".",
-            "high": ".",
-        }
-        return Report({row["mirror"]: row for row in rows}, rows, columns, chart="sent")
-
-
-def check_label(mirror: Mirror) -> None:
-    """Refuse a ``to`` that cannot be a label where no name is given."""
-    if mirror.name is None and ("=" in mirror.to or "," in mirror.to):
-        raise ConfigError("name", None, f"give one: {mirror.to!r} cannot be a label")
+        return Report({row["mirror"]: row for row in rows}, rows, COLUMNS, chart="sent")
 
 
 def _whole(reply: Any) -> Any:

@@ -144,12 +144,12 @@ class Study:
             self.due = now + _EVERY
             queue = self.queue
             self._take([queue.popleft() for _ in range(len(queue))])
+            self._test()
             if not self.running:
                 return
             self.split.at(now - self.started)
             if self._bandit is not None:
                 self.split.set(self._bandit.shares())
-            self._test()
             if now >= self._next_look:
                 self._look(now)
         finally:
