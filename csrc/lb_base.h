@@ -42,6 +42,20 @@ lb_min(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+/* The same of floats, neither of which is NaN: what the library does about that costs
+ * a call. */
+static inline double
+lb_greater(double a, double b)
+{
+    return a > b ? a : b;
+}
+
+static inline double
+lb_lesser(double a, double b)
+{
+    return a < b ? a : b;
+}
+
 /* a + b, stopping at INT64_MAX; both must be >= 0. */
 static inline int64_t
 lb_add_capped(int64_t a, int64_t b)

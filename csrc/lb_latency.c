@@ -1,7 +1,6 @@
 #include "lb_latency.h"
 
 #include <assert.h>
-#include <math.h>
 
 static const double WEIGHT = 0.1;     /* of a sample, once there are ten */
 static const double AGE_FACTOR = 2.5; /* 1 reacts sooner, but costs 13-24 % */
@@ -106,7 +105,7 @@ learn_load(lb_latency *l, double load, double longer, double w)
     l->load += (float)(w * dn);
     double mean = (double)l->load, ridge = TENTH_SQUARED * mean * mean;
     double steep = ((double)l->nk + ridge / mean) / ((double)l->nn + ridge);
-    l->steep = (float)fmin(fmax(steep, fmin(LEAST_STEEP, 1 / mean)), 1 / mean);
+    l->steep = (float)lb_lesser(lb_greater(steep, LEAST_STEEP), 1 / mean);
 }
 
 static void
@@ -139,11 +138,11 @@ lb_latency_learn(lb_latency *l, const lb_latency_prior *prior, const lb_answer *
     double first = 1.0 / ((double)l->samples + 1);
     double w = first > fading ? first : fading;
 
-    double load = fmax(answer->load, 1), longer = 0;
+    double load = lb_greater(answer->load, 1), longer = 0;
     if (l->samples == 0)
         l->load = (float)load;
     else
-        longer = fmin(total / at_mean_load(l, prior, answer) - 1, LONGEST);
+        longer = lb_lesser(total / at_mean_load(l, prior, answer) - 1, LONGEST);
     learn_load(l, load, longer, w);
     fit(l, (double)answer->input * 1e-3, ttft, w);
     learn_itl(l, answer, ttft, w);

@@ -1,6 +1,5 @@
 #include "lb_lease.h"
 
-#include <math.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -173,13 +172,6 @@ widen_window(lb_record *rec, int32_t samples)
     rec->rules.window = lb_max(rec->window, (lb_ns)(p99 * WINDOW_FACTOR * 1e9));
 }
 
-/* Without the library's care for NaN, which none of these can be. */
-static double
-greater(double a, double b)
-{
-    return a > b ? a : b;
-}
-
 /* What one backend of a group shows is assumed of those nobody has called yet. */
 static void
 teach_prior(lb_group *g, const lb_backend *b, int64_t input, lb_ns now)
@@ -187,9 +179,9 @@ teach_prior(lb_group *g, const lb_backend *b, int64_t input, lb_ns now)
     double ttft = lb_latency_ttft(&b->latency, &g->prior, input, now);
     double itl = b->latency.itl > 0 ? (double)b->latency.itl : (double)g->prior.itl;
     g->answers += g->answers < INT32_MAX;
-    double w = greater(PRIOR_WEIGHT, 1.0 / g->answers);
-    g->prior.ttft += (float)(w * (greater(ttft, 1e-6) - (double)g->prior.ttft));
-    g->prior.itl += (float)(w * (greater(itl, 1e-7) - (double)g->prior.itl));
+    double w = lb_greater(PRIOR_WEIGHT, 1.0 / g->answers);
+    g->prior.ttft += (float)(w * (lb_greater(ttft, 1e-6) - (double)g->prior.ttft));
+    g->prior.itl += (float)(w * (lb_greater(itl, 1e-7) - (double)g->prior.itl));
 }
 
 /* Calls in flight while the lease was live, on average. */
@@ -349,7 +341,8 @@ lb_lease_tail(const lb_pool *p, const lb_lease *lease, bool first, lb_tail *t)
         mine += (double)lease->expected * (double)l->itl;
         usual = (double)l->seconds;
     }
-    double size = usual > 0 ? fmin(fmax(mine / usual, 1 / TAIL_SIZE), TAIL_SIZE) : 1;
+    double size =
+        usual > 0 ? lb_lesser(lb_greater(mine / usual, 1 / TAIL_SIZE), TAIL_SIZE) : 1;
     t->p50 = size * lb_hist_quantile(h, 0.50);
     t->p95 = size * lb_hist_quantile(h, 0.95);
     t->p99 = size * lb_hist_quantile(h, 0.99);

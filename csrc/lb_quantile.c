@@ -86,6 +86,16 @@ lb_hist_quantile(const lb_hist *h, double p)
     return exp((last + 0.5) * LOG_RATIO) * 1e-3;
 }
 
+/* e^x; for the small steps of a warm track by the series, to seven digits. */
+static float
+exponential(float x)
+{
+    if (fabsf(x) > 0.125F)
+        return expf(x);
+    return 1 +
+           x * (1 + x * (0.5F + x * (1.0F / 6 + x * (1.0F / 24 + x * (1.0F / 120)))));
+}
+
 void
 lb_track_add(lb_track *t, double p, double x)
 {
@@ -95,7 +105,7 @@ lb_track_add(lb_track *t, double p, double x)
         t->value = sample;
     } else {
         float step = STEP + (1 - STEP) / t->seen; /* far from home at first */
-        t->value *= expf(step * (float)(sample > t->value ? p : p - 1));
+        t->value *= exponential(step * (float)(sample > t->value ? p : p - 1));
     }
     if (t->seen < 1e6F)
         t->seen++;

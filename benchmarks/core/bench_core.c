@@ -108,20 +108,23 @@ static int64_t
 latency_start_end(backend *b, int64_t i)
 {
     lb_latency_start(&b->latency, 200, now + i);
-    lb_latency_end(&b->latency, 200, now + i);
+    lb_latency_end(&b->latency, 200, now + i, now + i + 1);
     return b->latency.calls;
 }
 
 static int64_t
 latency_expect(backend *b, int64_t i)
 {
-    return (int64_t)(lb_latency_expect(&b->latency, &prior, 900 + i, 200, now) * 1e6);
+    bool stalls;
+    double seconds = lb_latency_expect(&b->latency, &prior, 900 + i, 200, now, &stalls);
+    return (int64_t)(seconds * 1e6) + stalls;
 }
 
 static int64_t
 latency_learn(backend *b, int64_t i)
 {
-    lb_latency_learn(&b->latency, &prior, 500 + (i & 1023), 200, 0.4, 4.0, now);
+    lb_answer a = {500 + (i & 1023), 200, 0.4, 4.0, (double)(1 + (i & 3))};
+    lb_latency_learn(&b->latency, &prior, &a, now);
     return b->latency.samples;
 }
 
@@ -193,7 +196,11 @@ five_candidates(backend *b, int64_t i)
             lb_rate_wait(&c->tokens, 500, 1.0, now) != 0 ||
             lb_budget_free(&c->budget, now) < 5000)
             continue;
-        double seconds = lb_latency_expect(&c->latency, &prior, 900 + i, 200, now);
+        bool stalls;
+        double seconds =
+            lb_latency_expect(&c->latency, &prior, 900 + i, 200, now, &stalls);
+        if (stalls)
+            continue;
         double used = lb_rate_used(&c->requests, now) + lb_rate_used(&c->tokens, now);
         best += (int64_t)(seconds * 1e6 * (1 + used));
     }
@@ -347,7 +354,8 @@ set_up(void)
                        now);
         for (int k = 0; k < 40; k++) {
             double ttft = 0.2 + 0.01 * i + 0.05 * (k % 7);
-            lb_latency_learn(&b->latency, &prior, 300 * (k % 7), 100, ttft, 3, now);
+            lb_answer a = {300 * (k % 7), 100, ttft, 3, 1 + k % 3};
+            lb_latency_learn(&b->latency, &prior, &a, now);
             lb_hist_add(&b->seconds, 3 + 0.1 * k);
             lb_track_add(&b->output, 0.8, 100 + 10 * (k % 9));
         }
