@@ -86,9 +86,9 @@ ahead(const lb_limit *l, float used, lb_ns horizon, lb_ns now)
  * will be nearest to its end. */
 static inline float
 fullest(const lb_pool *p, const lb_backend *b, const lb_outlook *o, const lb_figures *f,
-        float *with)
+        int32_t held, float *with)
 {
-    float most = (float)b->latency.calls * b->per_call;
+    float most = (float)held * b->per_call;
     *with = 0;
     for (int k = 0; k < b->nlimits; k++) {
         const lb_limit *l = lb_pool_limit(p, b->limit[k]);
@@ -171,7 +171,7 @@ ask_gates(lb_pool *p, const lb_ask *ask, const lb_outlook *o, const lb_load *loa
     q->reason = (uint8_t)cap_gates(p, ask, load, cached, q);
     if (q->reason != LB_ELIGIBLE)
         return;
-    if (b->terms.max_calls > 0 && b->latency.calls >= b->terms.max_calls)
+    if (b->terms.max_calls > 0 && *lb_pool_held(p, b) >= b->terms.max_calls)
         shut(q, LB_NO_CONCURRENCY, SOON);
     rate_gate(p, b, o, load, q);
     if (q->hold == LB_UNKNOWN)
@@ -254,8 +254,9 @@ lb_gate(lb_pool *p, uint32_t i, const lb_ask *ask, lb_outlook *o, lb_quote *q)
     int64_t cached = bound ? lb_min(o->cached, f->load.input) : 0;
     int64_t hold = price(p, i, b, o, f, cached, q);
     float with;
-    q->used = fullest(p, b, o, f, &with);
-    bool busy = (uint32_t)b->latency.calls > (uint32_t)(b->terms.max_calls - 1);
+    int32_t held = b->terms.max_calls > 0 ? *lb_pool_held(p, b) : 0;
+    q->used = fullest(p, b, o, f, held, &with);
+    bool busy = (uint32_t)held > (uint32_t)(b->terms.max_calls - 1);
     bool unwell = (b->breaker.order | b->breaker.state) != 0;
     bool unknown = (q->cost | hold) < 0;
     if (with > o->clear || b->not_before > o->now || hold > o->room || busy || unwell ||

@@ -281,6 +281,7 @@ reserve(lb_pool *p, const lb_ask *ask, lb_outlook *o, const lb_quote *q,
         hold_all(p, b, ask, lease);
     lease->area = lb_latency_area(&b->latency, o->now);
     lb_latency_start(&b->latency, lease->ahead, o->now);
+    *lb_pool_held(p, b) += 1;
     p->calls++;
     lease->generation =
         lb_breaker_enter(&b->breaker, &lb_pool_record(p, i)->rules, o->now);

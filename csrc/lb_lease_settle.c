@@ -309,6 +309,7 @@ lb_lease_settle(lb_pool *p, lb_lease *lease, const lb_result *r, lb_ns now)
     for (int k = 0; k < lease->nbudgets; k++)
         lb_budget_settle(lb_pool_budget(p, lease->budget[k]), lease->hold, cost, now);
     lb_latency_end(&b->latency, lease->ahead, lease->started, now);
+    *lb_pool_held(p, b) -= 1;
     p->calls--;
     lb_breaker_leave(&b->breaker, &rec->rules, lease->generation, outcome,
                      r->retry_after, &p->rng, now);

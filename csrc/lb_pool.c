@@ -96,6 +96,7 @@ lb_pool_add_backend(lb_pool *p, const lb_terms *terms, const lb_price *price,
     uint32_t i = p->used.backends++;
     lb_backend *b = lb_pool_backend(p, i);
     take_terms(b, terms);
+    b->account = (uint16_t)i;
     b->ratio = 1;
     (void)lb_pool_set_price(p, i, price);
     (void)lb_pool_set_rules(p, i, rules);
@@ -160,6 +161,18 @@ lb_pool_share_limit(lb_pool *p, uint32_t backend, uint32_t limit)
     if (b->nlimits == LB_LIMITS)
         return LB_EFULL;
     b->limit[b->nlimits++] = (uint16_t)limit;
+    return LB_OK;
+}
+
+enum lb_status
+lb_pool_share_calls(lb_pool *p, uint32_t backend, uint32_t with)
+{
+    if (backend >= p->used.backends || with >= p->used.backends)
+        return LB_EINVAL;
+    lb_backend *b = lb_pool_backend(p, backend);
+    if (b->held != 0 || b->latency.calls != 0)
+        return LB_EINVAL;
+    b->account = lb_pool_backend(p, with)->account;
     return LB_OK;
 }
 

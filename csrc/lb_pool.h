@@ -99,6 +99,8 @@ typedef struct lb_backend {
     uint16_t budget[LB_BUDGETS]; /* indices of budgets */
     uint16_t min_share;          /* of the calls it could take, 0..LB_SHARES */
     float per_call;              /* share of max_calls that a call is; 0: no limit */
+    int32_t held;                /* calls in flight of the account that it leads */
+    uint16_t account;            /* the backend that leads its account: itself, ... */
     float ratio;                 /* billed / estimated prompt tokens; 1: no bill yet */
     float fail;                  /* share of late calls that failed, 0..1 */
     int32_t refusals;            /* 429s in a row */
@@ -274,6 +276,18 @@ int lb_pool_add_group(lb_pool *p, enum lb_strategy strategy, double value,
 
 /* Put a backend under a limit that another one already has. */
 enum lb_status lb_pool_share_limit(lb_pool *p, uint32_t backend, uint32_t limit);
+
+/* Put a backend under the account of another one: the calls in flight of all that do
+ * so count against the max_calls of each.  LB_EINVAL: no such backend, or it has calls
+ * in flight. */
+enum lb_status lb_pool_share_calls(lb_pool *p, uint32_t backend, uint32_t with);
+
+/* Calls in flight that count against the max_calls of a backend. */
+static inline int32_t *
+lb_pool_held(const lb_pool *p, const lb_backend *b)
+{
+    return &lb_pool_backend(p, b->account)->held;
+}
 
 /* Put every call, or those of a group or a backend, under a budget.  A call that
  * is under one budget for two reasons is charged once. */

@@ -176,6 +176,24 @@ pool_add_limit(PyObject *op, PyObject *args, PyObject *kwargs)
                        "at most 30 days a unit, at most 8 limits a backend");
 }
 
+PyDoc_STRVAR(pool_share_calls_doc,
+             "share_calls($self, backend, other)\n--\n\n"
+             "Put a backend under the account of another one: the calls in flight of\n"
+             "both count against the max_calls of each.  It has none in flight yet.");
+
+static PyObject *
+pool_share_calls(PyObject *op, PyObject *args)
+{
+    pool_object *self = (pool_object *)op;
+    unsigned int backend, other;
+    if (!PyArg_ParseTuple(args, "II:share_calls", &backend, &other))
+        return NULL;
+    PY_LOCK(self);
+    enum lb_status st = lb_pool_share_calls(self->pool, backend, other);
+    PY_UNLOCK(self);
+    return py_status(st, "share_calls: no such backend, or it has calls in flight");
+}
+
 PyDoc_STRVAR(pool_share_limit_doc,
              "share_limit($self, backend, limit)\n--\n\n"
              "Put a backend under a limit that another one already has.");
@@ -322,6 +340,7 @@ static PyMethodDef pool_methods[] = {
     {"add_limit", PY_KW(pool_add_limit), pool_add_limit_doc},
     {"set_limit", py_pool_set_limit, METH_VARARGS, py_pool_set_limit_doc},
     {"share_limit", pool_share_limit, METH_VARARGS, pool_share_limit_doc},
+    {"share_calls", pool_share_calls, METH_VARARGS, pool_share_calls_doc},
     {"add_budget", PY_KW(pool_add_budget), pool_add_budget_doc},
     {"set_budget", py_pool_set_budget, METH_VARARGS, py_pool_set_budget_doc},
     {"set_usual", py_pool_set_usual, METH_VARARGS, py_pool_set_usual_doc},

@@ -26,6 +26,7 @@ from ._errors import ConfigError
 from ._windows import window
 
 if TYPE_CHECKING:
+    from ._config import Budget
     from ._fleet import Fleet
     from ._ledger import Book, Entry
     from ._run import Run, Shot
@@ -71,6 +72,7 @@ class Books:
         self._prefix = os.urandom(6).hex()
         self._numbers = itertools.count(1)
         self._pid = os.getpid()
+        self._lessons: dict[str, Any] = {}  # what the ledger had to teach
         self._news = False  # something was written since the last save
         if self.book is not None:
             from ._ledger import Entry
@@ -172,26 +174,46 @@ class Books:
             self._spent_before(book, meter, wall)
         for meter in self._meters:
             meter.check(self.fleet.pool, now, silent=True)
-        lessons = book.learned()
-        for key, state in lessons.items():
-            try:
-                self._recall(key, state, wall)
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
-                _log.warning("the ledger's %r is of no use: %s", key, error)
+        self._lessons = dict(book.learned())
+        for key in list(self._lessons):
+            self.recall(key)
 
     def _spent_before(self, book: Book, meter: Meter, wall: float) -> None:
         """Charge a budget with what its window has seen already."""
         budget, pool = meter.budget, self.fleet.pool
-        only: dict[str, Any] = dict([budget.scope]) if budget.scope else {}
         if not budget.rolling or budget.per == "total":
-            nano = book.spent(window(budget, wall).start, **only)
-            pool.book(meter.index, nano)
+            start = window(budget, wall).start
+            pool.book(meter.index, self._spent(book, budget, start))
             return
         width = budget.seconds / _SLOTS
         for k in range(_SLOTS - 1):
             begin, end = wall - (k + 1) * width, wall - k * width
-            nano = book.spent(begin, end, **only)
+            nano = self._spent(book, budget, begin, end)
             pool.book(meter.index, nano, (k + 0.5) * width)
+
+    def _spent(
+        self, book: Book, budget: Budget, begin: float, end: float | None = None
+    ) -> int:
+        """What calls under a budget cost, those through its wildcard and variants."""
+        if budget.scope is None:
+            return book.spent(begin, end)
+        scope, name = budget.scope
+        names = [name]
+        if scope in ("backend", "group") and self.fleet.kin:
+            rows = book.costs(scope, begin, end)
+            others = (row.key for row in rows)
+            names += [n for n in others if self.fleet.kin.counts(scope, name, n)]
+        return sum(book.spent(begin, end, **{scope: each}) for each in set(names))
+
+    def recall(self, key: str) -> None:
+        """Tell the pool what the ledger knows of a backend or group, if it is there."""
+        state = self._lessons.get(key)
+        if state is None:
+            return
+        try:
+            self._recall(key, state, time.time())
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            _log.warning("the ledger's %r is of no use: %s", key, error)
 
     def _recall(self, key: str, state: Mapping[str, Any], wall: float) -> None:
         kind, _, name = key.partition("/")

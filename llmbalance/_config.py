@@ -18,6 +18,7 @@ from msgspec import Struct, structs
 from ._core import CHARGES, STRATEGIES
 from ._errors import ConfigError
 from ._price import Price
+from ._wildcards import STAR, check_pattern
 
 _PERIODS = {
     "second": 1.0,
@@ -221,9 +222,12 @@ class _Model(Struct, frozen=True):
 class Backend(_Model, frozen=True, kw_only=True):
     """One place that answers: a model at a provider under one account.
 
-    ``model``: "provider/model", e.g. "openai/gpt-4o". ``name``: how it is called here
-    (default: the model), unique. ``groups``: the logical models it serves; it can
-    always be asked for under its name and its model too. ``api_key``: "env:NAME", the
+    ``model``: "provider/model", e.g. "openai/gpt-4o"; with a * ("openai/*") it stands
+    for all models that no other backend names, see docs/routing.md. ``name``: how it is
+    called here (default: the model), unique. ``groups``: the logical models it serves;
+    it can always be asked for under its name and its model too. ``tuned``: what was
+    tuned from this model, {"support": "ft:gpt-4o:acme::x1"}, for calls with
+    tuned="support". ``api_key``: "env:NAME", the
     key, or a function that returns it (default: the provider's usual variable).
     ``base_url``: where (default: the provider's address). ``weight`` >= 0: relative
     share, 0 takes no calls. ``min_share`` 0..1: of a group's calls that it could take
@@ -243,6 +247,7 @@ class Backend(_Model, frozen=True, kw_only=True):
 
     name: str = ""
     groups: tuple[str, ...] | list[str] = ()
+    tuned: Mapping[str, str] = {}
     api_key: str | Callable[[], str] | None = None
     base_url: str | None = None
     limits: Limits | None = None
@@ -290,6 +295,13 @@ class Backend(_Model, frozen=True, kw_only=True):
                 raise ConfigError(name, getattr(self, name), "give a list of names")
         for ability in self.can or ():
             one_of("can", ability, ABILITIES)
+        if self.tuned or any(STAR in name for name in (self.model, *self.groups)):
+            _check_kin(self)
+
+    @property
+    def is_wildcard(self) -> bool:
+        """Whether it stands for many models: no call goes to it itself."""
+        return STAR in self.model
 
     @property
     def provider(self) -> str:
@@ -335,6 +347,26 @@ class Backend(_Model, frozen=True, kw_only=True):
             elif value and value != field.default:
                 shown.append(f"{field.name}={value!r}")
         return f"Backend({', '.join(shown)})"
+
+
+def _check_kin(backend: Backend) -> None:
+    """Refuse names with stars, and tuned endpoints, that say not what they mean."""
+    stars = backend.model.count(STAR)
+    if STAR in backend.provider:
+        raise ConfigError("model", backend.model, 'name the provider: "openai/*"')
+    check_pattern("model", backend.model)
+    for name in backend.groups:
+        check_pattern("groups", name)
+        if stars and name.count(STAR) != stars:
+            remedy = f"what {backend.model!r} serves has {stars} * in its name, too"
+            raise ConfigError("groups", name, remedy)
+    if not isinstance(backend.tuned, Mapping):
+        remedy = 'give {"support": "ft:gpt-4o:acme::x1"}'
+        raise ConfigError("tuned", backend.tuned, remedy)
+    for variant, model in backend.tuned.items():
+        if stars or not variant or not model or STAR in model:
+            remedy = "name the variant, the model, and no wildcard"
+            raise ConfigError("tuned", {variant: model}, remedy)
 
 
 # What a call may need of a backend; the bit of each is its place in this list.

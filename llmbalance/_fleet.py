@@ -8,6 +8,7 @@ construction, and checks everything that can be checked before the first call.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,10 +22,13 @@ from ._config import (
     check_marks,
     check_strategy,
     one_of,
+    positive,
 )
 from ._core import Pool, PriceRow
-from ._errors import ConfigError, UnknownModelError
+from ._errors import ConfigError
 from ._events import Events
+from ._fleet_join import open_all, open_name, settle
+from ._fleet_kin import Kin, Roster, variant_name
 from ._fleet_names import (
     check_backends,
     check_fallbacks,
@@ -34,7 +38,7 @@ from ._fleet_names import (
 )
 from ._fleet_prices import Rates
 from ._fleet_terms import RateLimits, pool_terms
-from ._groups import Group, add_aliases, all_fallbacks, by_name, terms_of
+from ._groups import Group, Terms, add_aliases, all_fallbacks, by_name, terms_of
 from ._hedge import Hedger, Hedges
 from ._line import Lines
 from ._price import Price
@@ -76,6 +80,7 @@ class Fleet:
         fallbacks: Mapping[str, Sequence[str]] | None = None,
         groups: Iterable[Group] = (),
         aliases: Mapping[str, str] | None = None,
+        max_models: int = 256,
         budgets: Iterable[Budget] = (),
         prices: PriceTable | None = None,
         unknown_price: str | Price = "dearest",
@@ -87,6 +92,7 @@ class Fleet:
         sessions: int = 4096,
         seed: int | None = None,
     ) -> None:
+        before = backends if isinstance(backends, Roster) else None
         self.backends = list(backends)
         self.budgets = list(budgets)
         self.timeouts = timeouts or Timeouts()
@@ -96,25 +102,23 @@ class Fleet:
         check_backends(self.backends)
         self.tags = number_tags(self.backends)
         self.settings = by_name(groups)
+        positive("max_models", max_models, zero=True)
+        bases = before.bases if before is not None else {}
+        self.kin = Kin(self.backends, aliases or {}, max_models, bases)
+        self.kin.check(self.settings.values())
         members = self.members()
         check_shares(self.backends, members)
         self.groups = {name: i for i, name in enumerate(members)}
-        self.aliases = dict(aliases or {})
-        add_aliases(self.groups, self.aliases)
-        self.group_terms = terms_of(self.settings, self.groups)
         self.group_names = list(members)
         check_marks(shift_at, stop_at)
         self.shift_at = shift_at
         self.pool = self._make_pool(members, sessions, seed)
-        self._last_steps = read_steps(postprocess)
-        self.targets = [
-            Target(b, i, self._last_steps) for i, b in enumerate(self.backends)
-        ]
-        self.group_steps = {
-            self.groups[name]: read_steps(group.postprocess)
-            for name, group in self.settings.items()
-            if group.postprocess and name in self.groups
-        }
+        self.last_steps = read_steps(postprocess)
+        self.targets: list[Target] = []
+        for i, backend in enumerate(self.backends):
+            base = self.kin.bases.get(i)
+            made_from = None if base is None or base > i else self.targets[base]
+            self.targets.append(Target(backend, i, self.last_steps, made_from))
         self.marks = (shift_at, stop_at, stop_at)
         self.pool.set_policy(*self.marks)
         table = prices or PriceTable()
@@ -125,21 +129,39 @@ class Fleet:
         self.add_limits()
         for name, indices in members.items():
             self.pool.add_group(indices, *self.rule(name))
+        # What budgets hold for: ("group", number) or ("backend", number) -> indices.
+        self.charges: dict[tuple[str, int], list[int]] = {}
+        self.fallbacks: dict[int, list[int]] = {}
+        self.group_terms: dict[int, Terms] = {}
+        self.group_steps: dict[int, tuple[Shaping, ...]] = {}
+        self.variants: dict[tuple[int, str], int] = {}
+        self.books: Books | None = None
+        self.hedges: Hedges | None = None
+        self.growing = threading.RLock()  # one name is opened at a time
+        chains = all_fallbacks(self.settings, fallbacks or {})
+        open_all(self, before, chains, aliases or {})
+        self.aliases = {
+            a: to for a, to in (aliases or {}).items() if a not in self.kin.aliases
+        }
+        add_aliases(self.groups, self.aliases)
         # Budgets that a call chooses by what it carries: ("tag", "batch") -> indices.
         self.call_budgets: dict[tuple[str, str], list[int]] = {}
         self.retired: list[Meter] = []  # of budgets that a newer file has no more
         self.meters = [self.add_budget(b) for b in self.budgets]
-        self.books: Books | None = None
         self.outlook: Outlook | None = None
         self._saved = 0.0  # epoch s of the last time the books kept what was learned
         self.events = Events()
         self.retries: Retries | None = Retries()
         self.lines = Lines()
         self.other_fallbacks = dict(fallbacks or {})  # beside those of `settings`
-        self.hedges: Hedges | None = None
-        self.fallbacks = check_fallbacks(
-            all_fallbacks(self.settings, self.other_fallbacks), self.groups
-        )
+        self.fallbacks = check_fallbacks(chains, self.groups)
+        self.group_terms = terms_of(self.settings, self.groups)
+        self.group_steps = {
+            self.groups[name]: read_steps(group.postprocess)
+            for name, group in self.settings.items()
+            if group.postprocess
+        }
+        settle(self)
         self.due = 0.0  # monotonic time of the next change of prices or windows
         self.refresh()
 
@@ -147,7 +169,14 @@ class Fleet:
 
     def members(self) -> dict[str, list[int]]:
         """Return every name that can be asked for, with the backends behind it."""
-        return members_of(self.backends, self.settings)
+        found = members_of(self.backends, self.settings, self.kin.bases)
+        for name, indices in self.kin.names().items():
+            found.setdefault(name, indices)
+        for (group, variant), indices in self.kin.variants(found).items():
+            name = variant_name(group, variant)
+            if found.setdefault(name, indices) is not indices:
+                raise ConfigError("groups", name, "this is what a variant is called")
+        return found
 
     def rule(self, name: str) -> tuple[int, float]:
         """Return strategy and v of a group as the pool takes them."""
@@ -167,6 +196,7 @@ class Fleet:
         }
         if own or rules:
             self.hedges = Hedges(own, rules)
+            settle(self)
 
     def hedger(self, group: int, asked: bool | None) -> Hedger | None:
         """Return who hedges a call; one that asks for it needs no rule."""
@@ -177,26 +207,26 @@ class Fleet:
     def group(self, name: str) -> int:
         """Return the number of a group, model or backend name."""
         index = self.groups.get(name)
-        if index is None:
-            known = ", ".join(sorted(self.groups))
-            raise UnknownModelError(
-                f"model = {name!r}: no group, model or backend has this name; "
-                f"known are {known}"
-            )
-        return index
+        return open_name(self, name) if index is None else index
 
     def steps(self, target: Target, group: int) -> tuple[Shaping, ...]:
         """Return what is done to a backend's answers to calls of a group, in order."""
         between = self.group_steps.get(group)
         if between is None:
             return target.steps
-        return target.own_steps + between + self._last_steps
+        return target.own_steps + between + self.last_steps
 
     def index(self, name: str) -> int:
         """Return the number of a backend; ConfigError names the known ones."""
         names = [backend.label for backend in self.backends]
         one_of("backend", name, names)
         return names.index(name)
+
+    def indices(self, name: str) -> list[int]:
+        """Return a backend's number and, of a wildcard, of all that came from it."""
+        index = self.index(name)
+        made = self.kin.of(index) if self.backends[index].is_wildcard else ()
+        return [index, *made]
 
     # -- pool ----------------------------------------------------------------
 
@@ -206,7 +236,11 @@ class Fleet:
         if sessions & (sessions - 1):
             raise ConfigError("sessions", sessions, "give a power of two, or 0")
         count, listed = len(self.backends), sum(map(len, members.values()))
-        self.spare = Spare(_SPARE, 4 * _SPARE, listed + 8 * _SPARE, _SPARE)
+        models, places = self.kin.places
+        groups = self.kin.most if models else 0
+        self.spare = Spare(
+            _SPARE + models, 4 * _SPARE + groups, listed + 8 * _SPARE + places, _SPARE
+        )
         return Pool(
             backends=count + self.spare.backends,
             limits=min(_LIMITS * (count + self.spare.backends), 65535),
@@ -219,6 +253,9 @@ class Fleet:
 
     def set_price(self, index: int, price: Price) -> None:
         """Change a backend's price from the next call on."""
+        if self.backends[index].is_wildcard:
+            name = self.backends[index].label
+            raise ConfigError("backend", name, "is many models: name one of them")
         self.rates.set(self.targets[index], price, self.pool)
         self.due = 0.0  # the new price may have another calendar
 
@@ -233,7 +270,7 @@ class Fleet:
 
     def add_limits(self, first: int = 0) -> None:
         """Give the backends from number ``first`` on their rate limits."""
-        self.limits.add(self.pool, self.backends, first)
+        self.limits.add(self.pool, self.backends, first, self.kin.bases)
 
     # -- budgets and the calendar --------------------------------------------
 
@@ -249,10 +286,11 @@ class Fleet:
         scope, name = budget.scope or ("all", "")
         try:
             if scope == "backend":
-                self.pool.charge(scope, self.index(name), index)
+                for each in self.indices(name):
+                    self.charge(scope, each, index)
             elif scope == "group":
                 one_of("group", name, self.groups)
-                self.pool.charge(scope, self.groups[name], index)
+                self.charge(scope, self.groups[name], index)
             elif scope == "all":
                 self.pool.charge(scope, 0, index)
             else:
@@ -262,6 +300,11 @@ class Fleet:
                 "budgets", budget.label, "at most 4 budgets for the same thing"
             ) from None
         return Meter(budget, index)
+
+    def charge(self, scope: str, number: int, budget: int) -> None:
+        """Put the calls of a group or a backend under a budget."""
+        self.pool.charge(scope, number, budget)
+        self.charges.setdefault((scope, number), []).append(budget)
 
     def wall(self) -> float:
         """Return the time that prices and calendars go by, in epoch seconds."""

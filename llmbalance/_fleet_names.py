@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from ._config import Backend, one_of
 from ._errors import ConfigError
@@ -35,11 +35,18 @@ def number_tags(backends: Sequence[Backend]) -> dict[str, int]:
 
 
 def members_of(
-    backends: Sequence[Backend], settings: Mapping[str, Group]
+    backends: Sequence[Backend],
+    settings: Mapping[str, Group],
+    made: Container[int] = (),
 ) -> dict[str, list[int]]:
-    """Return every name that can be asked for, with the backends behind it."""
+    """Return every name that backends give themselves, with those behind it.
+
+    Left out are wildcards, and what was ``made`` from others.
+    """
     members: dict[str, list[int]] = {}
     for i, backend in enumerate(backends):
+        if i in made or backend.is_wildcard:
+            continue
         for name in dict.fromkeys((*backend.groups, backend.model, backend.label)):
             members.setdefault(name, []).append(i)
     for group in settings.values():

@@ -16,7 +16,7 @@ from ._config import Backend, one_of
 from ._core import Pool, PriceRow
 from ._errors import ConfigError
 from ._price import Price
-from ._prices import PriceTable
+from ._prices import ModelInfo, PriceTable
 from ._target import Target
 
 _log = logging.getLogger("llmbalance")
@@ -40,6 +40,7 @@ class Rates:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._backends = backends
+        self._unknown = unknown
         self._clock = clock  # epoch seconds
         self.table = table
         self.infos = [
@@ -50,18 +51,35 @@ class Rates:
             for b, info in zip(backends, self.infos, strict=True)
         ]
         self.unpriced: frozenset[str] = frozenset()
-        self.rows = self._first_rows(unknown)
+        self.rows = self._first_rows()
 
-    def _first_rows(self, unknown: str | Price) -> list[PriceRow]:
+    def _first_rows(self) -> list[PriceRow]:
         """Return a row for every backend; what is unknown follows the setting."""
         now = self._clock()
-        rows = [self._row(i, now) for i in range(len(self._backends))]
+        rows = [
+            _row(b, price, now)
+            for b, price in zip(self._backends, self.prices, strict=True)
+        ]
+        nothing = PriceRow({})  # of wildcards: no call goes to them
         missing = [
-            b.label for b, row in zip(self._backends, rows, strict=True) if not row
+            b.label
+            for b, row in zip(self._backends, rows, strict=True)
+            if not row and not b.is_wildcard
         ]
         self.unpriced = frozenset(missing)
         if not missing:
-            return [row for row in rows if row]
+            return [row or nothing for row in rows]
+        stand_in = self._stand_in(missing, [row for row in rows if row], now)
+        return [
+            row or (nothing if b.is_wildcard else stand_in)
+            for b, row in zip(self._backends, rows, strict=True)
+        ]
+
+    def _stand_in(
+        self, missing: list[str], known: list[PriceRow], now: float
+    ) -> PriceRow:
+        """Return what to count for backends without a price; ConfigError: nothing."""
+        unknown = self._unknown
         if unknown == "refuse":
             raise ConfigError(
                 "price", None, f"unknown for {', '.join(missing)}; {_SAY}"
@@ -72,17 +90,53 @@ class Rates:
             stand_in, how = info.price.row(at=now), f"like {unknown}"
         else:
             one_of("unknown_price", unknown, ("refuse", "dearest"))
-            stand_in, how = _dearest([row for row in rows if row]), "as the dearest"
+            stand_in, how = _dearest(known), "as the dearest"
         _log.warning("price unknown for %s: counted %s", ", ".join(missing), how)
-        return [row or stand_in for row in rows]
+        return stand_in
 
-    def _row(self, index: int, at: float, tier: str | None = None) -> PriceRow | None:
-        backend, price = self._backends[index], self.prices[index]
+    def look(self, backend: Backend) -> tuple[ModelInfo | None, Price | None, PriceRow]:
+        """Return what ``append`` wants to know of a backend that joins.
+
+        The dearest of those known, or where none is, of its provider, stands in for a
+        price that is not; ConfigError when nothing does.
+        """
+        now = self._clock()
+        info = self.table.lookup(backend.provider, backend.model.partition("/")[2])
+        price = backend.price or (info.price if info else None)
+        row = _row(backend, price, now)
+        if row is None:
+            known = [
+                row
+                for b, row in zip(self._backends, self.rows, strict=False)
+                if b.label not in self.unpriced and row.cost(input=1) is not None
+            ]
+            row = self._stand_in(
+                [backend.label], known or self._listed(backend.provider), now
+            )
+        return info, price, row
+
+    def _listed(self, provider: str) -> list[PriceRow]:
+        """Return the prices of all chat models that the table lists for a provider."""
+        return [
+            info.price.row()
+            for info in self.table
+            if info.provider == provider and info.kind == "chat"
+        ]
+
+    def append(
+        self,
+        backend: Backend,
+        info: ModelInfo | None,
+        price: Price | None,
+        row: PriceRow,
+    ) -> PriceRow:
+        """Add what ``look`` found as that of the next backend."""
+        self.infos.append(info)
+        self.prices.append(price)
+        self.rows.append(row)
         if price is None:
-            return None
-        return price.row(
-            service_tier=tier or backend.service_tier, region=backend.region, at=at
-        )
+            self.unpriced |= {backend.label}
+        return row
 
     def of(self, target: Target, tier: str | None = None) -> PriceRow:
         """Return a backend's price row of now; ``tier``: of another service tier."""
@@ -90,7 +144,7 @@ class Rates:
             return self.rows[target.index]
         row = target.rows.get(tier)
         if row is None:
-            row = self._row(target.index, self._clock(), tier)
+            row = self._now(target, self._clock(), tier)
             row = target.rows[tier] = row or self.rows[target.index]
         return row
 
@@ -100,8 +154,14 @@ class Rates:
         self.unpriced -= {target.name}
         self._put(target, pool, self._clock())
 
+    def _now(
+        self, target: Target, at: float, tier: str | None = None
+    ) -> PriceRow | None:
+        i = target.index
+        return _row(self._backends[i], self.prices[i], at, tier)
+
     def _put(self, target: Target, pool: Pool, wall: float) -> None:
-        row = self._row(target.index, wall)
+        row = self._now(target, wall)
         assert row is not None
         self.rows[target.index] = row
         target.rows.clear()
@@ -110,7 +170,8 @@ class Rates:
     def follow(self, targets: Sequence[Target], pool: Pool, wall: float) -> list[float]:
         """Bring prices with a calendar up to date; return when they change again."""
         changes = []
-        for target, price in zip(targets, self.prices, strict=True):
+        for target in list(targets):  # others may join meanwhile
+            price = self.prices[target.index]
             if price is None or not price.deals:
                 continue
             self._put(target, pool, wall)
@@ -124,6 +185,16 @@ class Rates:
         self.table, self.unpriced = other.table, other.unpriced
         self.infos[:], self.prices[:] = other.infos, other.prices
         self.rows[:] = other.rows
+
+
+def _row(
+    backend: Backend, price: Price | None, at: float, tier: str | None = None
+) -> PriceRow | None:
+    if price is None:
+        return None
+    return price.row(
+        service_tier=tier or backend.service_tier, region=backend.region, at=at
+    )
 
 
 def _dearest(known: list[PriceRow]) -> PriceRow:

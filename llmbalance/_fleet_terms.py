@@ -70,11 +70,26 @@ class RateLimits:
         # By the word they share: who said them first, and their numbers.
         self._shared: dict[str, tuple[Limits, list[int]]] = {}
 
-    def add(self, pool: Pool, backends: Sequence[Backend], first: int = 0) -> None:
-        """Give the backends from number ``first`` on their rate limits."""
+    def add(
+        self,
+        pool: Pool,
+        backends: Sequence[Backend],
+        first: int,
+        bases: Mapping[int, int],
+    ) -> None:
+        """Give the backends from number ``first`` on their rate limits.
+
+        Those that were made from others (``bases``) are under the same limits.
+        """
         shared = self._shared
         for i, backend in enumerate(backends[first:], first):
             limits = backend.limits
+            if i in bases:
+                pool.share_calls(i, bases[i])
+                for one in pool.backend(bases[i])["limits"]:
+                    if not one["learned"]:
+                        pool.share_limit(i, one["index"])
+                continue
             if limits is None:
                 continue
             if limits.shared is not None and limits.shared in shared:

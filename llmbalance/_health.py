@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from ._reports import Report
+from ._wildcards import STAR
 from .providers._base import Dialect, KeyPending
 from .providers._failures import TRANSPORT_KINDS
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from ._fleet import Fleet
     from ._target import Target
     from ._transport import Transport
+    from ._types import Request
 
 _NO_ENDPOINT = "no free endpoint"
 _PATIENCE = 5.0  # seconds
@@ -36,14 +39,37 @@ async def ask_all(fleet: Fleet, transport: Transport) -> Report:
 
     ``ok`` is None where the provider has nothing free to ask.
     """
-    rows = list(
-        await asyncio.gather(*(_ask(target, transport) for target in fleet.targets))
-    )
+    targets = list(fleet.targets)
+    asked: dict[Any, asyncio.Task[dict[str, Any]]] = {}  # one account is asked once
+    answers = []
+    for target in targets:
+        request = _question(target)
+        key = None if request is None else (target.origin, request.target, request.body)
+        if key not in asked:
+            asked[key] = asyncio.ensure_future(_ask(target, request, transport))
+        answers.append(asked[key])
+    found = await asyncio.gather(*answers)
+    rows = [
+        {**row, "backend": target.name}
+        for target, row in zip(targets, found, strict=True)
+    ]
     columns = {"backend": "", "ok": "", "status": "", "seconds": "s", "problem": ""}
     return Report({row["backend"]: row for row in rows}, rows, columns)
 
 
-async def _ask(target: Target, transport: Transport) -> dict[str, Any]:
+def _question(target: Target) -> Request | None:
+    """What a backend is asked; None: nothing is free, or it stands for many models."""
+    request = target.dialect.health()
+    if request is not None and target.backend.is_wildcard:
+        stars = (STAR, quote(STAR))
+        if any(star in request.target for star in stars):
+            return None
+    return request
+
+
+async def _ask(
+    target: Target, request: Request | None, transport: Transport
+) -> dict[str, Any]:
     row: dict[str, Any] = {
         "backend": target.name,
         "ok": None,
@@ -51,7 +77,6 @@ async def _ask(target: Target, transport: Transport) -> dict[str, Any]:
         "seconds": 0.0,
         "problem": _NO_ENDPOINT,
     }
-    request = target.dialect.health()
     if request is None:
         return row
     response = await transport.send(

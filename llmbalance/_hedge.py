@@ -211,6 +211,11 @@ class Hedges:
                 self._own if use_own else Hedger(given) if given else None
             )
 
+    def inherit(self, group: int, other: int) -> None:
+        """Hedge a group's calls as those of another one, if it has no rule itself."""
+        if other in self._groups:
+            self._groups.setdefault(group, self._groups[other])
+
     def of(self, group: int, asked: bool | None) -> Hedger | None:
         """Return who hedges a call of this group; ``asked``: by the call itself."""
         if asked is False:

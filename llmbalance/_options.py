@@ -76,6 +76,7 @@ class Options(Struct, kw_only=True):
     budgets: tuple[int, ...] | None = None
     labels: tuple[str, ...] = ()
     task: str | None = None
+    tuned: str | None = None
     user: str | None = None
     timeout: float = 600.0
     timeouts: Timeouts | None = None
@@ -229,6 +230,12 @@ def _task(_: Fleet, o: Options, value: Any, model: str) -> None:
     o.task = value
 
 
+def _tuned(_: Fleet, o: Options, value: Any, model: str) -> None:
+    if not isinstance(value, str) or not value:
+        raise InvalidRequestError("tuned", value, "give the name of a variant")
+    o.tuned = value
+
+
 def choose_budgets(fleet: Fleet, o: Options) -> None:
     """Put a call under the budgets of its tags, its task and its user."""
     carried = [("tag", name) for name in o.labels]
@@ -314,6 +321,7 @@ _ROUTING = {
     "session": _session,
     "tags": _tags,
     "task": _task,
+    "tuned": _tuned,
     "fallbacks": _fallbacks,
     "strategy": _strategy,
     "v": _value,

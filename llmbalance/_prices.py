@@ -269,6 +269,8 @@ def _split(model: str) -> tuple[str, str]:
 def _spellings(model: str) -> Iterator[str]:
     """The name as given, then with less and less of what does not change the price."""
     yield model
+    if model.startswith("ft:"):  # ft:gpt-4o:acme::x1 costs what all tuned gpt-4o do
+        yield ":".join(model.split(":")[:2])
     name = _BEDROCK_REGION.sub("", model)
     for cut in (name, _BEDROCK_VENDOR.sub("", name)):
         while True:

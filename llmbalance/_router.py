@@ -68,18 +68,18 @@ class Router:
     predictive. ``v``: USD a second of waiting is worth; with it composite minimises
     price + v * seconds. ``fallbacks``: group -> groups to go on with; ``groups``: what
     groups have of their own (Group); ``aliases``: further names for groups, models and
-    backends. ``tasks``: what calls with ``task=`` ask for (Task); ``classifier``:
-    Rules, a function of the messages or a model with ``predict``, which tells the task
-    of calls with task="auto"; ``shadow_classifier``: one that is only counted;
-    ``default_task``: where none fits (default: the first). ``timeout``: seconds for a
-    whole call, ``timeouts``: for the phases of one attempt. ``wait``: when all limits
-    are used up, wait within the time-out in order of priority and arrival, at most
-    ``max_waiting`` calls (False: raise at once). ``shift_at``: the used share of a
-    rate limit from which a backend gets dearer in the choice, ``stop_at``: where calls
-    without ``priority`` stop (1: nothing is kept free). ``retry_budget``: the share of
-    calls that may ask the same backends again (None: as many as they like). ``hedge``:
-    when a second backend is asked for a call that is slow (Hedge, or True for its
-    defaults); off by default.
+    backends. ``max_models``: how many may come through wildcards. ``tasks``: what calls
+    with ``task=`` ask for (Task); ``classifier``: Rules, a function of the messages or
+    a model with ``predict``, which tells the task of calls with task="auto";
+    ``shadow_classifier``: one that is only counted; ``default_task``: where none fits
+    (default: the first). ``timeout``: seconds for a whole call, ``timeouts``: for the
+    phases of one attempt. ``wait``: when all limits are used up, wait within the
+    time-out in order of priority and arrival, at most ``max_waiting`` calls (False:
+    raise at once). ``shift_at``: the used share of a rate limit from which a backend
+    gets dearer in the choice, ``stop_at``: where calls without ``priority`` stop (1:
+    nothing is kept free). ``retry_budget``: the share of calls that may ask the same
+    backends again (None: as many as they like). ``hedge``: when a second backend is
+    asked for a call that is slow (Hedge, or True for its defaults); off by default.
     ``health_interval``: seconds between free looks at every backend (None: none); what
     does not answer gets no calls until it does; needs an event loop with calls on it.
     ``prices``: the price table; ``unknown_price``: "dearest", "refuse", a Price or the
@@ -109,6 +109,7 @@ class Router:
         fallbacks: Mapping[str, Sequence[str]] | None = None,
         groups: Iterable[Group] = (),
         aliases: Mapping[str, str] | None = None,
+        max_models: int = 256,
         tasks: Iterable[Task] = (),
         classifier: Any = None,
         shadow_classifier: Any = None,
@@ -145,6 +146,7 @@ class Router:
             fallbacks=fallbacks,
             groups=groups,
             aliases=aliases,
+            max_models=max_models,
             budgets=budgets,
             prices=prices,
             unknown_price=unknown_price,
@@ -550,7 +552,8 @@ class Router:
     def set_weight(self, backend: str, weight: float) -> None:
         """Change a backend's share while running; 0 drains it."""
         positive("weight", weight, zero=True)
-        self._fleet.pool.set_weight(self._fleet.index(backend), float(weight))
+        for index in self._fleet.indices(backend):
+            self._fleet.pool.set_weight(index, float(weight))
 
     def set_price(self, backend: str, price: Price) -> None:
         """Change a backend's price; the next call is chosen and billed by it."""
@@ -560,16 +563,17 @@ class Router:
 
     def open_breaker(self, backend: str) -> None:
         """Stop calling a backend until ``reset_breaker``."""
-        self._order(self._fleet.index(backend), 1)
+        self._order(backend, 1)
 
     def reset_breaker(self, backend: str) -> None:
         """Let a backend's breaker decide again, beginning closed."""
-        self._order(self._fleet.index(backend), 0)
+        self._order(backend, 0)
 
-    def _order(self, index: int, order: int) -> None:
-        if self._watch is not None:
-            self._watch.ordered(index, order)
-        self._fleet.pool.order(index, order)
+    def _order(self, backend: str, order: int) -> None:
+        for index in self._fleet.indices(backend):
+            if self._watch is not None:
+                self._watch.ordered(index, order)
+            self._fleet.pool.order(index, order)
 
     async def health(self) -> Report:
         """Ask every backend for what is free: does it answer, is the key good?

@@ -31,8 +31,13 @@ class Target:
     )
 
     def __init__(
-        self, backend: Backend, index: int, steps: tuple[Shaping, ...] = ()
+        self,
+        backend: Backend,
+        index: int,
+        steps: tuple[Shaping, ...] = (),
+        base: Target | None = None,
     ) -> None:
+        """``base`` is the one it was made from: they share their connections."""
         self.backend = backend
         self.index = index
         self.name = backend.label
@@ -41,7 +46,11 @@ class Target:
         self.own_steps = read_steps(backend.postprocess)
         self.steps = self.own_steps + steps
         self.rows: dict[str, PriceRow] = {}  # price rows of other service tiers
-        self.origin = _origin(self.dialect, backend)
+        self.origin: Origin
+        if base is not None and _wire(self.dialect) == _wire(base.dialect):
+            self.origin = base.origin
+        else:
+            self.origin = _origin(self.dialect, backend)
 
     def __repr__(self) -> str:
         return f"Target({self.name!r}, {self.origin!r})"
@@ -66,6 +75,11 @@ def make_dialect(backend: Backend) -> Dialect:
         api_key=backend.key(cls.key_env, cls.needs_key),
         options=backend.options,
     )
+
+
+def _wire(dialect: Dialect) -> tuple[Any, ...]:
+    """What connections are made with, as far as a model may change it."""
+    return dialect.origin_url, dialect.headers(), dialect.sigv4()
 
 
 def _origin(dialect: Dialect, backend: Backend) -> Origin:

@@ -179,7 +179,18 @@ class Walk:
             if group == self.options.group and self.options.fallbacks:
                 more = self.options.fallbacks
             chain += [g for g in more if g not in chain]
-        return chain
+        return chain if self.options.tuned is None else self._tuned(chain)
+
+    def _tuned(self, chain: list[int]) -> list[int]:
+        """Before each group those of its backends' endpoints that were tuned so."""
+        variant, variants = str(self.options.tuned), self.fleet.variants
+        found = [(variants.get((group, variant)), group) for group in chain]
+        if not any(number is not None for number, _ in found):
+            known = ", ".join(sorted({name for _, name in variants})) or "none"
+            name = self.fleet.group_names[self.options.group]
+            remedy = f"no backend behind {name!r} was tuned so; known are {known}"
+            raise InvalidRequestError("tuned", variant, remedy)
+        return [g for pair in found for g in pair if g is not None]
 
     def targets(self) -> list[Target]:
         """All that may serve the call: the group's in their order, then fallbacks'."""

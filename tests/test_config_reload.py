@@ -12,6 +12,8 @@ from llmbalance import (
     Backend,
     ConfigError,
     ConfigFileError,
+    InvalidRequestError,
+    NoBackendError,
     Price,
     Router,
     UnknownModelError,
@@ -305,3 +307,90 @@ async def test_a_new_key_and_address_are_used_and_warm_connections_kept(
         monkeypatch.setenv("KEY_OF_A", "another")
         router.reload()
         assert router._fleet.targets[0] is not moved
+
+
+FREE = {"input": 0, "output": 0}
+WILD = {"name": "w", "model": "openai/*", "api_key": "test-key", "price": FREE}
+FREE_BASE = {"name": "t", "model": "openai/t", "groups": ["all"], "price": FREE}
+
+
+def wilder(address: str, **changes: Any) -> dict[str, Any]:
+    """The two backends, a wildcard, and one with a tuned endpoint."""
+    base = {**FREE_BASE, "api_key": "test-key", "base_url": address}
+    base["tuned"] = changes.pop("tuned", {"v": "ft:t:a"})
+    made = [*config()["backend"], {**WILD, "base_url": address} | changes, base]
+    return config(backend=made)
+
+
+def test_what_came_through_a_wildcard_follows_its_changes(
+    llm_provider: Provider,
+) -> None:
+    server = llm_provider("openai")
+    router = Router.from_file(wilder(server.base_url))
+    assert router.sync.chat("openai/x", ASK).backend == "w/x"
+    assert router.sync.chat("all", ASK, tuned="v").backend == "t/ft:t:a"
+    index, kept = router._fleet.index("w/x"), router._fleet.targets[4]
+    router.reload(wilder(server.base_url, tags=["eu"], price={"input": 5, "output": 5}))
+    assert router._fleet.index("w/x") == index
+    assert router._fleet.targets[4] is kept  # its connections are warm
+    reply = router.sync.chat("openai/x", ASK, tags=["eu"])
+    assert reply.backend == "w/x" and reply.cost > 0
+    assert router.stats()["backends"]["w/x"]["requests"] == 2
+    assert router.sync.chat("openai/y", ASK, tags=["eu"]).backend == "w/y"
+    assert router.sync.chat("all", ASK, tuned="v").backend == "t/ft:t:a"
+
+
+def test_a_wildcard_that_is_gone_serves_no_more(llm_provider: Provider) -> None:
+    server = llm_provider("openai")
+    router = Router.from_file(wilder(server.base_url))
+    router.sync.chat("openai/x", ASK)
+    router.reload(config())
+    for name in ("openai/x", "openai/y"):
+        with pytest.raises(NoBackendError):
+            router.sync.chat(name, ASK)
+    with pytest.raises(InvalidRequestError):
+        router.sync.chat("all", ASK, tuned="v")
+    router.reload(wilder(server.base_url))
+    assert router.sync.chat("openai/x", ASK).backend == "w/x"
+
+
+def test_a_model_that_came_through_a_wildcard_may_be_named(
+    llm_provider: Provider,
+) -> None:
+    server = llm_provider("openai")
+    data = wilder(server.base_url)
+    del data["backend"][2]["name"]
+    router = Router.from_file(data)
+    assert router.sync.chat("openai/x", ASK).backend == "openai/x"
+    own = {**data["backend"][2], "model": "openai/x", "tags": ["own"]}
+    more = {**data, "backend": [*data["backend"], own]}
+    router.reload(more)
+    assert router.sync.chat("openai/x", ASK, tags=["own"]).backend == "openai/x"
+    assert router.sync.chat("openai/y", ASK).backend == "openai/y"
+    router.reload(more)
+    assert "openai/x (openai/*)" in router.backends
+
+
+def test_an_accounts_limits_change_for_all_its_models(llm_provider: Provider) -> None:
+    server = llm_provider("openai")
+    limits = {"rpm": 60, "tpm": 600_000}
+    router = Router.from_file(wilder(server.base_url, limits=limits))
+    router.sync.chat("openai/x", ASK)
+    wider = {"rpm": 90, "tpm": 600_000, "rpd": 500}
+    router.reload(wilder(server.base_url, limits=wider))
+    router.sync.chat("openai/y", ASK)
+    pool, index = router._fleet.pool, router._fleet.index
+    for name in ("w/x", "w/y"):
+        lines = pool.backend(index(name))["limits"]
+        assert [line["limit"] for line in lines] == [90, 600_000, 500]
+
+
+def test_wildcards_and_variants_may_join(llm_provider: Provider) -> None:
+    server = llm_provider("openai")
+    router = Router.from_file(config())
+    router.reload(wilder(server.base_url))
+    assert router.sync.chat("openai/x", ASK).backend == "w/x"
+    assert router.sync.chat("all", ASK, tuned="v").backend == "t/ft:t:a"
+    router.reload(wilder(server.base_url, tuned={"v": "ft:t:b", "u": "ft:t:a"}))
+    assert router.sync.chat("all", ASK, tuned="v").backend == "t/ft:t:b"
+    assert router.sync.chat("all", ASK, tuned="u").backend == "t/ft:t:a"

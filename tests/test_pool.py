@@ -37,6 +37,7 @@ BAD_CALLS: list[tuple[str, type[Exception], Callable[[Pool], Any]]] = [
     ("set_limit", ValueError, lambda p: p.set_limit(0, 5, -1.0)),
     ("set_budget", ValueError, lambda p: p.set_budget(0, 5)),
     ("share_limit", ValueError, lambda p: p.share_limit(0, 5)),
+    ("share_calls", ValueError, lambda p: p.share_calls(0, 5)),
     ("add_budget", ValueError, lambda p: p.add_budget(0, -1)),
     ("set_window", ValueError, lambda p: p.set_window(0, 1.0, 1.0)),
     ("scope", ValueError, lambda p: p.charge("team", 0, 0)),

@@ -72,7 +72,11 @@ class Amounts:
         self, backends: Sequence[Backend]
     ) -> list[tuple[list[int], Backend]]:
         """Which backends, by number, get the limits that which one names."""
-        old = {b.label: (i, b) for i, b in enumerate(self.fleet.backends)}
+        old = {
+            b.label: (i, b)
+            for i, b in enumerate(self.fleet.backends)
+            if i not in self.fleet.kin.bases
+        }
         changed: list[tuple[list[int], Backend]] = []
         words: set[str] = set()
         for backend in backends:
@@ -84,10 +88,12 @@ class Amounts:
                 why = "is to share its rate limits with others: give it a new name"
                 self.faults.append((backend.label, why))
             elif word is None and rates_of(before.limits) != rates_of(backend.limits):
-                changed.append(([index], backend))
+                changed.append(([index, *self.fleet.kin.of(index)], backend))
             elif word is not None and word not in words:
                 words.add(word)
-                members = [i for i, b in old.values() if _word(b) == word]
+                members = [
+                    i for i, b in enumerate(self.fleet.backends) if _word(b) == word
+                ]
                 if rates_of(self.fleet.limits.stated(word)) != rates_of(backend.limits):
                     changed.append((members, backend))
         for members, backend in changed:

@@ -24,9 +24,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from .._config import Backend
 from .._errors import ConfigError
 from .._events import ReloadEvent
 from .._fleet import Fleet
+from .._fleet_join import settle
+from .._fleet_kin import Roster, follow
 from .._fleet_names import check_fallbacks
 from .._groups import add_aliases, all_fallbacks, terms_of
 from .._target import Target
@@ -115,7 +118,8 @@ class Source:
         with self._lock:
             try:
                 plan = self._read(place)
-                self._follow(router, plan)
+                with router._fleet.growing:
+                    self._follow(router, plan)
             except (ConfigError, OSError) as error:
                 faults = getattr(error, "errors", None) or [error]
                 reasons = tuple(str(fault) for fault in faults)
@@ -173,6 +177,7 @@ class Source:
             fleet.set_hedges(plan.options.get("hedge"))
         if router._books.follow(amounts.set_budgets()):
             fleet.books = router._books
+        settle(fleet)
         fleet.refresh()
         follow_experiments(router, plan.options, self.plan.options)
         follow_mirrors(router, plan.options)
@@ -183,7 +188,11 @@ class Source:
         """What no pool can take over, beside amounts and room."""
         fleet, new = router._fleet, 0
         found: list[tuple[str, str]] = []
-        old = {backend.label: backend for backend in fleet.backends}
+        old = {
+            backend.label: backend
+            for i, backend in enumerate(fleet.backends)
+            if i not in fleet.kin.bases
+        }
         for backend in plan.backends:
             before = old.get(backend.label)
             if before is None:
@@ -208,19 +217,22 @@ class Source:
         A backend that the plan no longer has stays under its own name, drained.
         """
         wanted = {backend.label: backend for backend in plan.backends}
-        backends = [
-            wanted.pop(old.label)
-            if old.label in wanted
-            else msgspec.structs.replace(old, weight=0.0, groups=())
-            for old in router._fleet.backends
-        ]
+        backends: list[Backend] = []
+        kin = router._fleet.kin
+        for i, old in enumerate(router._fleet.backends):
+            if i in kin.bases:
+                new = follow(old, backends[kin.bases[i]], wanted)
+            else:
+                new = wanted.pop(old.label, None)
+            drained = {"weight": 0.0, "groups": (), "tuned": {}}
+            backends.append(new or msgspec.structs.replace(old, **drained))
         backends += wanted.values()
         # Without the ledger: what is only tried leaves nothing behind.
         options = dict(plan.options)
         for name in NEED_LEDGER:
             options.pop(name, None)
         try:
-            return type(router)(backends, **options)
+            return type(router)(Roster(backends, kin), **options)
         except (ValueError, OverflowError) as error:  # of the core: out of its range
             field = getattr(error, "field", "(fleet)")
             raise ConfigFileError([Note(plan.file, 0, field, str(error))]) from error
@@ -234,6 +246,9 @@ class Source:
             found.append(("tags", "at most 64 different tags"))
         for name, indices in fleet.members().items():
             self._room[name] = max(self._room.get(name, 0), len(indices))
+        joining = len(fresh.targets) - len(fleet.targets)
+        if joining > fleet.spare.backends:
+            found.append(("backend", f"no places left for {joining} more"))
         new = members.keys() - set(fleet.group_names)
         moved = {
             name: len(indices)
@@ -273,6 +288,8 @@ def _take_over(
         fleet.targets[i] = target
     fleet.targets += fresh.targets[old:]
     fleet.backends[:] = fresh.backends
+    fresh.kin.follow(fleet.backends)
+    fleet.kin = fresh.kin
     fleet.rates.take(fresh.rates)
     for target, row in zip(fleet.targets, fleet.rates.rows, strict=True):
         if target.index < old:
@@ -333,7 +350,8 @@ def _set_calls(router: Router, fresh: Router) -> None:
 
 
 def _renewed(kept: Target, target: Target) -> Target:
-    kept.backend, kept.timeouts = target.backend, target.timeouts
+    kept.backend, kept.name = target.backend, target.name
+    kept.timeouts = target.timeouts
     kept.steps, kept.own_steps = target.steps, target.own_steps
     kept.rows.clear()
     return kept

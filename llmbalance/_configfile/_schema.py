@@ -75,6 +75,7 @@ class RouterTable(Struct, frozen=True, kw_only=True):
     postprocess: tuple[str, ...] = ()
     default_task: str | None = None
     aliases: dict[str, str] = {}
+    max_models: int = 256
     sessions: int = 4096
     auto_session: bool = False
     seed: int | None = None

@@ -20,7 +20,7 @@ import msgspec
 
 from .._config import Backend, Breaker, Budget, Limits, one_of, seconds_of
 from .._core import CHARGES, UNITS, PriceRow, Simulation
-from .._errors import ConfigError
+from .._errors import ConfigError, UnknownModelError
 from .._fleet import Fleet as RouterFleet
 from .._fleet_terms import charge_of
 from .._price import Price
@@ -90,6 +90,10 @@ class Fleet:
         sessions: int = 4096,
     ) -> None:
         self.backends = list(backends)
+        for backend in self.backends:
+            if backend.is_wildcard:
+                remedy = "name each model: a simulation knows no others"
+                raise ConfigError("model", backend.model, remedy)
         self.services = dict(services or {})
         self.troubles = list(troubles)
         self.price_changes = list(price_changes)
@@ -334,7 +338,11 @@ class Fleet:
 
     def groups_of(self, trace: Trace, made: _Virtual) -> list[int]:
         """Return the number of each of the trace's groups; UnknownModelError."""
-        return [made.group(name) for name in trace.groups]
+        for name in trace.groups:
+            if name not in made.groups:
+                known = ", ".join(sorted(made.groups.keys() - {ANY}))
+                raise UnknownModelError(f"group = {name!r}: known are {known}")
+        return [made.groups[name] for name in trace.groups]
 
     def __repr__(self) -> str:
         return f"Fleet({', '.join(self.names)})"

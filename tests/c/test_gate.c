@@ -210,10 +210,10 @@ concurrency_shuts_until_a_call_ends(void)
     lb_terms terms = b->terms;
     terms.max_calls = 4;
     CHECK_EQ(lb_pool_set_terms(p, 0, &terms), LB_OK);
-    b->latency.calls = 3;
+    b->held = b->latency.calls = 3;
     CHECK_EQ(quote(0).reason, LB_ELIGIBLE);
     CHECK(quote(0).used == 0.75F);
-    b->latency.calls = 4;
+    b->held = b->latency.calls = 4;
     CHECK_EQ(quote(0).reason, LB_NO_CONCURRENCY);
     CHECK_EQ(quote(0).wait, 1);
 }
@@ -446,11 +446,11 @@ who_is_refused_anyhow_is_not_counted_by_a_half_open_breaker(void)
     lb_backend *b = fresh();
     trip(b, 0);
     b->terms.max_calls = 1;
-    b->latency.calls = 1;
+    b->held = b->latency.calls = 1;
     lb_ns now = b->breaker.until;
     CHECK_EQ(quote(now).reason, LB_NO_CONCURRENCY);
     CHECK_EQ(b->breaker.seen, 0);
-    b->latency.calls = 0;
+    b->held = b->latency.calls = 0;
     CHECK_EQ(quote(now).reason, LB_ELIGIBLE);
     CHECK_EQ(b->breaker.seen, 1);
 }
@@ -460,7 +460,7 @@ the_first_shut_gate_names_the_reason_the_slowest_the_wait(void)
 {
     lb_backend *b = fresh();
     b->terms.max_calls = 1;
-    b->latency.calls = 1;
+    b->held = b->latency.calls = 1;
     limit(LB_PER_REQUEST, 60);
     lb_limit_charge(lb_pool_limit(p, 0), 60, 0);
     lb_quote q = quote(0);

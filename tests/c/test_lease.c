@@ -168,6 +168,33 @@ lower_orders_are_used_up_first(void)
 }
 
 static void
+an_account_admits_as_many_calls_as_it_says_over_all_its_backends(void)
+{
+    fresh(2, LB_ROUND_ROBIN);
+    for (uint32_t i = 0; i < 2; i++) {
+        lb_terms terms = lb_pool_backend(p, i)->terms;
+        terms.max_calls = 2;
+        CHECK_EQ(lb_pool_set_terms(p, i, &terms), LB_OK);
+    }
+    CHECK_EQ(lb_pool_share_calls(p, 1, 0), LB_OK);
+    CHECK_EQ(pick(0), 0);
+    lb_lease first = lease;
+    CHECK_EQ(pick(0), 1);
+    lb_lease second = lease;
+    CHECK_EQ(pick(0), LB_NOTHING);
+    CHECK_EQ(lease.decision.refused[LB_NO_CONCURRENCY], 2);
+    lease = first;
+    settle_as(LB_DONE, 0);
+    CHECK(pick(0) >= 0);
+    settle_as(LB_DONE, 0);
+    lease = second;
+    settle_as(LB_DONE, 0);
+    CHECK_EQ(lb_pool_backend(p, 0)->held, 0);
+    CHECK_EQ(lb_pool_backend(p, 1)->held, 0);
+    nothing_is_left_reserved();
+}
+
+static void
 the_call_may_ask_for_another_rule_and_value(void)
 {
     fresh(2, LB_COST);
@@ -408,7 +435,7 @@ p2c_takes_a_single_find_and_looks_at_all_when_there_is_none(void)
     for (uint32_t i = 0; i < 60; i++)
         lb_pool_backend(p, i)->terms.max_calls = i == 41 ? 5 : 1;
     for (uint32_t i = 0; i < 60; i++)
-        lb_pool_backend(p, i)->latency.calls = 1;
+        lb_pool_backend(p, i)->held = lb_pool_backend(p, i)->latency.calls = 1;
     int sampled = 0, scanned = 0;
     for (int k = 0; k < 200; k++) {
         CHECK_EQ(pick(0), 41);
@@ -418,7 +445,7 @@ p2c_takes_a_single_find_and_looks_at_all_when_there_is_none(void)
     }
     CHECK(sampled > 20 && scanned > 20 && sampled + scanned == 200);
     for (uint32_t i = 0; i < 60; i++)
-        lb_pool_backend(p, i)->latency.calls = 0;
+        lb_pool_backend(p, i)->held = lb_pool_backend(p, i)->latency.calls = 0;
 }
 
 static void
@@ -603,6 +630,7 @@ main(void)
     CHECK_RUN(the_record_says_who_competed_and_why_others_did_not);
     CHECK_RUN(when_nothing_fits_the_shortest_wait_is_told);
     CHECK_RUN(lower_orders_are_used_up_first);
+    CHECK_RUN(an_account_admits_as_many_calls_as_it_says_over_all_its_backends);
     CHECK_RUN(the_call_may_ask_for_another_rule_and_value);
     CHECK_RUN(the_last_resort_is_the_breaker_that_opens_first);
     CHECK_RUN(a_probe_is_marked_and_closes_the_breaker);

@@ -112,6 +112,21 @@ a_full_table_of_backends_says_so(void)
     lb_pool_free(p);
 }
 
+static void
+backends_of_one_account_count_their_calls_together(void)
+{
+    lb_pool *p = kit_pool(3);
+    CHECK_EQ(lb_pool_share_calls(p, 9, 0), LB_EINVAL);
+    CHECK_EQ(lb_pool_share_calls(p, 0, 9), LB_EINVAL);
+    CHECK_EQ(lb_pool_share_calls(p, 1, 0), LB_OK);
+    CHECK_EQ(lb_pool_share_calls(p, 2, 1), LB_OK);
+    for (uint32_t i = 0; i < 3; i++)
+        CHECK(lb_pool_held(p, lb_pool_backend(p, i)) == &lb_pool_backend(p, 0)->held);
+    lb_pool_backend(p, 1)->latency.calls = 1;
+    CHECK_EQ(lb_pool_share_calls(p, 1, 2), LB_EINVAL);
+    lb_pool_free(p);
+}
+
 static int
 add_limit(lb_pool *p, uint32_t backend, int64_t limit)
 {
@@ -394,6 +409,7 @@ main(void)
     CHECK_RUN(a_failed_allocation_makes_no_pool);
     CHECK_RUN(terms_and_rules_out_of_range_are_refused);
     CHECK_RUN(a_full_table_of_backends_says_so);
+    CHECK_RUN(backends_of_one_account_count_their_calls_together);
     CHECK_RUN(limits_are_added_shared_and_refused);
     CHECK_RUN(the_share_of_a_limit_needs_no_division);
     CHECK_RUN(the_pace_of_a_limit_follows_what_is_charged_and_fades);
