@@ -150,6 +150,8 @@ class Hedger:
         if run.fleet.lines or run._exhausted(shot.lease.group):
             return None
         most = self.rule.max_price_ratio * shot.lease.cost
+        if run.options.max_cost is not None:  # both will have to be paid
+            most = min(most, run.options.max_cost - shot.lease.cost)
         if not _anybody(shot.lease, most, run.fleet.shift_at):
             return None
         if not self.window.take(time.monotonic(), self.rule.budget):

@@ -24,6 +24,7 @@ from llmbalance import (
     Ledger,
     Limits,
     Price,
+    RequestTimeoutError,
     Router,
 )
 from llmbalance._hedge import Hedger, Hedges, Window
@@ -316,6 +317,49 @@ async def test_a_stream_that_delivered_is_not_raced_any_more(two):
     assert not two[1].requests
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_one_deadline_holds_for_both(two, stream):
+    for provider in two:
+        provider.hang()
+    async with router_of(two) as router:
+        begin = time.monotonic()
+        with pytest.raises(RequestTimeoutError) as caught:
+            await router.chat("all", ASK, stream=stream, timeout=0.5)
+        assert time.monotonic() - begin < 1.5
+        nothing_is_reserved(router)
+    assert {a.backend for a in caught.value.attempts} == {"slow", "quick"}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_caller_who_leaves_leaves_both(two, stream):
+    two[1].ttft = 0.4
+    async with router_of(two) as router:
+        asking = asyncio.ensure_future(router.chat("all", ASK, stream=stream))
+        await asyncio.sleep(0.1)
+        assert router._fleet.pool.usage()["in_flight"] == 2
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        nothing_is_reserved(router)
+        await left(two[0], 1)
+        await left(two[1], 1)
+        figures = router.stats()
+    assert figures["hedges"]["won"] == 0
+    assert figures["total"]["cancelled"] == 2
+
+
+async def test_a_router_that_closes_ends_a_race(two):
+    two[1].ttft = 0.4
+    router = router_of(two)
+    asking = asyncio.ensure_future(router.chat("all", ASK))
+    await asyncio.sleep(0.1)
+    await router.aclose()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(asking, 2)
+    nothing_is_reserved(router)
+
+
 # -- when, to whom ---------------------------------------------------------------
 
 
@@ -368,6 +412,16 @@ async def test_nobody_is_asked_who_is_too_dear_or_too_full(two, terms):
     for lease in held:
         lease.release()
     nothing_is_reserved(router)
+
+
+async def test_both_attempts_together_keep_to_max_cost(two):
+    async with router_of(two) as router:
+        with router.acquire("all", ASK) as lease:
+            once = lease.estimated_cost
+        reply = await router.chat("all", ASK, max_tokens=300, max_cost=2 * once)
+        assert len(reply.attempts) == 1
+        reply = await router.chat("all", ASK, max_tokens=300, max_cost=3 * once)
+        assert len(reply.attempts) == 2
 
 
 async def test_the_budget_bounds_the_share_of_calls(two):

@@ -14,6 +14,7 @@ from llmbalance import (
     InvalidRequestError,
     Limit,
     Limits,
+    LLMBalanceError,
     OverloadedError,
     Price,
     RateLimitedError,
@@ -21,6 +22,7 @@ from llmbalance import (
 )
 from llmbalance._line import Lines
 from llmbalance._retries import AGAIN, Retries
+from llmbalance._types import Failure
 
 ASK = [{"role": "user", "content": "What is the capital of France?"}]
 
@@ -93,6 +95,53 @@ async def test_a_dead_backend_is_absorbed_without_any_budget(llm_provider):
     ) as router:
         replies = [await router.chat("all", ASK) for _ in range(50)]
     assert all(reply.backend == "b" for reply in replies)
+
+
+def pauses(router: Router, kind: str = "server") -> list[float]:
+    """The pauses of a call to backends that all fail, until it gives up."""
+    run = router._intake.run("chat", "all", ASK, False, {"timeout": 60})
+    found: list[float] = []
+    try:
+        while True:
+            shot = run.aim()
+            if isinstance(shot, float):
+                found.append(shot)
+            else:
+                found.append(-1.0)
+                run.fail(shot, Failure(kind=kind, message="", status=500), None)
+    except LLMBalanceError:
+        run.end()
+        return found
+
+
+def local(name: str) -> Backend:
+    return Backend("ollama/m", name=name, groups=["all"], price=Price(1, 2))
+
+
+def test_a_call_pauses_only_when_nobody_is_left_and_then_for_any_time_up_to_a_bound():
+    """Three rounds over three backends: two pauses, full jitter below 1 and 2 s."""
+    one, two = [], []
+    for _ in range(200):
+        router = Router([local(n) for n in "abc"], retry_budget=None)
+        found = pauses(router)
+        assert [pause < 0 for pause in found] == [True] * 3 + [False, *[True] * 3] * 2
+        one.append(found[3])
+        two.append(found[7])
+    for times, bound in ((one, 1.0), (two, 2.0)):
+        assert 0 <= min(times) < 0.1 * bound
+        assert 0.9 * bound < max(times) <= bound
+        assert 0.4 * bound < sum(times) / len(times) < 0.6 * bound
+
+
+def test_no_pause_is_made_that_the_deadline_does_not_allow():
+    router = Router([local("a")], retry_budget=None)
+    run = router._intake.run("chat", "all", ASK, False, {"timeout": 5})
+    shot = run.aim()
+    assert not isinstance(shot, float)
+    late = Failure(kind="overloaded", message="", status=503, retry_after=6.0)
+    run.fail(shot, late, None)
+    with pytest.raises(OverloadedError):
+        run.aim()
 
 
 # -- the line ----------------------------------------------------------------------
