@@ -580,6 +580,32 @@ an_overtaken_call_teaches_that_it_took_longer_never_that_it_was_fast(void)
     nothing_is_left_reserved();
 }
 
+static void
+without_times_of_its_kind_there_is_no_tail_and_no_size(void)
+{
+    lb_tail t;
+    fresh(1, LB_COST);
+    CHECK_EQ(pick(0), 0);
+    lb_result r = kit_ended(LB_CANCELLED);
+    r.seconds = r.ttft = 90; /* overtaken before a token of it was ever timed */
+    (void)lb_lease_settle(p, &lease, &r, 90 * SEC);
+    CHECK(lb_pool_backend(p, 0)->latency.samples == 1);
+    fresh(1, LB_COST);
+    for (int k = 0; k < 20; k++) {
+        CHECK_EQ(pick(k * MIN), 0);
+        r = kit_done(1000, 101, 0, 3);
+        (void)lb_lease_settle(p, &lease, &r, k * MIN);
+    }
+    CHECK_EQ(pick(20 * MIN), 0);
+    CHECK(!lb_lease_tail(p, &lease, true, &t)); /* answers came whole */
+    CHECK(lb_lease_tail(p, &lease, false, &t));
+    lb_pool_backend(p, 0)->latency.seconds = 0; /* as a file may have taught it */
+    CHECK(lb_lease_tail(p, &lease, false, &t));
+    CHECK(fabs(t.p50 / 3 - 1) < 0.07);
+    settle_as(LB_CANCELLED, 20 * MIN);
+    nothing_is_left_reserved();
+}
+
 int
 main(void)
 {
@@ -605,6 +631,7 @@ main(void)
     CHECK_RUN(only_answers_and_failures_move_the_share_of_failures);
     CHECK_RUN(the_tail_is_known_after_twenty_answers_and_follows_the_size);
     CHECK_RUN(an_overtaken_call_teaches_that_it_took_longer_never_that_it_was_fast);
+    CHECK_RUN(without_times_of_its_kind_there_is_no_tail_and_no_size);
     lb_pool_free(p);
     return CHECK_DONE();
 }
