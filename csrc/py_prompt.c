@@ -342,6 +342,34 @@ add_message(walk *w, PyObject *message)
     return more;
 }
 
+/* A text that was cut into tokens already: who counts by the character gets four of
+ * each. */
+static int
+add_tokens(walk *w, PyObject *ids)
+{
+    Py_ssize_t n = PyLong_Check(ids) ? 1 : PySequence_Size(ids);
+    for (Py_ssize_t i = 0; is_sequence(ids) && i < n; i++)
+        if (!PyLong_Check(item_of(ids, i)))
+            return wrong_type(w, "", "a text or a list of token numbers",
+                              item_of(ids, i));
+    w->out->bytes += 4 * (uint64_t)n;
+    w->out->chars += 4 * (uint64_t)n;
+    for (int f = 0; f < LB_TOK_NFAMILIES; f++)
+        w->out->tokens[f] += measures(w, f) ? LB_TOK_ONE * (uint64_t)n : 0;
+    return 0;
+}
+
+/* An item of a prompt: a message, or a text to embed, as text or as its tokens. */
+static int
+add_item(walk *w, PyObject *item)
+{
+    if (PyUnicode_Check(item))
+        return add_text(w, "", item);
+    if (PyLong_Check(item) || is_sequence(item))
+        return add_tokens(w, item);
+    return add_message(w, item);
+}
+
 static int
 add_prompt(walk *w, PyObject *prompt)
 {
@@ -350,9 +378,8 @@ add_prompt(walk *w, PyObject *prompt)
     if (!is_sequence(prompt))
         return wrong_type(w, "messages", "a string or a list of messages", prompt);
     for (Py_ssize_t i = 0; i < PySequence_Size(prompt); i++) {
-        PyObject *item = item_of(prompt, i);
         w->message = i;
-        if ((PyUnicode_Check(item) ? add_text(w, "", item) : add_message(w, item)) < 0)
+        if (add_item(w, item_of(prompt, i)) < 0)
             return -1;
     }
     w->message = -1;

@@ -42,7 +42,7 @@ class Parts:
             self._model, self._options = self._trial.model, self._trial.options
         texts = whole.call.input
         many = not isinstance(texts, str) and len(texts) > 1
-        if not many or not all(isinstance(text, str) for text in texts):
+        if not many or not all(isinstance(text, str | list | tuple) for text in texts):
             return  # what is wrong is refused by position when the call is measured
         targets = [target for target in whole.targets() if _embeds(target)]
         limits = [target.dialect.embed_limits() for target in targets]

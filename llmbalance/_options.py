@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ._types import Call
 
 Messages = Sequence[Mapping[str, Any] | Any]
+Inputs = str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]
 
 _TOOLS = 1 << ABILITIES.index("tools")
 _JSON = 1 << ABILITIES.index("json")

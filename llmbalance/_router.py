@@ -36,7 +36,7 @@ from ._health import ask_all
 from ._hedge import Hedge
 from ._intake import Intake
 from ._lease import AcquiredLease
-from ._options import Messages, as_messages, checked_messages
+from ._options import Inputs, Messages, as_messages, checked_messages
 from ._price import Price
 from ._prices import PriceTable
 from ._race import drive_race
@@ -344,12 +344,11 @@ class Router:
         reply: ChatReply = await self.chat(model, as_messages(prompt), **options)
         return reply
 
-    async def embed(
-        self, model: str, input: str | Sequence[str], **options: Any
-    ) -> EmbeddingReply:
+    async def embed(self, model: str, input: Inputs, **options: Any) -> EmbeddingReply:
         """Return the embeddings of one or several texts; options as for ``chat``.
 
-        More texts than the backends take at once go out in several requests.
+        More texts than the backends take at once go out in several requests. A text
+        may also be the list of its tokens' numbers, where the provider takes that.
         """
         run = self._intake.run("embed", model, input, False, options)
         parts = Parts(self._fleet, model, run, options)

@@ -5,12 +5,11 @@ A blocking call waits with the GIL released; everything else is the router's own
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ._drive import drive_blocking
 from ._embed import Parts, join
-from ._options import Messages, as_messages
+from ._options import Inputs, Messages, as_messages
 from ._race import drive_race_blocking
 from ._run import Run
 from ._stream import BlockingChatStream
@@ -45,9 +44,7 @@ class SyncRouter:
         reply: ChatReply = self.chat(model, as_messages(prompt), **options)
         return reply
 
-    def embed(
-        self, model: str, input: str | Sequence[str], **options: Any
-    ) -> EmbeddingReply:
+    def embed(self, model: str, input: Inputs, **options: Any) -> EmbeddingReply:
         """As ``Router.embed``."""
         router = self._router
         run = router._intake.run("embed", model, input, False, options)

@@ -211,3 +211,72 @@ def test_vertex_counts_by_the_prompt_itself() -> None:
     request = target.count_tokens(Call(messages=ASK))
     assert request is not None and request.target.endswith(":countTokens")
     assert list(json.loads(request.body)) == ["contents"]
+
+
+# -- tokens ------------------------------------------------------------------------
+
+
+async def test_tokens_are_embedded_where_the_provider_takes_them(
+    llm_provider: Provider,
+) -> None:
+    provider = embedder(llm_provider)
+    async with Router([backend(provider)]) as router:
+        one = await router.embed("all", [101, 102, 103])
+        two = await router.embed("all", [[101, 102], [103]])
+    assert [len(one.vectors), len(two.vectors)] == [1, 2]
+    assert one.usage.prompt_tokens == two.usage.prompt_tokens == 3
+    assert one.cost_nano_usd == 3000
+
+
+async def test_many_lists_of_tokens_are_cut_like_texts(llm_provider: Provider) -> None:
+    provider = embedder(llm_provider)
+    inputs = [[i, i + 1] for i in range(3000)]
+    async with Router([backend(provider)]) as router:
+        reply = await router.embed("all", inputs)
+    assert provider.served == 2
+    assert [item.index for item in reply.data] == list(range(3000))
+    assert reply.usage.prompt_tokens == 6000
+
+
+async def test_a_backend_that_takes_texts_only_is_passed_over(
+    llm_provider: Provider,
+) -> None:
+    texts_only = embedder(llm_provider, "mistral", "texts")
+    both = embedder(llm_provider, "openai", "both")
+    backends = [backend(texts_only, order=0), backend(both, order=1)]
+    async with Router(backends) as router:
+        reply = await router.embed("all", [[1, 2]])
+        assert reply.backend == "both" and texts_only.served == 0
+        with pytest.raises(InvalidRequestError, match="mistral embeds texts only"):
+            await router.embed("texts", [1, 2])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["a", [1]], "not both"),
+        ([[1], []], "none empty"),
+        ([True], "none empty"),
+        ([[1, "a"]], "token numbers"),
+    ],
+)
+async def test_what_is_neither_text_nor_tokens_is_refused(
+    llm_provider: Provider, wrong: Any, said: str
+) -> None:
+    provider = embedder(llm_provider)
+    async with Router([backend(provider)]) as router:
+        with pytest.raises(InvalidRequestError, match=said):
+            await router.embed("all", wrong)
+    assert provider.served == 0
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_every_provider_takes_tokens_or_says_that_it_does_not(name: str) -> None:
+    address = {"base_url": "http://h/v1", "api_key": "k"}
+    target = dialect(name)(model="m", **address, options={"project": "p"})
+    call = Call(kind="embed", input=[[1, 2], [3]])
+    if target.supports.get("embed_tokens") == "native":
+        assert json.loads(target.embed(call).body)["input"] == [[1, 2], [3]]
+        return
+    with pytest.raises(InvalidRequestError, match=r"texts only|no embeddings"):
+        target.embed(call)

@@ -194,7 +194,8 @@ def test_an_unknown_part_counts_by_its_strings():
     ("prompt", "message"),
     [
         (5, "messages must be a string or a list of messages, not int"),
-        ([7], 'messages[0] must be a dict with "role" and "content", not int'),
+        ([7.0], 'messages[0] must be a dict with "role" and "content", not float'),
+        ([[7, "a"]], "messages[0] must be a text or a list of token numbers, not str"),
         (
             [*user("a"), {"content": 3}],
             "messages[1].content must be a string or a list of parts, not int",

@@ -30,6 +30,7 @@ FEATURES: Mapping[str, str] = {
     "service_tier": "service tier",
     "rate_limit_headers": "limits in headers",
     "embeddings": "embeddings",
+    "embed_tokens": "embeddings of tokens",
     "health": "free health probe",
     "count_tokens": "token counting",
     "responses": "Responses API",

@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from .._errors import InvalidRequestError, ProtocolError
+from .._errors import ProtocolError
 from .._types import (
     SSE,
     UNARY,
@@ -61,6 +61,7 @@ from ._google_wire import (
     decode_embeddings,
     decode_reply,
 )
+from ._inputs import inputs_of
 
 MARKS = (b'"text"', b'"functionCall"', b'"inlineData"', b'"finishReason"', b'"error"')
 
@@ -169,12 +170,7 @@ class Google(Dialect):
 
     def embed(self, call: Call) -> Request:
         """Write a batchEmbedContents request of at most 100 texts."""
-        texts = [call.input] if isinstance(call.input, str) else list(call.input)
-        most, _ = self.embed_limits()
-        if not texts or len(texts) > most:
-            raise InvalidRequestError(
-                "input", f"({len(texts)} texts)", f"give 1 to {most} texts"
-            )
+        texts = inputs_of(self, call.input)
         name = f"models/{self.model.removeprefix('models/')}"
         warnings: list[str] = []
         common: dict[str, Any] = {"model": name}

@@ -44,6 +44,7 @@ class Groq(OpenAICompatible):
         "logprobs": REFUSED,
         "input_audio": REFUSED,
         "file": REFUSED,
+        "embed_tokens": REFUSED,
     }
     rejects: ClassVar[Mapping[str, str]] = {
         name: "Groq refuses it" for name in ("logprobs", "top_logprobs", "logit_bias")
@@ -77,7 +78,11 @@ class Mistral(OpenAICompatible):
     needs_key = True
     max_tokens_name = "max_tokens"
     asks_usage = False  # usage always comes
-    supports: ClassVar[Mapping[str, str]] = {**FEATURES, "responses": REFUSED}
+    supports: ClassVar[Mapping[str, str]] = {
+        **FEATURES,
+        "embed_tokens": REFUSED,
+        "responses": REFUSED,
+    }
     renames: ClassVar[Mapping[str, str]] = {
         "seed": "random_seed",
         "dimensions": "output_dimension",
@@ -154,6 +159,7 @@ class DeepSeek(OpenAICompatible):
         "input_audio": REFUSED,
         "file": REFUSED,
         "embeddings": REFUSED,
+        "embed_tokens": REFUSED,
         "service_tier": REFUSED,
         "rate_limit_headers": REFUSED,
     }
@@ -189,6 +195,7 @@ class Together(OpenAICompatible):
     supports: ClassVar[Mapping[str, str]] = {
         **FEATURES,
         "service_tier": REFUSED,
+        "embed_tokens": REFUSED,
         "responses": REFUSED,
     }
     rejects: ClassVar[Mapping[str, str]] = dict.fromkeys(
@@ -250,6 +257,7 @@ class XAI(OpenAICompatible):
         **FEATURES,
         "input_audio": REFUSED,
         "embeddings": REFUSED,
+        "embed_tokens": REFUSED,
         "service_tier": REFUSED,
     }
     rejects: ClassVar[Mapping[str, str]] = dict.fromkeys(

@@ -46,6 +46,7 @@ from ._base import (
     unreadable,
 )
 from ._classify import request_id
+from ._inputs import inputs_of
 from .openai_compatible import rename_max_tokens
 
 MARKS = (b'"message"', b'"error"')
@@ -206,8 +207,7 @@ class Ollama(Dialect):
 
     def embed(self, call: Call) -> Request:
         """Write a call of /api/embed."""
-        if not call.input:
-            raise InvalidRequestError("input", call.input, "give a text or a list")
+        inputs_of(self, call.input)
         body: dict[str, Any] = {"model": self.model, "input": call.input}
         warnings: list[str] = []
         for name, value in call.params.items():

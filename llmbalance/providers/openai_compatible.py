@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from .._errors import ConfigError, InvalidRequestError, ProtocolError
+from .._errors import ConfigError, ProtocolError
 from .._types import (
     SSE,
     UNARY,
@@ -35,6 +35,7 @@ from ._base import (
     unreadable,
 )
 from ._classify import request_id
+from ._inputs import inputs_of
 from ._limits import openai_limits
 from ._openai_stream import FAILED, FINISH_REASONS, OpenAIStream, finish_error
 from ._openai_wire import WireReply, convert, decode_embeddings, decode_reply
@@ -73,6 +74,7 @@ FEATURES: Mapping[str, str] = {
     "rate_limit_headers": NATIVE,
     "embeddings": NATIVE,
     "health": NATIVE,
+    "embed_tokens": NATIVE,
     "responses": NATIVE,
 }
 
@@ -218,15 +220,8 @@ class OpenAICompatible(Dialect):
 
     def embed(self, call: Call) -> Request:
         """Write an embedding call of at most ``embed_limits`` inputs."""
-        if not call.input:
-            raise InvalidRequestError("input", call.input, "give a text or a list")
+        inputs_of(self, call.input)
         inputs = call.input if isinstance(call.input, str) else list(call.input)
-        count = 1 if isinstance(inputs, str) else len(inputs)
-        most, _ = self.embed_limits()
-        if count > most:
-            raise InvalidRequestError(
-                "input", f"({count} texts)", f"at most {most} in one request"
-            )
         warnings: list[str] = []
         body: dict[str, Any] = {"model": self.model, "input": inputs}
         for name, value in call.params.items():

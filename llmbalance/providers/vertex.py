@@ -17,11 +17,12 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Struct
 
-from .._errors import ConfigError, InvalidRequestError, ProtocolError
+from .._errors import ConfigError, ProtocolError
 from .._types import SSE, UNARY, Call, Embedding, EmbeddingReply, Request, Usage
 from ._base import REFUSED, TRANSLATED, Dialect, unreadable
 from ._classify import request_id
 from ._google_request import write_body
+from ._inputs import inputs_of
 from .anthropic import MARKS as CLAUDE_MARKS
 from .anthropic import Anthropic
 from .google import Google
@@ -167,12 +168,7 @@ class Vertex(_Place, Google):
 
     def embed(self, call: Call) -> Request:
         """Write a predict request."""
-        texts = [call.input] if isinstance(call.input, str) else list(call.input)
-        most, _ = self.embed_limits()
-        if not texts or len(texts) > most:
-            raise InvalidRequestError(
-                "input", f"({len(texts)} texts)", f"give 1 to {most} texts"
-            )
+        texts = inputs_of(self, call.input)
         instance: dict[str, Any] = {}
         body: dict[str, Any] = {}
         warnings: list[str] = []
