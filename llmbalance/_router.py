@@ -2,7 +2,9 @@
 
 chat / generate / embed      one call: Run decides, Transport carries
 acquire                      a lease for those who bring their own client
-stats / costs / explain      what happened, what it cost, why it was so
+
+What happened, what it cost and why it was so: _router_reports.py. What can be changed
+while it runs: _router_operation.py.
 """
 
 from __future__ import annotations
@@ -10,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import date
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -29,19 +30,18 @@ from ._count import TokenCount, count
 from ._drive import drive
 from ._embed import Parts, drive_all, join
 from ._errors import ConfigError
-from ._events import Events
 from ._fleet import Fleet
 from ._groups import Group
-from ._health import ask_all
 from ._hedge import Hedge
 from ._intake import Intake
 from ._lease import AcquiredLease
-from ._options import Inputs, Messages, as_messages, checked_messages
+from ._options import Inputs, Messages, as_messages
 from ._price import Price
 from ._prices import PriceTable
 from ._race import drive_race
-from ._reports import Report, explanation, stats_report
 from ._retries import Retries
+from ._router_operation import Operation
+from ._router_reports import Reports
 from ._run import Run
 from ._shape import Step
 from ._stream import ChatStream
@@ -56,12 +56,11 @@ if TYPE_CHECKING:
     from ._configfile._reload import Source
     from ._experiments._experiment import Experiment
     from ._experiments._mirror import Mirror
-    from ._experiments._report import ExperimentsReport
     from ._ledger import Book
     from ._sync import SyncRouter
 
 
-class Router:
+class Router(Reports, Operation):
     """Balances calls over backends.
 
     ``strategy``: round_robin, weighted, least_busy, latency, cost, p2c, composite or
@@ -419,181 +418,6 @@ class Router:
         if isinstance(messages, str):
             messages = as_messages(messages)
         return AcquiredLease(self._intake.run("chat", model, messages, False, options))
-
-    # -- reports -------------------------------------------------------------
-
-    def stats(self) -> Report:
-        """Return per backend: requests, success rate, latency, cost, share, breaker."""
-        return stats_report(self._fleet)
-
-    def costs(
-        self, by: str = "backend", *, since: float | str | date | None = None
-    ) -> Report:
-        """Return what was spent: requests, total, average, percentage, tokens.
-
-        ``by``: backend, group, model, task, user, tag, "tag:KEY" (of KEY=value tags),
-        kind, status, day or hour; ``since``: "7d", "month", a date, an epoch second;
-        None: the start of this router. All but costs by backend since the start need a
-        ledger: ConfigError without one. Amounts are USD.
-        """
-        from ._costs import cost_report  # its statistics take 5 ms to import
-
-        return cost_report(self._books, by, since)
-
-    def savings(
-        self, reference: str, *, since: float | str | date | None = None
-    ) -> Report:
-        """Return what the same calls would have cost at one backend's price of today.
-
-        The tokens that were used are priced with the rates of ``reference``; failed
-        attempts, which another backend may not have had, count as spent here only.
-        """
-        from ._costs import savings_report
-
-        return savings_report(self._books, self._fleet.index(reference), since)
-
-    def forecast(self, *, now: float | None = None) -> Report:
-        """Return what this month (UTC) will have cost at its end; needs a ledger.
-
-        What is left of the month is taken to go like the last four weeks, each day
-        like the same days of the week when there are two weeks to learn from.
-        """
-        from ._costs import forecast_report
-
-        return forecast_report(self._books, now)
-
-    def outlook(self, *, now: float | None = None) -> Report:
-        """Return what the ledger's history says of the next hours; needs a ledger.
-
-        By backend: calls and tokens a minute an hour from now with the range of four
-        of five, when each rate limit will be used up if it goes on like that
-        (``used_up_at``, epoch s), what it usually takes at this time of day, and how
-        well each way of telling did on the history itself. Money is in ``forecast``.
-        Reads up to 28 days: a second or two for a million attempts.
-        """
-        from ._outlook import outlook_report
-
-        return outlook_report(self._fleet, self._books.book, now)
-
-    def explain(self, model: str, messages: Messages | str, **options: Any) -> Report:
-        """Return how every backend stands for a call, without sending it."""
-        if isinstance(messages, str):
-            messages = as_messages(messages)
-        return explanation(self._intake.run("chat", model, messages, False, options))
-
-    def classify(self, messages: Messages | str, **options: Any) -> str:
-        """Return the task that ``task="auto"`` would take for these messages."""
-        tasks = self._intake.tasks
-        if tasks is None:
-            raise ConfigError("tasks", None, "give Router(tasks=[Task(...)])")
-        if isinstance(messages, str):
-            messages = as_messages(messages)
-        return tasks.classify(checked_messages(messages), options)
-
-    def classifications(self) -> Report:
-        """Return how the shadow classifier compares: pairs, calls, agreement."""
-        tasks = self._intake.tasks
-        if tasks is None or tasks.shadow is None:
-            raise ConfigError("shadow_classifier", None, "give Router one to compare")
-        return tasks.report()
-
-    # -- experiments ---------------------------------------------------------
-
-    def experiments(self) -> ExperimentsReport:
-        """Return a row for each arm: units, calls, share, success, cost, p50, verdict.
-
-        It may be read at any time: p-values and intervals stay valid however often.
-        ``lift``, ``low``, ``high`` are relative to the control. ``plot()`` draws shares
-        and the metric over time.
-        """
-        from ._experiments._report import experiments_report
-
-        studies = self._intake.studies
-        return experiments_report({} if studies is None else studies.all)
-
-    def start_experiment(self, experiment: Experiment | str) -> None:
-        """Begin an experiment while calls go on: a new one, or one by its name."""
-        if self._intake.studies is None:
-            from ._experiments._studies import Studies
-
-            self._intake.studies = Studies(self._fleet, self._seed)
-        self._intake.studies.start(experiment)
-
-    def stop_experiment(self, name: str, *, winner: str | None = None) -> None:
-        """End an experiment: its calls go on without it, or all as the ``winner``.
-
-        Its figures stay in the report; ``start_experiment(name)`` goes on with it.
-        """
-        if self._intake.studies is None:
-            raise ConfigError("name", name, "there are no experiments")
-        self._intake.studies.stop(name, winner)
-
-    def reward(self, call: Any, value: float) -> bool:
-        """Say what a call was worth to its user, 0 to 1, once it is known.
-
-        ``call``: the reply (or a stream's last chunk, or a settled lease), or the
-        reply's ``id`` for one of the last 16,384 calls. False: it is part of no
-        experiment, forgotten, or has its reward already.
-        """
-        studies = self._intake.studies
-        if studies is None:
-            raise ConfigError("experiments", None, "give Router(experiments=[...])")
-        return studies.reward(call, value)
-
-    def mirrors(self) -> Report:
-        """Return how copied calls went beside their originals, mirror by mirror."""
-        if self._intake.mirrors is None:
-            raise ConfigError("mirrors", None, "give Router(mirrors=[Mirror(...)])")
-        return self._intake.mirrors.report()
-
-    # -- operation -----------------------------------------------------------
-
-    def set_weight(self, backend: str, weight: float) -> None:
-        """Change a backend's share while running; 0 drains it."""
-        positive("weight", weight, zero=True)
-        for index in self._fleet.indices(backend):
-            self._fleet.pool.set_weight(index, float(weight))
-
-    def set_price(self, backend: str, price: Price) -> None:
-        """Change a backend's price; the next call is chosen and billed by it."""
-        if not isinstance(price, Price):
-            raise ConfigError("price", price, "give Price(input, output)")
-        self._fleet.set_price(self._fleet.index(backend), price)
-
-    def open_breaker(self, backend: str) -> None:
-        """Stop calling a backend until ``reset_breaker``."""
-        self._order(backend, 1)
-
-    def reset_breaker(self, backend: str) -> None:
-        """Let a backend's breaker decide again, beginning closed."""
-        self._order(backend, 0)
-
-    def _order(self, backend: str, order: int) -> None:
-        for index in self._fleet.indices(backend):
-            if self._watch is not None:
-                self._watch.ordered(index, order)
-            self._fleet.pool.order(index, order)
-
-    async def health(self) -> Report:
-        """Ask every backend for what is free: does it answer, is the key good?
-
-        Returns backend -> ok, status, seconds, problem; ok None: nothing free to ask.
-        """
-        return await ask_all(self._fleet, self._transport)
-
-    async def warm(self) -> None:
-        """Open a connection to every backend, so that the first call finds one."""
-        await ask_all(self._fleet, self._transport)
-
-    @property
-    def events(self) -> Events:
-        """What happens: ``subscribe`` a function, or iterate with ``async for``."""
-        return self._fleet.events
-
-    @property
-    def backends(self) -> list[str]:
-        """Names of all backends."""
-        return [target.name for target in self._fleet.targets]
 
     @property
     def sync(self) -> SyncRouter:

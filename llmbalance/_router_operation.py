@@ -1,0 +1,98 @@
+"""What can be done to a router while calls go on: change it, ask after it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._config import positive
+from ._errors import ConfigError
+from ._health import ask_all
+from ._price import Price
+from ._reports import Report
+
+if TYPE_CHECKING:
+    from ._experiments._experiment import Experiment
+    from ._fleet import Fleet
+    from ._intake import Intake
+    from ._transport import Transport
+    from ._watch import Watch
+
+
+class Operation:
+    """What a Router lets be done to it."""
+
+    _fleet: Fleet
+    _intake: Intake
+    _seed: int | None
+    _transport: Transport
+    _watch: Watch | None
+
+    # -- backends ------------------------------------------------------------
+
+    def set_weight(self, backend: str, weight: float) -> None:
+        """Change a backend's share while running; 0 drains it."""
+        positive("weight", weight, zero=True)
+        for index in self._fleet.indices(backend):
+            self._fleet.pool.set_weight(index, float(weight))
+
+    def set_price(self, backend: str, price: Price) -> None:
+        """Change a backend's price; the next call is chosen and billed by it."""
+        if not isinstance(price, Price):
+            raise ConfigError("price", price, "give Price(input, output)")
+        self._fleet.set_price(self._fleet.index(backend), price)
+
+    def open_breaker(self, backend: str) -> None:
+        """Stop calling a backend until ``reset_breaker``."""
+        self._order(backend, 1)
+
+    def reset_breaker(self, backend: str) -> None:
+        """Let a backend's breaker decide again, beginning closed."""
+        self._order(backend, 0)
+
+    def _order(self, backend: str, order: int) -> None:
+        for index in self._fleet.indices(backend):
+            if self._watch is not None:
+                self._watch.ordered(index, order)
+            self._fleet.pool.order(index, order)
+
+    async def health(self) -> Report:
+        """Ask every backend for what is free: does it answer, is the key good?
+
+        Returns backend -> ok, status, seconds, problem; ok None: nothing free to ask.
+        """
+        return await ask_all(self._fleet, self._transport)
+
+    async def warm(self) -> None:
+        """Open a connection to every backend, so that the first call finds one."""
+        await ask_all(self._fleet, self._transport)
+
+    # -- experiments ---------------------------------------------------------
+
+    def start_experiment(self, experiment: Experiment | str) -> None:
+        """Begin an experiment while calls go on: a new one, or one by its name."""
+        if self._intake.studies is None:
+            from ._experiments._studies import Studies
+
+            self._intake.studies = Studies(self._fleet, self._seed)
+        self._intake.studies.start(experiment)
+
+    def stop_experiment(self, name: str, *, winner: str | None = None) -> None:
+        """End an experiment: its calls go on without it, or all as the ``winner``.
+
+        Its figures stay in the report; ``start_experiment(name)`` goes on with it.
+        """
+        if self._intake.studies is None:
+            raise ConfigError("name", name, "there are no experiments")
+        self._intake.studies.stop(name, winner)
+
+    def reward(self, call: Any, value: float) -> bool:
+        """Say what a call was worth to its user, 0 to 1, once it is known.
+
+        ``call``: the reply (or a stream's last chunk, or a settled lease), or the
+        reply's ``id`` for one of the last 16,384 calls. False: it is part of no
+        experiment, forgotten, or has its reward already.
+        """
+        studies = self._intake.studies
+        if studies is None:
+            raise ConfigError("experiments", None, "give Router(experiments=[...])")
+        return studies.reward(call, value)
