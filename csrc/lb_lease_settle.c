@@ -342,8 +342,7 @@ lb_lease_tail(const lb_pool *p, const lb_lease *lease, bool first, lb_tail *t)
         mine += (double)lease->expected * (double)l->itl;
         usual = (double)l->seconds;
     }
-    double size =
-        usual > 0 ? lb_lesser(lb_greater(mine / usual, 1 / TAIL_SIZE), TAIL_SIZE) : 1;
+    double size = lb_lesser(lb_greater(mine / usual, 1 / TAIL_SIZE), TAIL_SIZE);
     t->p50 = size * lb_hist_quantile(h, 0.50);
     t->p95 = size * lb_hist_quantile(h, 0.95);
     t->p99 = size * lb_hist_quantile(h, 0.99);

@@ -550,6 +550,41 @@ the_tail_is_known_after_twenty_answers_and_follows_the_size(void)
 }
 
 static void
+without_a_first_token_there_is_no_tail_of_it(void)
+{
+    lb_tail t;
+    fresh(1, LB_COST);
+    for (int k = 0; k < 20; k++) {
+        CHECK_EQ(pick(k * MIN), 0);
+        lb_result r = kit_ended(LB_DONE);
+        r.seconds = 1;
+        (void)lb_lease_settle(p, &lease, &r, k * MIN + SEC);
+    }
+    CHECK_EQ(pick(20 * MIN), 0);
+    CHECK(lb_lease_tail(p, &lease, false, &t));
+    CHECK(!lb_lease_tail(p, &lease, true, &t));
+    settle_as(LB_CANCELLED, 20 * MIN);
+}
+
+static void
+an_overtaken_call_is_the_first_lesson_only_if_it_was_sent(void)
+{
+    fresh(1, LB_COST);
+    const lb_latency *l = &lb_pool_backend(p, 0)->latency;
+    CHECK_EQ(pick(0), 0);
+    lb_result r = kit_ended(LB_CANCELLED);
+    r.seconds = 60;
+    r.sent = false;
+    (void)lb_lease_settle(p, &lease, &r, MIN);
+    CHECK_EQ(l->samples, 0);
+    CHECK_EQ(pick(MIN), 0);
+    r.sent = true;
+    (void)lb_lease_settle(p, &lease, &r, 2 * MIN);
+    CHECK_EQ(l->samples, 1);
+    CHECK(l->seconds > 59);
+}
+
+static void
 an_overtaken_call_teaches_that_it_took_longer_never_that_it_was_fast(void)
 {
     fresh(1, LB_COST);
@@ -630,6 +665,8 @@ main(void)
     CHECK_RUN(an_answer_is_slow_against_its_own_expectation);
     CHECK_RUN(only_answers_and_failures_move_the_share_of_failures);
     CHECK_RUN(the_tail_is_known_after_twenty_answers_and_follows_the_size);
+    CHECK_RUN(without_a_first_token_there_is_no_tail_of_it);
+    CHECK_RUN(an_overtaken_call_is_the_first_lesson_only_if_it_was_sent);
     CHECK_RUN(an_overtaken_call_teaches_that_it_took_longer_never_that_it_was_fast);
     CHECK_RUN(without_times_of_its_kind_there_is_no_tail_and_no_size);
     lb_pool_free(p);
