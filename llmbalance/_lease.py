@@ -168,29 +168,27 @@ class AcquiredLease:
 
     # -- as a block ----------------------------------------------------------
 
-    async def _rest(self, pause: float) -> None:
+    def __enter__(self) -> AcquiredLease:
+        self._run.options.wait = False
         try:
-            await rest(pause)
+            shot = self._run.aim(write=False)
+            if isinstance(shot, float):
+                self._run.refuse_now()
         except BaseException:
             self._run.end()
             raise
-
-    def __enter__(self) -> AcquiredLease:
-        self._run.options.wait = False
-        shot = self._run.aim(write=False)
-        if isinstance(shot, float):
-            self._run.refuse_now()
         assert isinstance(shot, Shot)
         self._shot = shot
         return self
 
     async def __aenter__(self) -> AcquiredLease:
-        while self._shot is None:
-            shot = self._run.aim(write=False)
-            if isinstance(shot, float):
-                await self._rest(shot)
-            else:
-                self._shot = shot
+        try:
+            while isinstance(shot := self._run.aim(write=False), float):
+                await rest(shot)
+        except BaseException:
+            self._run.end()  # or its place in the line would stay taken
+            raise
+        self._shot = shot
         return self
 
     def __exit__(

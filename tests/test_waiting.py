@@ -358,3 +358,17 @@ async def test_wrong_settings_are_refused_by_name(llm_provider):
     router = Router([backend(provider)])
     with pytest.raises(InvalidRequestError, match="priority"):
         await router.chat("all", ASK, priority="high")
+
+
+async def test_a_lease_that_was_waited_for_in_vain_leaves_its_place(llm_provider):
+    provider = llm_provider("openai", name="one", model="gpt-4o")
+    router = Router([backend(provider, limits=Limits(concurrency=1))])
+    async with router:
+        held = await router.acquire("all", ASK).__aenter__()
+        with pytest.raises(RateLimitedError):
+            async with router.acquire("all", ASK, timeout=0.05):
+                pass
+        assert router._fleet.lines.waiting == 0
+        held.settle()
+        async with router.acquire("all", ASK, timeout=5) as lease:
+            assert lease.backend == "one"

@@ -292,10 +292,9 @@ def _check_arm(fleet: Fleet, experiment: Experiment, arm: _Arm) -> None:
     field = f"experiments[{experiment.name!r}].arms[{arm.name!r}]"
     if arm.model is not None:
         group_of(fleet, f"{field}.model", arm.model)
-    model = arm.model or next(iter((*experiment.models, *fleet.groups)))
-    routing = Options(group=fleet.group(model), fallbacks=[])
+    routing = Options(group=0, fallbacks=[])
     try:
-        read_options(fleet, routing, arm.options, model)
+        read_options(fleet, routing, arm.options, arm.model or "")
     except InvalidRequestError as error:
         raise ConfigError(f"{field}.{error.field}", error.value, error.remedy) from None
 
