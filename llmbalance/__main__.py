@@ -15,6 +15,7 @@ COMMANDS = {
     "costs": ("._cli.costs", "what a ledger says was spent"),
     "prices": ("._cli.prices", "show a price, compare or take over a table"),
     "check": ("._cli.check", "all faults of a configuration, or its fleet"),
+    "backtest": ("._cli.backtest", "would prediction have helped on a ledger"),
     "simulate": (".simulate._cli", "what a strategy would have cost on a trace"),
     "demo": (".demo", "watch a fleet of mock providers under load"),
 }

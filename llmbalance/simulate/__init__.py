@@ -12,6 +12,7 @@ The decisions are made by the code that runs in production, on a virtual clock.
 
 from __future__ import annotations
 
+from ._backtest import Backtest, backtest
 from ._compare import Comparison, compare, sweep
 from ._fit import Fit, fit_service
 from ._fleet import Fleet
@@ -24,6 +25,7 @@ from ._trace import Trace
 
 __all__ = [
     "REFERENCES",
+    "Backtest",
     "Bound",
     "Comparison",
     "Fit",
@@ -34,6 +36,7 @@ __all__ = [
     "Service",
     "Trace",
     "Trouble",
+    "backtest",
     "compare",
     "fit_service",
     "lower_bound",

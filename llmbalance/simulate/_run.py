@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from .._config import positive
@@ -30,6 +31,7 @@ def run(
     slices: int = 96,
     samples: bool = False,
     progress: bool = False,
+    usual: Sequence[tuple[float, int, float, float]] = (),
 ) -> Result:
     """Simulate ``trace`` on ``fleet`` and return what it cost and delivered.
 
@@ -38,7 +40,9 @@ def run(
     token. ``estimate_error``: sigma of the logarithm of estimated over true prompt
     tokens (0.06: what the estimator shows on real bills). ``slices``: pieces of time
     in the result; ``samples``: keep what became of every request; ``progress``: a bar
-    (needs the ``notebook`` extra). The same arguments give the same result, byte for
+    (needs the ``notebook`` extra). ``usual``: what history says of backends, and when:
+    (s since the start, number of the backend, s to the first token, s of a token),
+    ascending; see Pool.set_usual(). The same arguments give the same result, byte for
     byte. Raises ConfigError, and UnknownModelError for groups the fleet has not.
     """
     positive("timeout", timeout)
@@ -70,7 +74,14 @@ def run(
         samples=samples,
     )
     fleet.furnish(simulation, trace.seconds)
-    for _ in _steps(simulation, len(trace), progress, strategy):
+    done = 0
+    for at, backend, ttft, itl in usual:
+        due = min(bisect_left(trace.at, round(at * 1e9)), len(trace) - 1)
+        if due > done:
+            simulation.run(due - done)
+            done = due
+        made.pool.set_usual(backend, ttft, itl)
+    for _ in _steps(simulation, len(trace) - done, progress, strategy):
         pass
     return Result(simulation, made, fleet, strategy, value, seed, width, slices)
 
