@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from ._experiments._experiment import Experiment
     from ._experiments._mirror import Mirror
     from ._ledger import Book
+    from ._litellm._call import Ways
     from ._sync import SyncRouter
 
 
@@ -187,7 +188,7 @@ class Router(Reports, Operation):
         self.notes: tuple[Note, ...] = ()  # what from_litellm has to say
         self._source: Source | None = None  # the file it was made from
         self._follower: Follower | None = None  # reads it again when it changes
-        self._tags_route = True  # tags in LiteLLM's metadata choose backends
+        self._ways: Ways | None = None  # what LiteLLM's file says of calls
         self._books = Books(self._fleet, ledger, on_anomaly)
         self._fleet.books = self._books or None
         # Before the ledger's own end: what was learned is kept even without aclose().
@@ -385,9 +386,9 @@ class Router(Reports, Operation):
         What LiteLLM has and this router does not is refused, or where it changes
         nothing named in ``reply.warnings``.
         """
-        from ._litellm._call import chat_options, warn
+        from ._litellm._call import warn
 
-        chosen, told = chat_options(model, options, tags_route=self._tags_route)
+        model, chosen, told = self._in_our_words(model, options)
         ask: Any = self.chat
         return warn(await ask(model, messages, stream=stream, **chosen), told)
 
@@ -395,10 +396,20 @@ class Router(Reports, Operation):
         self, model: str, messages: Messages, *, stream: bool = False, **options: Any
     ) -> Any:
         """As ``acompletion``, for code without an event loop."""
-        from ._litellm._call import chat_options, warn
+        from ._litellm._call import warn
 
-        chosen, told = chat_options(model, options, tags_route=self._tags_route)
+        model, chosen, told = self._in_our_words(model, options)
         return warn(self.sync.chat(model, messages, stream=stream, **chosen), told)
+
+    def _in_our_words(
+        self, model: str, options: dict[str, Any]
+    ) -> tuple[str, dict[str, Any], list[str]]:
+        from ._litellm._call import chat_options
+
+        chosen, told = chat_options(model, options, self._ways)
+        if self._ways is not None:
+            model = self._ways.goal(self._fleet.groups, model, chosen)
+        return model, chosen, told
 
     async def _drive(self, run: Run) -> Any:
         if self._watch is not None:

@@ -163,7 +163,7 @@ class Walk:
         """Take the chain that a group has for this kind of failure; False: none."""
         terms = self.fleet.group_terms.get(group)
         chain = terms.chain(kind) if terms is not None else []
-        if not chain:
+        if not chain or self.options.fallbacks == [self.options.group]:
             return False
         rest = self.chain if self.gone else []  # the general chain is left at once
         self.gone.append(group)

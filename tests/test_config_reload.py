@@ -270,8 +270,12 @@ def test_a_litellm_configuration_is_followed_as_well() -> None:
     router.reload(data(routing_strategy="least-busy", plugins=[]))
     assert rule(router, "g") == "least_busy"
     assert [note.field for note in router.notes] == ["router_settings.plugins"]
-    with pytest.raises(ConfigFileError, match="tag filtering"):
-        router.reload(data(enable_tag_filtering=True))
+    router.reload(data(enable_tag_filtering=True, num_retries=0))
+    assert router._ways is not None
+    assert router._ways.tags_route
+    assert router._fleet.group_terms[router._fleet.group("g")].max_attempts == 1
+    with pytest.raises(ConfigFileError, match="cooldowns"):
+        router.reload(data(disable_cooldowns=True))
 
 
 async def test_a_new_key_and_address_are_used_and_warm_connections_kept(

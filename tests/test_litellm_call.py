@@ -43,6 +43,7 @@ async def test_a_call_in_litellm_s_words_is_answered(llm_provider: Provider) -> 
             temperature=0.2,
             max_tokens=20,
             num_retries=3,
+            max_retries=2,
             request_timeout=20,
             drop_params=True,
             metadata={"trace_id": "x"},
@@ -50,7 +51,7 @@ async def test_a_call_in_litellm_s_words_is_answered(llm_provider: Provider) -> 
     assert reply.choices[0].message.content
     assert reply.usage.prompt_tokens > 0
     assert reply.backend == "gpt-4o"
-    assert [w.partition(":")[0] for w in reply.warnings] == ["num_retries", "metadata"]
+    assert [w.partition(":")[0] for w in reply.warnings] == ["max_retries", "metadata"]
 
 
 async def test_streams_come_in_chunks_and_warnings_go_to_the_log(
@@ -59,7 +60,7 @@ async def test_streams_come_in_chunks_and_warnings_go_to_the_log(
     provider = llm_provider("openai")
     async with router_of(provider) as router:
         with caplog.at_level(logging.WARNING, "llmbalance"):
-            stream = await router.acompletion("gpt-4o", ASK, stream=True, num_retries=1)
+            stream = await router.acompletion("gpt-4o", ASK, stream=True, max_retries=1)
         text = "".join(
             [
                 chunk.choices[0].delta.content or ""
@@ -68,7 +69,7 @@ async def test_streams_come_in_chunks_and_warnings_go_to_the_log(
             ]
         )
     assert text
-    assert "num_retries" in caplog.text
+    assert "max_retries" in caplog.text
 
 
 async def test_the_blocking_twin_answers_too(llm_provider: Provider) -> None:
@@ -136,6 +137,13 @@ def test_disabled_fallbacks_leave_the_call_in_its_group() -> None:
     assert chain == ["a"]
 
 
+def test_numbers_of_a_call_are_read_as_litellm_means_them() -> None:
+    given = {"num_retries": 2, "priority": 1, "specific_deployment": True}
+    made, told = chat_options("g", given)
+    assert made == {"max_attempts": 3, "priority": -1}
+    assert [text.partition(":")[0] for text in told] == ["specific_deployment"]
+
+
 def test_parameters_can_be_dropped_by_name() -> None:
     given = {"temperature": 1, "seed": 2, "additional_drop_params": ["seed"]}
     assert chat_options("g", given) == ({"temperature": 1}, [])
@@ -147,7 +155,10 @@ def test_parameters_can_be_dropped_by_name() -> None:
         {"api_key": "sk-12345"},
         {"api_base": "http://x"},
         {"mock_response": "x"},
-        {"priority": 5},
+        {"priority": -5},
+        {"priority": True},
+        {"num_retries": -1},
+        {"retry_policy": {"TimeoutErrorRetries": 2}},
         {"drop_params": False},
         {"fallbacks": [{"model": "b", "api_key": "k"}]},
         {"context_window_fallbacks": [{"a": ["b"]}]},

@@ -95,13 +95,27 @@ def test_fallbacks_that_lead_nowhere_are_left_out_and_told(
     assert why in faults(plan)[f"router_settings.{field}"]
 
 
-@pytest.mark.parametrize(
-    "kind", ["context_window_fallbacks", "content_policy_fallbacks"]
-)
-def test_fallbacks_for_one_kind_of_failure_are_told(kind: str) -> None:
-    plan = plan_of("a", "b", **{kind: [{"a": ["b"]}]})
+def test_fallbacks_for_one_kind_of_failure_are_those_of_the_groups() -> None:
+    plan = plan_of(
+        "a",
+        "x/b",
+        "c",
+        context_window_fallbacks=[{"a": ["c"]}, {"*": ["x/b"]}],
+        content_policy_fallbacks=[{"b": ["c"]}],
+        model_group_alias={"nick": "a"},
+    )
     assert fallbacks(plan) == {}
-    assert "not honoured" in faults(plan)[f"router_settings.{kind}[0].a"]
+    groups = {group.name: group for group in plan.options["groups"]}
+    long = {name: group.context_fallbacks for name, group in groups.items()}
+    assert long == {"a": ["c"], "nick": ["c"], "x/b": (), "c": ["x/b"]}
+    assert groups["x/b"].content_filter_fallbacks == ["c"]
+    assert faults(plan) == {}
+
+
+def test_a_fallback_for_a_name_holds_for_it_with_a_provider_before_it() -> None:
+    plan = plan_of("openai/m", "c", fallbacks=[{"m": ["c"]}])
+    assert fallbacks(plan) == {"openai/m": ["c"]}
+    assert faults(plan) == {}
 
 
 @pytest.mark.parametrize("alias", ["a", {"model": "a", "hidden": True}])

@@ -43,7 +43,7 @@ class Plan(Struct, frozen=True):
 
     ``options`` are Router's keyword arguments; ``finish`` are steps for when the router
     stands; ``notes`` say what was not taken as it stands; ``files`` are all that was
-    read.
+    read; ``ways``: what a LiteLLM file says of calls.
     """
 
     file: str
@@ -52,6 +52,7 @@ class Plan(Struct, frozen=True):
     finish: tuple[Callable[[Router], None], ...] = ()
     notes: tuple[Note, ...] = ()
     files: tuple[str, ...] = ()
+    ways: Any = None
 
     def build(self, make: Callable[..., Router]) -> Router:
         """Construct the Router; ConfigFileError when its parts do not fit together."""
@@ -62,6 +63,7 @@ class Plan(Struct, frozen=True):
         except (ValueError, OverflowError) as error:  # of the core: out of its range
             field = getattr(error, "field", "(fleet)")
             raise ConfigFileError([Note(self.file, 0, field, str(error))]) from error
+        router._ways = self.ways
         for step in self.finish:
             step(router)
         return router

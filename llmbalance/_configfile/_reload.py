@@ -182,7 +182,7 @@ class Source:
         follow_experiments(router, plan.options, self.plan.options)
         follow_mirrors(router, plan.options)
         router._look_after(plan.options.get("health_interval"))
-        router.notes = plan.notes
+        router.notes, router._ways = plan.notes, plan.ways
 
     def _faults(self, router: Router, plan: Plan) -> list[tuple[str, str]]:
         """What no pool can take over, beside amounts and room."""
@@ -207,7 +207,7 @@ class Source:
                 found.append((f"router.{name}", "has changed: make a new router"))
         found += changed_experiments(router, plan.options)
         if plan.finish != self.plan.finish:
-            what = "budgets of providers, cooldowns or tag filtering"
+            what = "budgets of providers, or whether there are cooldowns"
             found.append((what, "have changed: make a new router"))
         return found
 

@@ -6,8 +6,10 @@ await router.acompletion("gpt-4o", messages, timeout=30, metadata={"tags": ["pai
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
+
+from msgspec import Struct
 
 from .._errors import InvalidRequestError
 
@@ -22,55 +24,121 @@ _REFUSED = {
     "custom_llm_provider": "belongs to the backend: 'provider/model'",
     "mock_response": "use llmbalance.testing",
     "mock_timeout": "use llmbalance.testing",
-    "context_window_fallbacks": "use fallbacks: they serve every failure",
-    "content_policy_fallbacks": "use fallbacks: they serve every failure",
+    "context_window_fallbacks": "belong to groups: router_settings, or Group",
+    "content_policy_fallbacks": "belong to groups: router_settings, or Group",
+    "retry_policy": "belongs to groups: router_settings, or Group(attempts=...)",
     "allowed_model_region": "use tags: backends must have all tags of a call",
 }
 # Said by many callers, without effect here -> why.
 _WITHOUT_EFFECT = {
-    "num_retries": "untried backends are tried first, whatever the number",
-    "max_retries": "untried backends are tried first, whatever the number",
+    "max_retries": "the client repeats nothing by itself: num_retries",
+    "specific_deployment": "the name of a backend means that one",
     "caching": "answers are not cached",
     "cache": "answers are not cached",
 }
 
 
+class Ways(Struct, frozen=True, kw_only=True):
+    """What a LiteLLM configuration says of calls.
+
+    ``tags_route``: tags in metadata choose backends; ``any_tag``: one of them is
+    enough; ``tags``: group -> the tags of each of its backends, where they choose;
+    ``unknown``: groups for names that nobody has; ``priority``: of calls without one.
+    """
+
+    tags_route: bool = True
+    any_tag: bool = False
+    tags: dict[str, tuple[frozenset[str], ...]] = {}
+    unknown: tuple[str, ...] = ()
+    priority: int | None = None
+
+    def tags_for(self, model: str, asked: list[str], told: list[str]) -> list[str]:
+        """Return the tags that choose: the call's, or "default" where none fit."""
+        rows = self.tags.get(model)
+        if rows is None:
+            return asked
+        if self.any_tag and len(asked) > 1:
+            fit = [tag for tag in asked if any(tag in row for row in rows)]
+            if len(fit) > 1:
+                told.append(f"tags: backends with {fit[0]!r} are asked, no others")
+            asked = fit[:1] or asked
+        fits = asked and any(row.issuperset(asked) for row in rows)
+        default = any("default" in row for row in rows)
+        return ["default"] if default and not fits else asked
+
+    def goal(self, known: Container[str], model: str, made: dict[str, Any]) -> str:
+        """Return where a call goes; default fallbacks serve names nobody has."""
+        if not self.unknown or model in known:
+            return model
+        made.setdefault("fallbacks", list(self.unknown[1:]))
+        return self.unknown[0]
+
+
 def chat_options(
-    model: str, options: Mapping[str, Any], *, tags_route: bool = True
+    model: str, options: Mapping[str, Any], ways: Ways | None = None
 ) -> tuple[dict[str, Any], list[str]]:
     """Return options for ``Router.chat``, and warnings about what has no effect.
 
-    ``tags_route``: the tags in metadata choose backends. Raises InvalidRequestError for
-    what only a backend can be told.
+    Raises InvalidRequestError for what only a backend can be told.
     """
+    ways = ways or Ways()
     made: dict[str, Any] = {}
-    warnings = []
+    warnings: list[str] = []
     given = {name: value for name, value in options.items() if value is not None}
     for name in given.pop("additional_drop_params", ()):
         given.pop(name, None)
+    if ways.priority is not None:
+        given.setdefault("priority", ways.priority)
     for name, value in given.items():
         if name in _REFUSED:
             raise InvalidRequestError(name, value, _REFUSED[name])
         if name in _WITHOUT_EFFECT:
             warnings.append(f"{name}: {_WITHOUT_EFFECT[name]}")
-        elif name == "request_timeout":
-            made["timeout"] = value
-        elif name == "priority" and not isinstance(value, bool):
-            raise InvalidRequestError(name, value, "give true or false")
-        elif name == "drop_params":
-            if not value:
-                raise InvalidRequestError(
-                    name, value, "is set for a backend: options={'unsupported': ...}"
-                )
-        elif name == "disable_fallbacks":
-            if value:  # a group that falls back to itself visits only itself
-                made["fallbacks"] = [model]
+        elif name in _READERS:
+            _READERS[name](made, name, value, model)
         elif name not in ("fallbacks", "metadata"):
             made[name] = value
     if "fallbacks" in given and "fallbacks" not in made:
         made["fallbacks"] = _names(given["fallbacks"])
-    _metadata(given.get("metadata"), made, warnings, tags_route)
+    _metadata(given.get("metadata"), made, warnings, ways, model)
     return made, warnings
+
+
+def _timeout(made: dict[str, Any], name: str, value: Any, model: str) -> None:
+    made["timeout"] = value
+
+
+def _retries(made: dict[str, Any], name: str, value: Any, model: str) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise InvalidRequestError(name, value, "give a whole number >= 0")
+    made["max_attempts"] = value + 1
+
+
+def _priority(made: dict[str, Any], name: str, value: Any, model: str) -> None:
+    """LiteLLM's least number comes first; here the greatest does."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise InvalidRequestError(name, value, "give a whole number >= 0: 0 is first")
+    made["priority"] = -value
+
+
+def _drop(made: dict[str, Any], name: str, value: Any, model: str) -> None:
+    if not value:
+        remedy = "is set for a backend: options={'unsupported': ...}"
+        raise InvalidRequestError(name, value, remedy)
+
+
+def _no_fallbacks(made: dict[str, Any], name: str, value: Any, model: str) -> None:
+    if value:  # a group that falls back to itself visits only itself
+        made["fallbacks"] = [model]
+
+
+_READERS: Mapping[str, Callable[[dict[str, Any], str, Any, str], None]] = {
+    "request_timeout": _timeout,
+    "num_retries": _retries,
+    "priority": _priority,
+    "drop_params": _drop,
+    "disable_fallbacks": _no_fallbacks,
+}
 
 
 def _names(fallbacks: Any) -> list[str]:
@@ -87,17 +155,17 @@ def _names(fallbacks: Any) -> list[str]:
 
 
 def _metadata(
-    metadata: Any, made: dict[str, Any], warnings: list[str], tags_route: bool
+    metadata: Any, made: dict[str, Any], warnings: list[str], ways: Ways, model: str
 ) -> None:
     """LiteLLM's metadata is for its own loggers; only its tags choose backends."""
-    if metadata is None:
-        return
-    if not isinstance(metadata, Mapping):
+    if metadata is not None and not isinstance(metadata, Mapping):
         raise InvalidRequestError("metadata", metadata, "give a mapping")
-    tags = metadata.get("tags")
-    if tags and tags_route:
-        made["tags"] = [*(made.get("tags") or ()), *tags]
-    rest = sorted(str(name) for name in metadata if name != "tags" or not tags_route)
+    data = metadata or {}
+    tags = data.get("tags") if ways.tags_route else None
+    chosen = ways.tags_for(model, list(tags or ()), warnings)
+    if chosen:
+        made["tags"] = [*(made.get("tags") or ()), *chosen]
+    rest = sorted(str(n) for n in data if n != "tags" or not ways.tags_route)
     if rest:
         warnings.append(f"metadata: not sent ({', '.join(rest)}); see extra_body")
 

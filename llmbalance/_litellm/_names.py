@@ -141,17 +141,19 @@ PARAMS = frozenset(
         *("timeout", "request_timeout", "stream_timeout", "cooldown_time"),
         *("allowed_fails", "tags", "max_budget", "budget_duration", "region_name"),
         *("service_tier", "litellm_credential_name", "drop_params", *OPTIONS),
+        *("num_retries", "silent_model"),
     )
 )
 # Keys that a router here does not act on -> why, and whether something is lost.
 PARAMS_NOT = {
-    "num_retries": ("untried backends are tried first, whatever the number", "changed"),
-    "max_retries": ("untried backends are tried first, whatever the number", "changed"),
-    "silent_model": ("traffic is not mirrored", "fault"),
+    "max_retries": (
+        "the client here repeats nothing by itself: num_retries",
+        "changed",
+    ),
     "mock_response": ("real backends only; see llmbalance.testing", "fault"),
     "mock_timeout": ("real backends only; see llmbalance.testing", "fault"),
     "allowed_fails_policy": ("the breaker counts all failures alike", "fault"),
-    "retry_policy": ("the kind of error decides, not a number", "fault"),
+    "retry_policy": ("belongs to router_settings, for all or a group", "fault"),
     "configurable_clientside_auth_params": ("keys do not come with calls", "ignored"),
     "use_in_pass_through": ("there are no pass-through endpoints", "ignored"),
     "realtime_protocol": ("realtime sessions are not served", "ignored"),
@@ -173,15 +175,11 @@ MODES = ("chat", "completion", "embedding", "responses")
 # router_settings -> why it makes no difference here.
 SETTINGS_NOT = {
     "enable_pre_call_checks": ("limits and context are always checked", "changed"),
-    "num_retries": ("untried backends are tried first, whatever the number", "changed"),
     "max_fallbacks": ("each group is visited once", "changed"),
     "retry_after": ("no pause while another backend is left", "changed"),
-    "retry_policy": ("the kind of error decides, not a number", "fault"),
-    "model_group_retry_policy": ("the kind of error decides, not a number", "fault"),
     "allowed_fails_policy": ("the breaker counts all failures alike", "fault"),
     "routing_strategy_args": ("latencies are weighted by their age", "changed"),
     "enable_weighted_failover": ("failover is always by weight", "changed"),
-    "optional_pre_call_checks": ("use session= to stay with a backend", "fault"),
     "routing_groups": ("one strategy for all groups", "fault"),
     "plugins": ("there are none", "fault"),
     "caching_groups": ("answers are not cached", "ignored"),
@@ -189,12 +187,10 @@ SETTINGS_NOT = {
     "cache_kwargs": ("answers are not cached", "ignored"),
     "client_ttl": ("connections live as long as the router", "ignored"),
     "polling_interval": ("waiting needs no polling", "ignored"),
-    "default_priority": ("pass priority= with the call", "fault"),
     "set_verbose": ("use logging", "ignored"),
     "debug_level": ("use logging", "ignored"),
     "alerting_config": ("no alerts are sent", "ignored"),
     "router_general_settings": ("there is one kind of client", "ignored"),
     "ignore_invalid_deployments": ("see strict=", "ignored"),
-    "tag_filtering_match_any": ("a backend must have all tags of a call", "changed"),
 }
 REDIS = ("redis_url", "redis_host", "redis_port", "redis_password", "redis_db")

@@ -16,16 +16,16 @@ from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import Struct
 
-from .._config import Backend, Budget
+from .._config import Backend
 from .._configfile._load import Plan
 from .._configfile._places import Path
 from .._configfile._tables import suggestion
-from .._errors import ConfigError
 from .._price import Price
 from .._prices import PriceTable
-from ._names import PREFIXES, REDIS, SETTINGS_NOT, STRATEGIES
+from ._budgets import Budgets
+from ._names import REDIS, SETTINGS_NOT, STRATEGIES
+from ._own import Own
 from ._routes import ONLY, Routes
 from ._rows import Deployment, Habits, deployments
 from ._sheet import Sheet
@@ -41,11 +41,16 @@ _SETTINGS = frozenset(
         *("allowed_fails", "disable_cooldowns", "default_max_parallel_requests"),
         *("default_litellm_params", "model_group_alias", "default_fallbacks"),
         *("provider_budget_config", "enable_tag_filtering", "fallbacks", *ONLY),
+        *("tag_filtering_match_any", "default_priority", "optional_pre_call_checks"),
+        *("num_retries", "retry_policy", "model_group_retry_policy"),
     )
 )
 # Of these litellm_settings, too, where router_settings says nothing.
 _SHARED = frozenset(
-    ("fallbacks", *ONLY, "default_fallbacks", "allowed_fails", "request_timeout")
+    (
+        *("fallbacks", *ONLY, "default_fallbacks", "allowed_fails"),
+        *("request_timeout", "num_retries"),
+    )
 )
 _OWN = frozenset(("drop_params", "max_budget", "budget_duration"))
 _READ = ("model_list", "router_settings", "litellm_settings", "environment_variables")
@@ -89,13 +94,11 @@ class _Reader:
         routes = Routes(self.sheet, names)
         routes.read_aliases(self.router.get("model_group_alias"))
         backends = routes.join(backends)
-        for kind in ONLY:
-            routes.read_special(*self._setting(kind))
-        budgets, finish = self._budgets(backends, rows)
+        reader = Budgets(self.sheet, self.router, self.shared, self._number)
+        budgets, finish = reader.read(backends, rows)
         if self.router.get("disable_cooldowns"):
             finish.append(_keep_closed)
-        if not self.router.get("enable_tag_filtering"):
-            finish.append(_no_tag_routing)
+        own = Own(self.sheet, self.router, self._setting)
         options: dict[str, Any] = {
             "strategy": self._strategy(),
             "fallbacks": routes.chains(
@@ -103,14 +106,20 @@ class _Reader:
                 self._setting("fallbacks"),
                 self._setting("default_fallbacks"),
             ),
+            "groups": own.groups(routes, backends, rows),
+            "mirrors": own.mirrors(routes, rows),
             "budgets": budgets,
             "breaker": habits.breaker,
             "timeouts": habits.timeouts,
             "unknown_price": self._unknown_price(backends),
         }
-        retries = self._retries()
+        if own.repeats():
+            options["retry_budget"] = None
+        if own.sticks():
+            options["auto_session"] = True
         if timeout is not None:
-            options["timeout"] = timeout * max(2, 1 + retries)
+            tries = 1 + (2 if own.retries is None else own.retries)
+            options["timeout"] = timeout * max(2, tries)
         if any(b.limits and (b.limits.rpm or b.limits.tpm) for b in backends):
             self.sheet.note(
                 ("model_list",),
@@ -123,6 +132,7 @@ class _Reader:
             options,
             finish=tuple(finish),
             files=tuple(self.sheet.files),
+            ways=own.ways(routes, backends),
         )
 
     # -- keys ----------------------------------------------------------------
@@ -174,9 +184,7 @@ class _Reader:
                 self.sheet.note(place, f"unknown key; {hint}")
         for key in self.shared:
             place = ("litellm_settings", key)
-            if key == "num_retries":
-                self.sheet.note(place, *SETTINGS_NOT[key])
-            elif key not in _SHARED | _OWN:
+            if key not in _SHARED | _OWN:
                 self.sheet.note(place, "belongs to the proxy", "ignored")
             elif key in _SHARED and self.router.get(key) is not None:
                 self.sheet.note(place, "router_settings says it, too", "ignored")
@@ -186,17 +194,6 @@ class _Reader:
                     self.sheet.note((section, key), "belongs to the proxy", "ignored")
             elif section not in (*_READ, "credential_list"):
                 self.sheet.note((section,), "belongs to the proxy", "ignored")
-
-    def _retries(self) -> int:
-        """How often LiteLLM would try again; without a word, twice."""
-        retries = self.router.get("num_retries", self.shared.get("num_retries"))
-        if retries == 0:
-            where = "router" if "num_retries" in self.router else "litellm"
-            self.sheet.note(
-                (f"{where}_settings", "num_retries"),
-                "0 is not honoured: a failed call goes on to another backend",
-            )
-        return retries if isinstance(retries, int) else 2
 
     # -- settings ------------------------------------------------------------
 
@@ -302,84 +299,7 @@ class _Reader:
                 f"calls of group {model!r} may come here, too: it has this name",
             )
 
-    # -- budgets -------------------------------------------------------------
-
-    def _budgets(
-        self, backends: list[Backend], rows: list[Deployment]
-    ) -> tuple[list[Budget], list[Any]]:
-        made: list[Budget] = []
-        finish: list[Any] = []
-        usd = self._number(
-            self.shared.get("max_budget"), ("litellm_settings", "max_budget")
-        )
-        if usd is not None:
-            per = _per(self.shared.get("budget_duration"))
-            self._budget(made, ("litellm_settings", "max_budget"), usd, per, None)
-        for row in rows:
-            if row.budget is not None:
-                per = _per(row.budget[1])
-                where: Path = ("model_list",)
-                self._budget(made, where, row.budget[0], per, row.backend.label)
-        config = self.router.get("provider_budget_config")
-        place: Path = ("router_settings", "provider_budget_config")
-        if config is not None and not isinstance(config, dict):
-            self.sheet.note(place, "give a mapping: left out")
-            config = None
-        for provider, entry in (config or {}).items():
-            here = (*place, str(provider))
-            ours = PREFIXES[provider].provider if provider in PREFIXES else provider
-            labels = [b.label for b in backends if b.provider == ours]
-            terms = entry if isinstance(entry, dict) else {}
-            limit = terms.get("budget_limit", terms.get("max_budget"))
-            amount = self._number(limit, here)
-            if not labels or amount is None:
-                why = "no deployment of this provider" if amount else "no budget_limit"
-                self.sheet.note(here, f"{why}: left out")
-                continue
-            duration = terms.get("time_period", terms.get("budget_duration"))
-            if self._budget(made, here, amount, _per(duration), labels[0]):
-                finish.append(_Charge(len(made) - 1, tuple(labels[1:])))
-        return made, finish
-
-    def _budget(
-        self,
-        made: list[Budget],
-        place: Path,
-        usd: float,
-        per: str,
-        backend: str | None,
-    ) -> bool:
-        try:
-            made.append(Budget(usd=usd, per=per, backend=backend))
-        except ConfigError as error:
-            self.sheet.note(place, f"budget left out: {error}")
-            return False
-        return True
-
-
-def _per(duration: Any) -> str:
-    """LiteLLM's "30d", "1mo" in our words; nothing said: for ever."""
-    text = str(duration or "total")
-    return "month" if text in ("1mo", "monthly") else text
-
-
-class _Charge(Struct, frozen=True):
-    """Makes further backends count towards a budget of the first one."""
-
-    budget: int
-    labels: tuple[str, ...]
-
-    def __call__(self, router: Router) -> None:
-        fleet = router._fleet
-        for label in self.labels:
-            index = fleet.meters[self.budget].index
-            fleet.pool.charge("backend", fleet.index(label), index)
-
 
 def _keep_closed(router: Router) -> None:
     for target in router._fleet.targets:
         router._fleet.pool.order(target.index, 2)
-
-
-def _no_tag_routing(router: Router) -> None:
-    router._tags_route = False

@@ -30,6 +30,7 @@ class Routes:
         self.sheet = sheet
         self.names = names
         self.aliases: dict[str, list[str]] = {}
+        self.everywhere: list[str] = []  # default fallbacks
 
     def read_aliases(self, value: Any) -> None:
         """Read model_group_alias: {name: group} or {name: {model, hidden}}."""
@@ -60,11 +61,12 @@ class Routes:
             made.append(msgspec.structs.replace(backend, groups=groups))
         return made
 
-    def read_special(self, value: Any, place: Path) -> None:
-        """Note the fallbacks that are for one kind of failure only."""
-        for here, group, _ in self._entries(value, place):
-            why = f"not honoured: such a call of {group!r} uses its other fallbacks"
-            self.sheet.note(here, why)
+    def special(
+        self, backends: list[Backend], setting: tuple[Any, Path]
+    ) -> dict[str, list[str]]:
+        """Return where calls go on after one kind of failure, by group."""
+        made, everywhere = self._read(setting)
+        return self._for_all(backends, made, everywhere)
 
     def chains(
         self,
@@ -73,19 +75,36 @@ class Routes:
         default: tuple[Any, Path],
     ) -> dict[str, list[str]]:
         """Return where each group's calls go on; settings come with their places."""
+        made, everywhere = self._read(generic)
+        self.everywhere = everywhere = self._targets(*default) or everywhere
+        return self._for_all(backends, made, everywhere)
+
+    def _read(
+        self, setting: tuple[Any, Path]
+    ) -> tuple[dict[str, list[str]], list[str]]:
+        """The chains that a setting names, and the one of "*"."""
         made: dict[str, list[str]] = {}
-        for here, group, others in self._entries(*generic):
-            if group == "*" or group in self.names:
-                made[group] = self._targets(others, here)
-            else:
+        for here, group, others in self._entries(*setting):
+            called = [group] if group == "*" else self._called(group)
+            for name in called:
+                made[name] = self._targets(others, here)
+            if not called:
                 hint = suggestion(group, self.names)
                 self.sheet.note(here, f"no group {group!r}: left out; {hint}")
-        everywhere = made.pop("*", [])
-        everywhere = self._targets(*default) or everywhere
-        if everywhere:
-            place = default[1] if default[0] is not None else generic[1]
-            why = "serve known groups: a call of an unknown name is refused"
-            self.sheet.note(place, f"defaults {why}", "changed")
+        return made, made.pop("*", [])
+
+    def _called(self, group: str) -> list[str]:
+        """Groups of this name, or with a provider before it."""
+        if group in self.names:
+            return [group]
+        return sorted(name for name in self.names if name.endswith(f"/{group}"))
+
+    def _for_all(
+        self,
+        backends: list[Backend],
+        made: dict[str, list[str]],
+        everywhere: list[str],
+    ) -> dict[str, list[str]]:
         for alias, goals in self.aliases.items():
             chain = [name for goal in goals for name in made.get(goal, ())]
             made.setdefault(alias, list(dict.fromkeys(chain)))

@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from .._config import Backend, Breaker, Limits, Timeouts
 from .._errors import ConfigError
-from .._options import PARAMETERS
+from .._options import DEFAULTS, PARAMETERS
 from .._price import Price
 from .._prices import PriceTable
 from .._target import make_dialect
@@ -58,6 +58,8 @@ class Deployment(Struct):
     rpm: float | None = None
     tpm: float | None = None
     budget: tuple[float, str] | None = None  # USD, per
+    retries: int | None = None
+    silent: str | None = None  # the group that gets copies of its calls
 
 
 class Habits(Struct, frozen=True):
@@ -138,7 +140,8 @@ class _Row:
             if key in PARAMS_NOT:
                 self.note(path, *PARAMS_NOT[key])
             elif key in PARAMETERS:
-                self.note(path, "pass it with the call: backends have no parameters")
+                if key not in DEFAULTS:
+                    self.note(path, "says what a call is: pass it with the call")
             elif key not in PARAMS and not is_price(key):
                 self.note(path, f"unknown key; {_near(key, PARAMS)}")
         for key in self.info:
@@ -188,6 +191,7 @@ class _Row:
                 region=self.params.get("region_name"),
                 timeouts=self._timeouts(),
                 breaker=self._breaker(),
+                params=self._params(),
                 options=options,
             )
             make_dialect(backend)
@@ -203,6 +207,8 @@ class _Row:
             rpm=self._number("rpm"),
             tpm=self._number("tpm"),
             budget=self._budget(),
+            retries=self._whole("num_retries"),
+            silent=self._silent(),
         )
 
     def _model(self) -> tuple[str, Host]:
@@ -284,11 +290,22 @@ class _Row:
             options["unsupported"] = "refuse"
         return options
 
+    def _params(self) -> dict[str, Any]:
+        """Parameters that calls get from here, unless they give their own."""
+        known = {k: v for k, v in self.params.items() if k in DEFAULTS}
+        return {k: v for k, v in known.items() if v is not None and k not in PARAMS}
+
+    def _silent(self) -> str | None:
+        name = self.params.get("silent_model")
+        return None if name is None else str(name)
+
     def _limits(self) -> Limits | None:
-        """rpm and tpm, and calls in flight unless the rates bound them already."""
+        """rpm and tpm, and calls in flight: as said, else as many as a minute takes."""
         rates = {key: self._whole(key) for key in ("rpm", "tpm")}
-        calls = self._whole("max_parallel_requests")
-        if calls is None and not any(rates.values()):
+        calls = self._whole("max_parallel_requests") or rates["rpm"]
+        if not calls and rates["tpm"]:
+            calls = max(rates["tpm"] * 6 // 1000, 1)
+        if not calls:
             calls = self.habits.concurrency
         if calls is None and not any(rates.values()):
             return None
