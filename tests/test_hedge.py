@@ -658,6 +658,37 @@ async def test_a_storm_of_hedges_and_cancellations_leaks_nothing(llm_provider):
     assert spent["spent"] == pytest.approx(figures["total"]["cost"] * 1e9, abs=1)
 
 
+def test_many_threads_race_without_leaving_anything_behind(llm_provider):
+    providers = [
+        llm_provider(
+            "openai", name=n, model="gpt-4o", ttft=0.02, jitter=1.0, output_tokens=4
+        )
+        for n in "abc"
+    ]
+    rule = Hedge(after=0.01, budget=1)
+    router = Router([backend(p) for p in providers], hedge=rule, seed=2)
+
+    def one(k: int) -> int:
+        reply = router.sync.chat("all", ASK, stream=bool(k % 2))
+        if k % 2:
+            with reply:
+                if k % 3 == 0:  # leave after the first chunk
+                    next(reply)
+                    return 0
+                reply = list(reply)[-1]
+        assert reply.text or reply.usage
+        return len(reply.attempts)
+
+    with ThreadPoolExecutor(8) as threads:
+        attempts = list(threads.map(one, range(160)))
+    assert max(attempts) == 2
+    nothing_is_reserved(router)
+    figures = router.stats()
+    assert figures["hedges"]["sent"] > 30
+    assert figures["total"]["failed"] == 0
+    assert figures["total"]["requests"] == 160 + figures["hedges"]["sent"]
+
+
 async def test_a_wrong_key_of_the_rival_is_told_to_its_breaker(two):
     slow, quick = two
     bad = backend(quick, api_key="wrong", price=Price(1.2, 2.4))
