@@ -358,7 +358,7 @@ def _check_kin(backend: Backend) -> None:
     for name in backend.groups:
         check_pattern("groups", name)
         if stars and name.count(STAR) != stars:
-            remedy = f"what {backend.model!r} serves has {stars} * in its name, too"
+            remedy = f"give as many * as {backend.model!r} has; or is it no wildcard?"
             raise ConfigError("groups", name, remedy)
     if not isinstance(backend.tuned, Mapping):
         remedy = 'give {"support": "ft:gpt-4o:acme::x1"}'

@@ -201,6 +201,11 @@ def open_all(
 def settle(fleet: Fleet) -> None:
     """Give variants, and names that came through wildcards, the terms of theirs."""
     _check_chains(fleet)
+    for alias, goal in fleet.kin.aliases.items():
+        sample = goal.replace(STAR, "x")
+        if goal not in fleet.groups and not fleet.kin.find(sample, aliases=False):
+            remedy = f"{alias!r} must lead to a name, or to a wildcard's"
+            raise ConfigError("aliases", goal, remedy)
     static = members_of(fleet.backends, fleet.settings, fleet.kin.bases)
     fleet.variants = {}
     for (group, variant), members in fleet.kin.variants(static).items():

@@ -21,6 +21,7 @@ from msgspec import Struct
 from ._config import check_strategy, one_of, positive
 from ._errors import ConfigError, InvalidRequestError
 from ._reports import Report
+from ._wildcards import is_known
 
 _log = logging.getLogger("llmbalance")
 
@@ -248,7 +249,8 @@ class Tasks:
                 raise ConfigError("tasks", task, "give Task objects")
             if task.name in self.by_name:
                 raise ConfigError("tasks", task.name, "this task is there twice")
-            one_of("group", task.group, known)
+            if not is_known(task.group, known):
+                one_of("group", task.group, known)
             self.by_name[task.name] = task
         self._options = {name: task.options() for name, task in self.by_name.items()}
         if default is not None:

@@ -117,4 +117,8 @@ def is_known(name: object, names: Iterable[str]) -> bool:
         return True
     if not isinstance(name, str):
         return False
+    try:
+        check_name(name)
+    except UnknownModelError:
+        return False
     return any(Pattern(one).match(name) for one in known if STAR in one)

@@ -526,6 +526,8 @@ def test_patterns_that_say_not_what_they_mean_are_refused(model, options, field)
         ({"fallbacks": {"own": ["openai/*"]}}, "fallbacks"),
         ({"aliases": {"a/*": "*/*"}}, "aliases"),
         ({"aliases": {"a": "nobody/x"}}, "aliases"),
+        ({"aliases": {"a/*": "nobody/x"}}, "aliases"),
+        ({"aliases": {"a/*": "nobody/*"}}, "aliases"),
         ({"groups": [Group(name="openai/*", min_quality=9)]}, "min_quality"),
         ({"max_models": -1}, "max_models"),
         ({"groups": [Group(name="elsewhere/*")]}, "groups"),

@@ -27,6 +27,7 @@ from .._groups import CHAINS
 from .._prices import PriceTable
 from .._target import make_dialect
 from .._tasks import Rule, Task
+from .._wildcards import STAR, is_known
 from .._windows import window
 from ._places import ConfigFileError, Document, Note, Path, read
 from ._schema import SECTIONS, GroupTable, RouterTable
@@ -103,7 +104,7 @@ class Reader(Tables):
         groups = self._groups()
         backends = self._join(self._backends())
         for name in groups:
-            if name not in self.names:
+            if not is_known(name, self.names):
                 hint = suggestion(name, self.names)
                 self.fault(("group", name), f"has no backends; {hint}")
         aliases = self._aliases()
@@ -208,10 +209,11 @@ class Reader(Tables):
 
     def _known(self, path: Path, name: str) -> bool:
         """Whether something can be asked for by this name; a fault if not."""
-        if name not in self.names:
-            hint = suggestion(name, self.names)
-            self.fault(path, f"no group, model or backend {name!r}; {hint}")
-        return name in self.names
+        if is_known(name.replace(STAR, "x"), self.names) or name in self.names:
+            return True
+        hint = suggestion(name, self.names)
+        self.fault(path, f"no group, model or backend {name!r}; {hint}")
+        return False
 
     def _chains(self) -> None:
         """Every fallback must lead somewhere."""
@@ -322,7 +324,7 @@ class Reader(Tables):
     def _callable(self, path: Path, backend: Backend) -> bool:
         """Whether the dialect takes it: provider, address, key, options."""
         try:
-            make_dialect(backend)
+            make_dialect(backend).sigv4()  # says what keys are missing
         except ConfigError as error:
             field = {"provider": "model"}.get(error.field, error.field)
             self.fault((*path, field), str(error))
@@ -340,10 +342,14 @@ class Reader(Tables):
                 hint = suggestion(label, self.labels)
                 path = ("group", name, "backends", i)
                 self.fault(path, f"no backend {label!r}; {hint}")
-        return [
-            msgspec.structs.replace(b, groups=tuple(dict.fromkeys(joined[b.label])))
-            for b in backends
-        ]
+        made = []
+        for backend in backends:
+            groups = tuple(dict.fromkeys(joined[backend.label]))
+            try:
+                made.append(msgspec.structs.replace(backend, groups=groups))
+            except ConfigError as error:  # a wildcard in a group that is none
+                self.fault(("backend", self.labels[backend.label]), str(error))
+        return made
 
     def _listed(self, field: str) -> Iterator[tuple[str, int, str]]:
         """The names in a field of all groups, faulty groups included."""
@@ -367,7 +373,7 @@ class Reader(Tables):
             budget = self.table(path, table, Budget)
             for field, known in (("backend", self.labels), ("group", self.names)):
                 name = table.get(field) if isinstance(table, Mapping) else None
-                if isinstance(name, str) and name not in known:
+                if isinstance(name, str) and not is_known(name, known):
                     hint = suggestion(name, known)
                     self.fault((*path, field), f"no {field} {name!r}; {hint}")
             if budget is not None:

@@ -99,6 +99,7 @@ class _Charge(Struct, frozen=True):
 
     def __call__(self, router: Router) -> None:
         fleet = router._fleet
+        budget = fleet.meters[self.budget].index
         for label in self.labels:
-            index = fleet.meters[self.budget].index
-            fleet.pool.charge("backend", fleet.index(label), index)
+            for index in fleet.indices(label):
+                fleet.charge("backend", index, budget)

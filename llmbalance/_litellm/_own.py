@@ -47,7 +47,12 @@ class Own:
         context, filtered = (
             routes.special(backends, self._setting(kind)) for kind in ONLY
         )
-        names = dict.fromkeys(name for b in backends for name in (*b.groups, b.label))
+        names = dict.fromkeys(
+            name
+            for b in backends
+            for name in (*b.groups, "" if b.is_wildcard else b.label)
+            if name
+        )
         own = self._own_retries(rows)
         made = []
         for name in names:

@@ -108,6 +108,7 @@ class _Reader:
             ),
             "groups": own.groups(routes, backends, rows),
             "mirrors": own.mirrors(routes, rows),
+            "aliases": routes.others,
             "budgets": budgets,
             "breaker": habits.breaker,
             "timeouts": habits.timeouts,
@@ -230,15 +231,22 @@ class _Reader:
 
     def _unknown_price(self, backends: list[Backend]) -> str | Price:
         table = PriceTable()
+        plain = [b for b in backends if not b.is_wildcard]
         unpriced = [
             b.label
-            for b in backends
+            for b in plain
             if b.price is None
             and table.lookup(b.provider, b.model.partition("/")[2]) is None
         ]
+        listed = {info.provider for info in table}
+        strange = (b.is_wildcard and b.provider not in listed for b in backends)
+        if not plain and any(strange):
+            why = "no price known for its models: counted as free"
+            self.sheet.note(("model_list",), why, "changed")
+            return Price(0, 0)
         if not unpriced:
             return "dearest"
-        none_known = len(unpriced) == len(backends)
+        none_known = len(unpriced) == len(plain)
         counted = "free" if none_known else "the dearest"
         self.sheet.note(
             ("model_list",),

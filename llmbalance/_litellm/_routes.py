@@ -17,6 +17,7 @@ import msgspec
 from .._config import Backend
 from .._configfile._places import Path
 from .._configfile._tables import suggestion
+from .._wildcards import STAR, is_known
 from ._sheet import Sheet
 
 # Fallbacks for one kind of failure only.
@@ -31,6 +32,7 @@ class Routes:
         self.names = names
         self.aliases: dict[str, list[str]] = {}
         self.everywhere: list[str] = []  # default fallbacks
+        self.others: dict[str, str] = {}  # aliases of models behind wildcards
 
     def read_aliases(self, value: Any) -> None:
         """Read model_group_alias: {name: group} or {name: {model, hidden}}."""
@@ -44,12 +46,16 @@ class Routes:
                 why = "a list is a group of all its members; LiteLLM refuses it"
                 self.sheet.note((*place, alias), why, "changed")
             for goal in goals if isinstance(goals, list) else [goals]:
-                if isinstance(goal, str) and goal in self.names:
+                if not isinstance(goal, str):
+                    self.sheet.note((*place, alias), f"{goal!r} is no name: left out")
+                elif goal in self.names and (STAR not in goal or STAR in str(alias)):
                     self.aliases.setdefault(str(alias), []).append(goal)
+                elif is_known(goal, self.names) and not isinstance(goals, list):
+                    self.others[str(alias)] = goal
                 else:
                     hint = suggestion(goal, self.names)
                     self.sheet.note((*place, alias), f"no group {goal!r}; {hint}")
-        self.names |= set(self.aliases)
+        self.names |= {*self.aliases, *self.others}
 
     def join(self, backends: list[Backend]) -> list[Backend]:
         """Put the backends of a group under its aliases as well."""
@@ -97,7 +103,8 @@ class Routes:
         """Groups of this name, or with a provider before it."""
         if group in self.names:
             return [group]
-        return sorted(name for name in self.names if name.endswith(f"/{group}"))
+        longer = sorted(name for name in self.names if name.endswith(f"/{group}"))
+        return longer or ([group] if is_known(group, self.names) else [])
 
     def _for_all(
         self,
@@ -133,7 +140,7 @@ class Routes:
         for other in [value] if isinstance(value, str) else value or ():
             if isinstance(other, dict):
                 self.sheet.note(place, "a fallback with settings of its own: left out")
-            elif isinstance(other, str) and other in self.names:
+            elif is_known(other, self.names):
                 made.append(other)
             else:
                 hint = suggestion(other, self.names)

@@ -168,8 +168,8 @@ class _Row:
         places = self.info.get("supported_environments")
         if isinstance(places, list) and here is not None and here not in places:
             raise Dropped(f"is not for LITELLM_ENVIRONMENT={here}")
-        if "*" in self.group or "*" in str(self.params.get("model", "")):
-            raise Dropped("wildcards are not supported: name each model")
+        if self.params.get("model") == "*" and self._given_address() is None:
+            raise Dropped("* is at no provider: write a row for each, e.g. openai/*")
 
     def _deployment(self, organization: Any) -> Deployment:
         model, host = self._model()
@@ -194,7 +194,7 @@ class _Row:
                 params=self._params(),
                 options=options,
             )
-            make_dialect(backend)
+            make_dialect(backend).sigv4()  # says what keys are missing
         except ConfigError as error:
             raise Dropped(str(error)) from None
         return Deployment(
