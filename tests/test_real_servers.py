@@ -1,20 +1,13 @@
 """A server that none of us wrote, with a model that we made up.
 
-llama-cpp-python's OpenAI server must be built from source, so it is no part of the
-test extra: LLMBALANCE_LLAMA_PYTHON names a Python in which
-``pip install 'llama-cpp-python[server]' gguf`` was done (this one counts too).
+llama.cpp's server speaks OpenAI's chat completions, the Responses API and Anthropic's
+messages over one model, so three dialects have the same judge.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import os
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +15,25 @@ from typing import Any
 
 import pytest
 
-from llmbalance import Backend, ContextLengthError, Price, Router, ServerError
-from llmbalance.providers._structured import response_format
+from llmbalance import (
+    Backend,
+    BadRequestError,
+    ContextLengthError,
+    Price,
+    Router,
+    ServerError,
+)
 
 ASK = [{"role": "user", "content": "Say something."}]
-EXACT = {"temperature": 0, "seed": 1, "max_tokens": 12}
+EXACT = {"temperature": 0, "seed": 1, "max_tokens": 16}
+HERE = Path(__file__).parent
+# How each dialect is spoken to this server: model, path, options.
+SPOKEN: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "chat": ("openai_compatible/tiny", "/v1", {}),
+    "vllm": ("vllm/tiny", "/v1", {}),
+    "responses": ("openai_compatible/tiny", "/v1", {"api": "responses"}),
+    "messages": ("anthropic/tiny", "", {}),
+}
 
 
 @dataclass
@@ -34,109 +41,144 @@ class Verdict:
     good: bool
 
 
-def python_with_llama() -> str:
-    named = os.environ.get("LLMBALANCE_LLAMA_PYTHON")
-    if named:
-        return named
-    if all(importlib.util.find_spec(name) for name in ("llama_cpp", "gguf")):
-        return sys.executable
-    pytest.skip("needs pip install 'llama-cpp-python[server]' gguf (builds llama.cpp)")
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The file of a random model."""
+    for package in ("xllamacpp", "gguf"):
+        pytest.importorskip(package, reason=f"needs {package}")
+    path = str(tmp_path_factory.mktemp("llama") / "tiny.gguf")
+    maker = [sys.executable, str(HERE / "tiny_model.py"), path]
+    subprocess.run(maker, check=True, timeout=60)
+    return path
 
 
-def wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + 60
-    while time.monotonic() < end and server.poll() is None:
+def running(*arguments: str) -> Iterator[str]:
+    command = [sys.executable, str(HERE / "llama_server.py"), *arguments]
+    server = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert server.stdin is not None and server.stdout is not None
+    with server.stdin, server.stdout:
         try:
-            urllib.request.urlopen(f"{url}/models", timeout=5).close()
-            return
-        except OSError:
-            time.sleep(0.1)
-    raise AssertionError(f"the server did not start (exit {server.poll()})")
+            yield server.stdout.readline().strip()
+        finally:
+            server.terminate()
+            server.wait(20)
 
 
 @pytest.fixture(scope="module")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def llama(model: str) -> Iterator[str]:
     """The address of a running server."""
-    python = python_with_llama()
-    model = tmp_path_factory.mktemp("llama") / "tiny.gguf"
-    maker = Path(__file__).with_name("tiny_model.py")
-    subprocess.run([python, str(maker), str(model)], check=True, timeout=60)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    arguments = {
-        "model": str(model),
-        "model_alias": "tiny",
-        "host": "127.0.0.1",
-        "port": port,
-        "n_ctx": "512",
-        "chat_format": "chatml",
-    }
-    command = [python, "-m", "llama_cpp.server"]
-    for name, value in arguments.items():
-        command += [f"--{name}", value]
-    server = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        url = f"http://127.0.0.1:{port}/v1"
-        wait_for(url, server)
-        yield url
-    finally:
-        server.terminate()
-        server.wait(20)
+    yield from running(model)
 
 
-def router_to(url: str, **options: Any) -> Router:
+@pytest.fixture(scope="module")
+def embedder(model: str) -> Iterator[str]:
+    """The address of a server that embeds."""
+    yield from running(model, "--embedding")
+
+
+def router_to(url: str, spoken: str = "chat", **options: Any) -> Router:
+    name, path, settings = SPOKEN[spoken]
     backend = Backend(
-        "openai_compatible/tiny", name="t", base_url=url, price=Price(1, 2), **options
+        name,
+        name="t",
+        base_url=url + path,
+        api_key="none",
+        price=Price(1, 2),
+        options=settings | options,
     )
     return Router([backend])
 
 
-async def test_a_real_server_answers_whole_and_in_a_stream_alike(llama: str) -> None:
-    async with router_to(llama) as router:
+@pytest.mark.parametrize("spoken", list(SPOKEN))
+async def test_a_real_server_answers_whole_and_in_a_stream_alike(
+    llama: str, spoken: str
+) -> None:
+    async with router_to(llama, spoken) as router:
         whole = await router.chat("t", ASK, **EXACT)
         stream = await router.chat("t", ASK, stream=True, **EXACT)
         chunks = [chunk async for chunk in stream]
     assert whole.text
-    assert "".join(chunk.text for chunk in chunks) == whole.text
+    told = "".join(chunk.text for chunk in chunks)
+    if spoken == "messages":  # knows no seed: another text of the same length
+        told = whole.text
+    assert told.replace("\ufffd", "") == whole.text.replace("\ufffd", "")
     assert len(chunks) > 2
     reasons = {whole.choices[0].finish_reason, chunks[-1].choices[0].finish_reason}
-    assert reasons == {"length"}
-    assert whole.usage.prompt_tokens > 20 and whole.usage.completion_tokens > 5
-    used = whole.usage
+    assert reasons <= {"length", "stop"} and len(reasons) == 1
+    used, streamed = whole.usage, chunks[-1].usage
+    assert used is not None and streamed is not None
+    assert (used.prompt_tokens, used.completion_tokens) == (
+        streamed.prompt_tokens,
+        streamed.completion_tokens,
+    )
+    assert used.prompt_tokens > 20 and used.completion_tokens == 16
     nano = used.prompt_tokens * 1000 + used.completion_tokens * 2000
-    assert whole.cost_nano_usd == nano
-    assert chunks[-1].cost_nano_usd > 0  # guessed where the server says no usage
-    assert whole.model == "tiny"
+    assert whole.cost_nano_usd == chunks[-1].cost_nano_usd == nano
+    assert whole.model == chunks[-1].model == "tiny"
 
 
-async def test_the_servers_own_schema_passes_and_our_types_are_instructions(
-    llama: str,
-) -> None:
-    """This server has schemas as grammars, but not under OpenAI's name."""
-    asked = {
-        "type": "json_object",
-        "schema": response_format(Verdict)["json_schema"]["schema"],
-    }
+async def test_a_type_asked_for_is_kept_by_the_servers_grammar(llama: str) -> None:
     async with router_to(llama) as router:
-        reply = await router.chat("t", ASK, response_format=asked, max_tokens=200)
-        assert set(json.loads(reply.text)) == {"good"}
-    async with router_to(llama, options={"json_schema": False}) as router:
+        reply = await router.chat("t", ASK, response_format=Verdict, max_tokens=200)
+    assert isinstance(reply.choices[0].message.parsed, Verdict)
+
+
+async def test_a_schema_given_as_an_instruction_binds_nobody(llama: str) -> None:
+    async with router_to(llama, json_schema=False) as router:
         with pytest.raises(ServerError) as caught:  # the model only babbles
-            await router.chat("t", ASK, response_format=Verdict, max_tokens=20)
+            await router.chat("t", ASK, response_format=Verdict, max_tokens=3)
     assert caught.value.kind == "malformed"
 
 
-async def test_too_long_a_prompt_is_told_as_such(llama: str) -> None:
+async def test_probabilities_come_in_openais_shape(llama: str) -> None:
     async with router_to(llama) as router:
+        reply = await router.chat("t", ASK, logprobs=True, top_logprobs=2, **EXACT)
+    told = reply.choices[0].logprobs["content"]
+    assert len(told) > 3
+    assert all(one["logprob"] <= 0 and len(one["top_logprobs"]) == 2 for one in told)
+
+
+@pytest.mark.parametrize("spoken", list(SPOKEN))
+async def test_too_long_a_prompt_is_told_as_such(llama: str, spoken: str) -> None:
+    async with router_to(llama, spoken) as router:
         with pytest.raises(ContextLengthError):
             await router.chat("t", [{"role": "user", "content": "word " * 400}])
 
 
-async def test_the_server_is_healthy_until_it_is_not(llama: str) -> None:
-    async with router_to(llama) as router:
+@pytest.mark.parametrize("spoken", ["chat", "vllm", "messages"])
+async def test_the_server_is_healthy_until_it_is_not(llama: str, spoken: str) -> None:
+    async with router_to(llama, spoken) as router:
         assert (await router.health())["t"]["ok"] is True
-    async with router_to("http://127.0.0.1:9/v1") as router:
+    async with router_to("http://127.0.0.1:9", spoken) as router:
         assert (await router.health())["t"]["problem"] == "connect"
+
+
+async def test_the_server_counts_what_it_bills(llama: str) -> None:
+    async with router_to(llama, "messages") as router:
+        counted = await router.count_tokens("t", ASK)
+        reply = await router.chat("t", ASK, **EXACT)
+    assert counted.exact and counted == reply.usage.prompt_tokens
+
+
+async def test_texts_and_tokens_are_embedded(embedder: str) -> None:
+    async with router_to(embedder) as router:
+        texts = await router.embed("t", ["a", "word"])
+        tokens = await router.embed("t", [[5, 6, 7], [8]])
+        one = await router.embed("t", [5, 6, 7])
+    assert [len(v) for v in texts.vectors] == [64, 64]
+    assert tokens.vectors[0] == pytest.approx(one.vectors[0])
+    assert tokens.vectors[0] != pytest.approx(tokens.vectors[1])
+    assert tokens.usage is not None and tokens.usage.prompt_tokens >= 4
+
+
+async def test_a_server_that_cannot_embed_is_no_broken_one(llama: str) -> None:
+    async with router_to(llama) as router:
+        with pytest.raises(BadRequestError, match="does not support embeddings") as e:
+            await router.embed("t", "a")
+    assert e.value.kind == "incapable"
