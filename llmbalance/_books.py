@@ -27,6 +27,7 @@ from ._windows import window
 
 if TYPE_CHECKING:
     from ._config import Budget
+    from ._experiments._studies import Studies
     from ._fleet import Fleet
     from ._ledger import Book, Entry
     from ._run import Run, Shot
@@ -74,6 +75,7 @@ class Books:
         self._pid = os.getpid()
         self._lessons: dict[str, Any] = {}  # what the ledger had to teach
         self._news = False  # something was written since the last save
+        self.studies: Studies | None = None
         if self.book is not None:
             from ._ledger import Entry
 
@@ -228,6 +230,12 @@ class Books:
                 if target.name == name and target.backend.model == state["model"]:
                     fleet.pool.teach("backend", target.index, state["learned"], age)
 
+    def keep(self, studies: Studies) -> None:
+        """Keep what experiments have found as well, and give them what was kept."""
+        if self.book is not None:
+            self.studies = studies
+            studies.recall(self.book.learned())
+
     def save(self) -> None:
         """Keep what was learned in the ledger."""
         if self.book is None:
@@ -244,6 +252,9 @@ class Books:
                 self.book.learn(f"group/{name}", {"at": wall, "learned": learned})
         if self._pulse is not None:
             self.book.learn("pulse", {"at": wall, **self._pulse.state()})
+        if self.studies is not None:
+            for key, known in self.studies.lessons(wall):
+                self.book.learn(key, known)
 
     def close(self) -> None:
         """Keep what was learned and write everything down; a call reopens the book.

@@ -193,6 +193,8 @@ class Router(Reports, Operation):
         self._fleet.books = self._books or None
         # Before the ledger's own end: what was learned is kept even without aclose().
         weakref.finalize(self, self._books.close)
+        if self._intake.studies is not None:
+            self._books.keep(self._intake.studies)
         if predict is not None:
             from ._outlook import Outlook
 

@@ -74,6 +74,8 @@ class Operation:
             from ._experiments._studies import Studies
 
             self._intake.studies = Studies(self._fleet, self._seed)
+            if self._fleet.books is not None:
+                self._fleet.books.keep(self._intake.studies)
         self._intake.studies.start(experiment)
 
     def stop_experiment(self, name: str, *, winner: str | None = None) -> None:

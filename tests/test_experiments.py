@@ -6,6 +6,7 @@ import asyncio
 import copy
 import gc
 import json
+import logging
 import pickle
 import re
 import textwrap
@@ -34,6 +35,7 @@ from llmbalance import (
     Router,
     Task,
 )
+from llmbalance._experiments._memory import knowledge_of
 
 ASK = [{"role": "user", "content": "What is the capital of France?"}]
 
@@ -516,3 +518,62 @@ async def test_the_example_of_the_documentation_runs(section, shown, make, capsy
     exec(f"async def example():\n{code}    return router\n", names)
     async with await names["example"]():
         assert shown in capsys.readouterr().out
+
+
+async def test_what_was_found_outlives_the_process_with_a_ledger(make, tmp_path):
+    ledger = tmp_path / "costs.db"
+    experiment = split(bandit=Bandit(), unit="user", metric="cost")
+    _, router = make(experiment, ledger=ledger)
+    async with router:
+        for i in range(200):
+            await router.chat("big", ASK, user=str(i))
+        before = router.experiments()["size"]
+        shares = router._intake.studies.find("size").bandit.state()
+    _, again = make(experiment, ledger=ledger)
+    async with again:
+        after = again.experiments()["size"]
+        for name, arm in before["arms"].items():
+            there = after["arms"][name]
+            for field in ("calls", "units", "success", "cost", "p50", "metric", "p"):
+                assert there[field] == pytest.approx(arm[field]), (name, field)
+        assert before["arms"]["small"]["verdict"] == "better"
+        assert after["arms"]["small"]["verdict"] == "better"
+        assert after["winner"] == "small"
+        assert after["seconds"] >= before["seconds"]
+        kept = again._intake.studies.find("size").bandit.state()
+        assert kept == [pytest.approx(row) for row in shares]
+    _, later = make(ledger=ledger)
+    async with later:
+        later.start_experiment(experiment)
+        assert later.experiments()["size"]["arms"]["small"]["verdict"] == "better"
+
+
+async def test_a_changed_experiment_begins_anew_and_damage_is_told(
+    make, tmp_path, caplog
+):
+    ledger = tmp_path / "costs.db"
+    _, router = make(split(), ledger=ledger)
+    async with router:
+        await router.chat("big", ASK)
+    arms = {"control": {}, "small": {"model": "small", "temperature": 0.5}}
+    _, changed = make(split(arms=arms), ledger=ledger)
+    async with changed:
+        figures = changed.experiments()["size"]["arms"].values()
+        assert sum(arm["calls"] for arm in figures) == 0
+        studies = changed._intake.studies
+        known = knowledge_of(studies.find("size"), time.monotonic())
+        del known["evidence"]
+        with caplog.at_level(logging.WARNING, "llmbalance"):
+            studies.recall({"experiment/size": {"at": 0.0} | known})
+        assert "'size' is damaged: 'evidence'" in caplog.text
+        await changed.chat("big", ASK)
+
+
+async def test_an_experiment_in_the_way_of_another_does_not_start_again(make):
+    _, router = make(split())
+    router.stop_experiment("size")
+    router.start_experiment(split(name="other"))
+    with pytest.raises(ConfigError, match="sets 'model'"):
+        router.start_experiment("size")
+    router.stop_experiment("other")
+    router.start_experiment("size")

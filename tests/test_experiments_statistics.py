@@ -12,6 +12,7 @@ import pytest
 
 from llmbalance import Bandit, Experiment
 from llmbalance._experiments._bandit import Thompson
+from llmbalance._experiments._memory import knowledge_of, recall
 from llmbalance._experiments._sequential import apart, evidence, p_b_beats_a, radius
 from llmbalance._experiments._split import Split
 from llmbalance._experiments._study import _MOST_UNITS, Outcome, Study
@@ -313,6 +314,29 @@ def test_a_ramp_with_a_date_goes_on_where_it_was():
     assert late.split.treated == 0.5
 
 
+def test_a_ramp_goes_on_after_a_restart():
+    ramp = [(0, 0.1), ("1h", 0.5), ("2h", 1.0)]
+    before, after = study(ramp=ramp), study(ramp=ramp)
+    known = knowledge_of(before, 3000.0)
+    assert before.split.treated == 0.1
+    assert recall(after, known, 700.0, 50.0)
+    after.work(51.0)
+    assert after.split.treated == 0.5
+    after.work(50.0 + 7200.0)
+    assert after.split.treated == 1.0
+
+
+def test_knowledge_of_another_experiment_is_of_no_use():
+    known = knowledge_of(study(), 1.0)
+    for other in ({"metric": "cost"}, {"unit": "user"}, {"bandit": Bandit()}):
+        assert not recall(study(**other), known, 0.0, 1.0)
+    assert recall(study(alpha=0.01), known, 0.0, 1.0)
+    busy = study()
+    busy.hear(Outcome(0, None, True, 1, 1), 0.0)
+    busy.work(1.0)
+    assert not recall(busy, known, 0.0, 1.0)
+
+
 # -- bandits -------------------------------------------------------------------
 
 
@@ -372,16 +396,16 @@ def test_where_people_judge_an_answer_waits_for_them():
     s.hear(Outcome(0, None, True, 1, 1), 0.0)
     s.hear(Outcome(1, None, False, 1, 1), 0.0)
     s.work(1.0)
-    assert [round(s._bandit.known(arm)[0], 2) for arm in (0, 1)] == [0.0, 1.0]
+    assert [round(s.bandit.known(arm)[0], 2) for arm in (0, 1)] == [0.0, 1.0]
     s.hear(Outcome(0, None, True, 1, 1, 0.8), 1.0)
     s.work(2.0)
-    count, mean = s._bandit.known(0)
+    count, mean = s.bandit.known(0)
     assert (count, mean) == (1.0, pytest.approx(0.8))
     success = study(bandit=Bandit())
     success.hear(Outcome(0, None, True, 1, 1), 0.0)
     success.hear(Outcome(0, None, True, 1, 1, 0.1), 0.0)
     success.work(1.0)
-    assert success._bandit.known(0) == (1.0, 1.0)
+    assert success.bandit.known(0) == (1.0, 1.0)
 
 
 def test_what_a_bandit_knows_fades_with_every_call():

@@ -158,6 +158,32 @@ async def test_a_copy_does_not_wait_for_room_nor_go_to_fallbacks(make):
     assert len(providers["big"].requests) == 3
 
 
+async def test_a_copy_goes_only_to_backends_with_the_tags_of_its_call(llm_provider):
+    provider = llm_provider("openai", name="p", model="gpt-4o")
+    backends = [
+        Backend(
+            "openai/gpt-4o",
+            name=name,
+            groups=[name[:3]],
+            tags=tags,
+            api_key="test-key",
+            base_url=provider.base_url,
+            price=Price(1, 2),
+        )
+        for name, tags in (("big", ["eu"]), ("mid-us", []), ("mid-eu", ["eu"]))
+    ]
+    heard: list[Any] = []
+    mirror = Mirror(to="mid", share=1.0, models=["big"])
+    async with Router(backends, mirrors=[mirror]) as router:
+        router.events.subscribe(heard.append)
+        for _ in range(10):
+            await router.chat("big", ASK, tags="eu")
+            await done(router)
+        assert router.events.flush(5)
+    copies = {c.backend for c in heard if isinstance(c, CallEvent) and c.kind != "chat"}
+    assert copies == {"mid-eu"}
+
+
 async def test_a_copy_is_real_money_under_its_own_label(make, tmp_path):
     _, router = make(ALL, ledger=tmp_path / "costs.db")
     heard: list[Any] = []

@@ -73,6 +73,19 @@ class Thompson:
         count = self._count[arm]
         return count / self._w, self._sum[arm] / count if count else math.nan
 
+    def state(self) -> list[list[float]]:
+        """Return what is known, for ``resume`` of another one of as many arms."""
+        sums = (self._count, self._sum, self._square)
+        return [[x / self._w for x in each] for each in sums]
+
+    def resume(self, state: list[list[float]]) -> None:
+        """Go on from a ``state``; ValueError when it is of other arms."""
+        count, total, square = ([float(x) for x in each] for each in state)
+        if not len(count) == len(total) == len(square) == len(self._count):
+            raise ValueError("the state is of another number of arms")
+        self._count, self._sum, self._square = count, total, square
+        self._w = 1.0
+
     def _draw_beta(self, arm: int) -> list[float]:
         count, good = self._count[arm] / self._w, self._sum[arm] / self._w
         a, b = 1 + good, 1 + max(count - good, 0.0)

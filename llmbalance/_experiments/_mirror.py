@@ -4,8 +4,9 @@
                            ╰─ a share of them ─▶ the same again to "mid", not streamed
                                                    ╰─ compare(reply, mirrored) ─▶ report
 
-A copy starts when its call has been answered, so it never competes with it. It does not
-wait for room, has no fallbacks, and its failure is a number in the report. It is real
+A copy starts when its call has been answered, so it never competes with it. It goes to
+backends with the tags of its call, does not wait for room and has no fallbacks, and its
+failure is a number in the report. It is real
 money: limits, budgets and the ledger see it as a call of kind "mirror" with the label
 "mirror=NAME", so that ``Budget(usd=5, tag="mirror=NAME")`` bounds it; the labels, task
 and user of the call, and so their budgets, are not charged. More than ``max_in_flight``
@@ -191,6 +192,7 @@ class Mirrors:
             fallbacks=[],
             max_tokens=asked.max_tokens,
             needs=asked.needs,
+            tags=asked.tags,  # what may not leave a region is not copied out of it
             timeout=glass.mirror.timeout or self._timeout,
             wait=False,
             labels=(f"mirror={glass.mirror.label}",),

@@ -11,8 +11,9 @@ and whether the call itself said otherwise: only that was left to chance.
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from .._options import Options, read_options
 from .._sessions import session_of
 from .._windows import since_when
 from ._experiment import Experiment
+from ._memory import knowledge_of, recall
 from ._scope import Scope, group_of
 from ._study import Study
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from .._fleet import Fleet
     from .._run import Run
 
+_log = logging.getLogger("llmbalance")
+_KEY = "experiment/"  # of what a ledger keeps
 _AWAITED = 16_384  # answered calls that a reward may still name by their id
 _SAME = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 
@@ -158,6 +162,7 @@ class Studies:
         self._seed = seed
         self._rooms: tuple[_Room, ...] = ()
         self._awaited: dict[str, Trial] = {}
+        self._lessons: Mapping[str, Any] = {}  # what a ledger knows of experiments
 
     def start(self, experiment: Experiment | str) -> None:
         """Take up an experiment, or go on with the one of this name.
@@ -165,7 +170,9 @@ class Studies:
         ConfigError when it is wrong, unknown or there already.
         """
         if isinstance(experiment, str):
-            self.find(experiment).start(time.monotonic())
+            study = self.find(experiment)
+            self._check(next(room for room in self._rooms if room.study is study))
+            study.start(time.monotonic())
             return
         if not isinstance(experiment, Experiment):
             raise ConfigError("experiments", experiment, "give Experiment objects")
@@ -178,10 +185,16 @@ class Studies:
         seed = None if self._seed is None else f"{self._seed}/{experiment.name}"
         study = Study(experiment, time.monotonic(), Random(seed), age)
         room = _Room(self._fleet, study)
-        for other in self._rooms:
-            if other.study.running or other.study.winner is not None:
-                _check_apart(room, other)
+        self._check(room)
+        self._recall(study)
         self._rooms = (*self._rooms, room)
+
+    def _check(self, room: _Room) -> None:
+        """Refuse an experiment that would get into another one's way."""
+        for other in self._rooms:
+            busy = other.study.running or other.study.winner is not None
+            if busy and other is not room:
+                _check_apart(room, other)
 
     def stop(self, name: str, winner: str | None) -> None:
         """End an experiment; ``winner``: the arm that all its calls get from now on."""
@@ -191,6 +204,36 @@ class Studies:
         study.work(time.monotonic())
         study.winner = None if winner is None else study.split.arms.index(winner)
         study.running = False
+
+    # -- over a restart ------------------------------------------------------
+
+    def lessons(self, wall: float) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield what is to be kept: key and state."""
+        now = time.monotonic()
+        for name, study in self.all.items():
+            known = knowledge_of(study, now)
+            if any(arm["calls"] for arm in known["arms"]):
+                yield _KEY + name, {"at": wall, **known}
+
+    def recall(self, lessons: Mapping[str, Any]) -> None:
+        """Go on from what was kept, now or when an experiment of that name starts."""
+        self._lessons = {k: v for k, v in lessons.items() if k.startswith(_KEY)}
+        for study in self.all.values():
+            self._recall(study)
+
+    def _recall(self, study: Study) -> None:
+        name = study.experiment.name
+        known = self._lessons.get(_KEY + name)
+        if known is None:
+            return
+        try:
+            gone = max(time.time() - known["at"], 0.0)
+            used = recall(study, known, gone, time.monotonic())
+        except (KeyError, TypeError, ValueError) as error:
+            _log.warning("what was kept of experiment %r is damaged: %s", name, error)
+            return
+        if not used:
+            _log.info("experiment %r has changed: its figures begin anew", name)
 
     @property
     def all(self) -> dict[str, Study]:

@@ -89,15 +89,15 @@ class Study:
         self.queue: deque[Heard] = deque()
         self._lock = threading.Lock()
         self._units: dict[str, list[float]] = {}  # unit -> arm, calls, sum of metric
-        self._peaks: dict[tuple[int, int], float] = {}  # pair -> the highest ln L
+        self.peaks: dict[tuple[int, int], float] = {}  # pair -> the highest ln L
         self._gap = _EVERY
         self.due = self._next_look = now
         self.started = now - age
         self._by_call = experiment.unit == "call"
         bandit = experiment.bandit
-        self._bandit = None
+        self.bandit = None
         if bandit is not None:
-            self._bandit = Thompson(
+            self.bandit = Thompson(
                 len(experiment.arms),
                 gamma=bandit.gamma,
                 min_share=bandit.min_share,
@@ -116,7 +116,7 @@ class Study:
         if unit is None:
             place, treated = self._rng.random(), split.treated
             return split.arm(place, place / treated) if place < treated else 0
-        if self._bandit is not None and (seat := self._units.get(unit)) is not None:
+        if self.bandit is not None and (seat := self._units.get(unit)) is not None:
             return int(seat[0])
         return split.arm(*split.places(unit))
 
@@ -148,8 +148,8 @@ class Study:
             if not self.running:
                 return
             self.split.at(now - self.started)
-            if self._bandit is not None:
-                self.split.set(self._bandit.shares())
+            if self.bandit is not None:
+                self.split.set(self.bandit.shares())
             if now >= self._next_look:
                 self._look(now)
         finally:
@@ -170,8 +170,8 @@ class Study:
         for arm, outcomes in enumerate(ended):
             if outcomes:
                 self._add(self.tallies[arm], outcomes)
-        if self._bandit is not None:
-            self._earn(self._bandit, heard)
+        if self.bandit is not None:
+            self._earn(self.bandit, heard)
 
     def _add(self, tally: Tally, outcomes: list[Heard]) -> None:
         """Calls of one arm that ended by themselves."""
@@ -266,17 +266,17 @@ class Study:
             a, b = (self.tallies[i] for i in pair)
             first, second = a.variance(), b.variance()
             gap = b.mean - a.mean
-            if self._bandit is None:
+            if self.bandit is None:
                 found = evidence(gap, first + second, tau2)
             else:
                 found = apart(gap, first, second, tau2)
-            if found > abs(self._peaks.get(pair, 0.0)):
-                self._peaks[pair] = math.copysign(found, gap)
+            if found > abs(self.peaks.get(pair, 0.0)):
+                self.peaks[pair] = math.copysign(found, gap)
 
     def compare(self, arm: int, other: int) -> Comparison:
         """Return how an arm stands against another one."""
         low, high = sorted((arm, other))
-        peak = self._peaks.get((low, high), 0.0)
+        peak = self.peaks.get((low, high), 0.0)
         if arm == low:
             peak = -peak
         count = len(self.tallies)
@@ -296,7 +296,7 @@ class Study:
     def _half(self, a: Tally, b: Tally, alpha: float) -> float:
         tau2 = self._tau2()
         first, second = a.variance(), b.variance()
-        if self._bandit is None:
+        if self.bandit is None:
             return radius(first + second, tau2, alpha)
         return radius(first, tau2, alpha / 2) + radius(second, tau2, alpha / 2)
 

@@ -21,13 +21,16 @@ RECENT = 1000  # calls whose median is told
 _LEAST_SPREAD = 1e-6  # of the mean; calls that all cost the same have none
 
 
+FIGURES = (
+    *("calls", "cancelled", "good", "nano", "units", "rewards", "rewarded", "n"),
+    *("_sum", "_square", "_met", "_nn", "_ny", "_yy"),
+)
+
+
 class Tally:
     """The figures of one arm; ``calls`` are those that ended by themselves."""
 
-    __slots__ = (
-        *("calls", "cancelled", "good", "nano", "units", "recent", "rewards"),
-        *("rewarded", "n", "_binary", "_sum", "_square", "_met", "_nn", "_ny", "_yy"),
-    )
+    __slots__ = (*FIGURES, "_binary", "recent")
 
     def __init__(self, *, binary: bool) -> None:
         self.calls = self.cancelled = self.good = self.nano = 0
