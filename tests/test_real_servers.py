@@ -99,14 +99,15 @@ def router_to(url: str, spoken: str = "chat", **options: Any) -> Router:
 async def test_a_real_server_answers_whole_and_in_a_stream_alike(
     llama: str, spoken: str
 ) -> None:
+    exact: dict[str, Any] = dict(EXACT)
+    if spoken == "messages":  # Claude, for which this dialect is, takes neither
+        exact = {"max_tokens": 16, "extra_body": {"temperature": 0, "seed": 1}}
     async with router_to(llama, spoken) as router:
-        whole = await router.chat("t", ASK, **EXACT)
-        stream = await router.chat("t", ASK, stream=True, **EXACT)
+        whole = await router.chat("t", ASK, **exact)
+        stream = await router.chat("t", ASK, stream=True, **exact)
         chunks = [chunk async for chunk in stream]
     assert whole.text
     told = "".join(chunk.text for chunk in chunks)
-    if spoken == "messages":  # knows no seed: another text of the same length
-        told = whole.text
     assert told.replace("\ufffd", "") == whole.text.replace("\ufffd", "")
     assert len(chunks) > 2
     reasons = {whole.choices[0].finish_reason, chunks[-1].choices[0].finish_reason}
