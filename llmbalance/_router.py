@@ -410,7 +410,7 @@ class Router(Reports, Operation):
 
         chosen, told = chat_options(model, options, self._ways)
         if self._ways is not None:
-            model = self._ways.goal(self._fleet.groups, model, chosen)
+            model = self._ways.goal(self._fleet.group, model, chosen)
         return model, chosen, told
 
     async def _drive(self, run: Run) -> Any:

@@ -198,6 +198,35 @@ async def test_default_fallbacks_serve_names_that_nobody_has(
             await router.acompletion("unknown", ASK)
 
 
+def test_wildcards_serve_the_most_specific_row_and_keep_their_settings() -> None:
+    router = Router.from_litellm(
+        config(
+            {"group": "*", "model": "openai/*", "api_key": "k"},
+            {"group": "ollama/*", "model": "ollama/*"},
+            {"group": "gpt-*", "model": "ollama/own"},
+            {"group": "b", "model": "ollama/b"},
+            fallbacks=[{"ollama/special": ["b"]}],
+            default_fallbacks=["ollama/last"],
+            num_retries=1,
+        )
+    )
+    assert [note.field for note in router.notes if note.kind == "fault"] == []
+
+    def chain(name: str) -> list[str]:
+        rows = router.explain(name, "hi").rows()
+        return [
+            router._fleet.backends[router._fleet.index(r["backend"])].model
+            for r in rows
+        ]
+
+    assert chain("ollama/x") == ["ollama/x", "ollama/last"]
+    assert chain("ollama/special") == ["ollama/special", "ollama/b", "ollama/last"]
+    assert chain("gpt-9") == ["ollama/own", "ollama/last"]
+    assert chain("o3") == ["openai/o3", "ollama/last"]
+    terms = router._fleet.group_terms[router._fleet.group("ollama/x")]
+    assert terms.max_attempts == 2
+
+
 # -- tags ------------------------------------------------------------------------
 
 

@@ -6,12 +6,12 @@ await router.acompletion("gpt-4o", messages, timeout=30, metadata={"tags": ["pai
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec import Struct
 
-from .._errors import InvalidRequestError
+from .._errors import InvalidRequestError, UnknownModelError
 
 _log = logging.getLogger("llmbalance")
 
@@ -66,12 +66,16 @@ class Ways(Struct, frozen=True, kw_only=True):
         default = any("default" in row for row in rows)
         return ["default"] if default and not fits else asked
 
-    def goal(self, known: Container[str], model: str, made: dict[str, Any]) -> str:
+    def goal(self, find: Callable[[str], int], model: str, made: dict[str, Any]) -> str:
         """Return where a call goes; default fallbacks serve names nobody has."""
-        if not self.unknown or model in known:
+        if not self.unknown:
             return model
-        made.setdefault("fallbacks", list(self.unknown[1:]))
-        return self.unknown[0]
+        try:
+            find(model)
+        except UnknownModelError:
+            made.setdefault("fallbacks", list(self.unknown[1:]))
+            return self.unknown[0]
+        return model
 
 
 def chat_options(

@@ -236,6 +236,7 @@ class _Reader:
             b.label
             for b in plain
             if b.price is None
+            and not b.is_wildcard
             and table.lookup(b.provider, b.model.partition("/")[2]) is None
         ]
         listed = {info.provider for info in table}
