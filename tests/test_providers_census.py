@@ -127,6 +127,15 @@ def test_the_parameters_of_the_responses_api_are_written() -> None:
     assert known - body.keys() - responses._FLAT == states | later | rest
 
 
+def test_a_failed_response_is_the_servers_fault_only_where_it_is() -> None:
+    module = vendor("openai.types.responses.response_error")
+    target = make("openai", api="responses")
+    for code in words(module.ResponseError.model_fields["code"].annotation):
+        body = {"error": {"code": code, "message": "m"}}
+        kind = target.failure(200, {}, body).kind
+        assert (kind == "server") is (code == "server_error"), (code, kind)
+
+
 # -- Anthropic ----------------------------------------------------------------------
 
 

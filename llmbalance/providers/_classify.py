@@ -88,6 +88,23 @@ _CODES: Mapping[str, str] = {
     "unsupported_parameter": "unsupported",
     "unsupported_value": "unsupported",
     "tool_use_failed": "malformed",
+    # of the Responses API, whose errors come with status 200
+    "bio_policy": "content_filter",
+    "misalignment_policy_violation": "content_filter",
+    "image_content_policy_violation": "content_filter",
+    "data_residency_mismatch": "unsupported",
+    "failed_to_download_image": "unsupported",
+    "vector_store_timeout": "timeout",
+    **dict.fromkeys(
+        (
+            *("invalid_prompt", "invalid_image", "invalid_image_format"),
+            *("invalid_base64_image", "invalid_image_url", "invalid_image_mode"),
+            *("image_too_large", "image_too_small", "image_file_too_large"),
+            *("image_parse_error", "image_file_not_found", "empty_image_file"),
+            "unsupported_image_media_type",
+        ),
+        "bad_request",
+    ),
 }
 
 
