@@ -52,7 +52,8 @@ class Report(dict[str, Any]):
         """Write the table's lines to a CSV file, one column for each plain value."""
         import csv
 
-        names = [name for name in self._rows[0] if self._is_plain(name)]
+        first = self._rows[0] if self._rows else self._columns
+        names = [name for name in first if self._is_plain(name)]
         with open(path, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, names, extrasaction="ignore")
             writer.writeheader()

@@ -391,7 +391,7 @@ def test_threads_lose_no_call(make):
     assert sum(a["calls"] for a in router.experiments()["size"]["arms"].values()) == 100
 
 
-def test_the_report_prints_and_shows_in_a_notebook(make):
+def test_the_report_prints_and_shows_in_a_notebook(make, tmp_path):
     _, router = make(split())
     router.sync.chat("big", ASK)
     report = router.experiments()
@@ -401,6 +401,11 @@ def test_the_report_prints_and_shows_in_a_notebook(make):
     assert "<td>size/small</td>" in page
     assert {row["verdict"] for row in report.rows()} == {"control", "undecided"}
     assert report["size"]["winner"] is None
+    report.to_csv(tmp_path / "some.csv")
+    assert "size/small" in (tmp_path / "some.csv").read_text()
+    _, none = make()
+    none.experiments().to_csv(tmp_path / "none.csv")
+    assert (tmp_path / "none.csv").read_text().startswith("arm,units")
 
 
 def test_the_picture_shows_shares_and_the_metric_over_time(make):

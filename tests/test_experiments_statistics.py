@@ -219,8 +219,7 @@ def test_calls_of_one_user_count_for_less_than_calls_of_many():
         level, seat = rng.gauss(0, 1), [0.0, 0, 0.0]
         values = [level + rng.gauss(0, 0.3) for _ in range(rng.randint(1, 20))]
         tally.note(values)
-        for value in values:
-            tally.note_unit(value, seat)
+        tally.note_units(values, [seat] * len(values))
         users.append((len(values), sum(values)))
     n, total = (sum(column) for column in zip(*users, strict=True))
     left_out = [(total - y) / (n - k) for k, y in users]

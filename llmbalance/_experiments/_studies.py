@@ -278,8 +278,10 @@ class Studies:
                 continue
             if winner is None:
                 unit = None
-                if room.unit != "call":
-                    unit = _unit_of(room.unit, model, content, asked, auto_session)
+                if room.unit != "call" and (unit := asked.get(room.unit)) is None:
+                    unit = _unit_of(room.unit, model, content, auto_session)
+                if unit.__class__ is not str and unit is not None:
+                    unit = str(unit)
                 number = study.deal(unit, now)
                 arm = room.arms[number]
                 seats.append((study, arm, number, unit))
@@ -318,13 +320,8 @@ class Studies:
         return isinstance(arms, Arms) and arms.trial.reward(float(value))
 
 
-def _unit_of(
-    kind: str, model: str, content: Any, asked: Mapping[str, Any], auto: bool
-) -> str | None:
-    """The user or session of a call; None: it says none."""
-    said = asked.get(kind)
-    if said is not None:
-        return str(said)
+def _unit_of(kind: str, model: str, content: Any, auto: bool) -> str | None:
+    """The session of a call that does not say it itself; None: it has none."""
     if auto and kind == "session" and not isinstance(content, str):
         return str(session_of(model, content))
     return None

@@ -198,8 +198,7 @@ class Study:
         if len(measured) < len(outcomes):
             for outcome in outcomes:
                 self._seat(outcome)
-        for outcome, value in zip(measured, values, strict=True):
-            tally.note_unit(value, self._seat(outcome))
+        tally.note_units(values, [self._seat(outcome) for outcome in measured])
 
     def _reward(self, outcome: Heard) -> None:
         """A reward of a call that was counted already."""
@@ -211,7 +210,7 @@ class Study:
         if self.experiment.metric == "reward":
             tally.note([reward])
             if not self._by_call:
-                tally.note_unit(reward, self._seat(outcome))
+                tally.note_units([reward], [self._seat(outcome)])
 
     def _seat(self, outcome: Heard) -> list[float]:
         """The sums of a unit in its arm; a call without a unit is one of its own."""

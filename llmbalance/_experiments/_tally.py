@@ -50,16 +50,19 @@ class Tally:
         self._sum += sum(values)
         self._square += sum([value * value for value in values])
 
-    def note_unit(self, value: float, seat: list[float]) -> None:
-        """Say of a value that it is one of a unit, whose sums (arm, calls, sum of the
-        metric) are brought up to date."""
-        _, count, total = seat
-        if not count:
-            self._met += 1
-        self._nn += 2 * count + 1
-        self._ny += count * value + total + value
-        self._yy += (2 * total + value) * value
-        seat[1], seat[2] = count + 1, total + value
+    def note_units(self, values: Sequence[float], seats: Sequence[list[float]]) -> None:
+        """Say of these values whose they are: the sums of each one's unit (arm, calls,
+        sum of the metric), which are brought up to date."""
+        met, nn, ny, yy = self._met, self._nn, self._ny, self._yy
+        for value, seat in zip(values, seats, strict=True):
+            _, count, total = seat
+            if not count:
+                met += 1
+            nn += 2 * count + 1
+            ny += count * value + total + value
+            yy += (2 * total + value) * value
+            seat[1], seat[2] = count + 1, total + value
+        self._met, self._nn, self._ny, self._yy = met, nn, ny, yy
 
     @property
     def weight(self) -> int:
