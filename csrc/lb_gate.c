@@ -192,8 +192,8 @@ price(lb_pool *p, uint32_t i, const lb_backend *b, const lb_outlook *o,
     bool stalls;
     double seconds = lb_latency_expect(&b->latency, &prior, input - cached, f->expected,
                                        o->now, &stalls);
-    if (o->forecast && b->latency.trend > 0)
-        seconds += (double)b->latency.trend;
+    if (o->forecast)
+        seconds *= 1 + lb_latency_slowing(&b->latency, o->now);
     if (plain && cached == 0)
         cost = lb_fare_cost(&b->fare, b->fare.in, input, f->expected);
     else

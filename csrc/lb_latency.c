@@ -138,16 +138,17 @@ lb_latency_learn(lb_latency *l, const lb_latency_prior *prior, const lb_answer *
     double first = 1.0 / ((double)l->samples + 1);
     double w = first > fading ? first : fading;
 
-    double load = lb_greater(answer->load, 1), longer = 0;
-    if (l->samples == 0)
+    double load = lb_greater(answer->load, 1), longer = 0, slower = 0;
+    if (l->samples == 0) {
         l->load = (float)load;
-    else
+    } else {
         longer = lb_lesser(total / at_mean_load(l, prior, answer) - 1, LONGEST);
+        slower = longer - (double)l->steep * (load - (double)l->load);
+    }
     learn_load(l, load, longer, w);
     fit(l, (double)answer->input * 1e-3, ttft, w);
     learn_itl(l, answer, ttft, w);
-    double change = l->samples > 0 ? total - (double)l->seconds : 0;
-    l->trend = (float)blend(change, (double)l->trend, w);
+    l->trend = (float)blend(slower, (double)l->trend, w);
     l->seconds = (float)((double)l->seconds + w * (total - (double)l->seconds));
     l->samples += l->samples < INT32_MAX;
     l->learned = now;
@@ -158,6 +159,12 @@ lb_latency_ttft(const lb_latency *l, const lb_latency_prior *prior, int64_t inpu
                 lb_ns now)
 {
     return ttft_at(l, prior, input, trust(l, now));
+}
+
+double
+lb_latency_slowing(const lb_latency *l, lb_ns now)
+{
+    return l->trend > 0 ? (double)l->trend * trust(l, now) : 0;
 }
 
 double

@@ -54,7 +54,7 @@ typedef struct lb_latency {
     float nn, nk;    /* variance of the load, covariance with time / expected */
     float steep;     /* share of the time that one call more adds: 0 .. 1 / load */
     float seconds;   /* EWMA of whole calls, for the age guard and display */
-    float trend;     /* EWMA of (newest - average) whole-call seconds */
+    float trend;     /* EWMA of time / expected - 1 beyond what the load explains */
     int32_t samples; /* complete answers seen, stops at INT32_MAX */
     int32_t calls;   /* calls in flight */
     lb_ns learned;   /* time of the newest sample; 0 never */
@@ -104,5 +104,9 @@ double lb_latency_ttft(const lb_latency *l, const lb_latency_prior *prior,
  * load and age guard included; *stalls is set to whether the backend does. */
 double lb_latency_expect(const lb_latency *l, const lb_latency_prior *prior,
                          int64_t input, int64_t output, lb_ns now, bool *stalls);
+
+/* The share (>= 0) by which answers took longer of late than those before them,
+ * whatever their length; it fades as everything does that is not renewed. */
+double lb_latency_slowing(const lb_latency *l, lb_ns now);
 
 #endif /* LB_LATENCY_H */

@@ -108,17 +108,19 @@ class Latency:
         load: float,
         w: float,
     ) -> None:
-        longer = 0.0
+        longer = slower = 0.0
         if self.samples:
             ttft = max(self.base + self.slope * tokens / 1000, 1e-3)
             usual = ttft + max(output - 1, 0) * (self.itl or prior.itl)
             longer = min(total / usual - 1, 3.0)
+            slower = longer - self.steep() * (load - self.load)
         else:
             self.load = load
         dn = load - self.load
         self.nn += 0.02 * (dn * dn - self.nn)
         self.nk += 0.02 * (dn * longer - self.nk)
         self.load += w * dn
+        self.trend += w * (slower - self.trend)
 
     def steep(self) -> float:
         """How much longer everything takes for each call more, as a share."""
@@ -158,6 +160,10 @@ class Latency:
         typical = max(calls * ttft + ahead * itl, calls * self.seconds)
         return ages - 2.5 * typical
 
+    def slowing(self, now: int) -> float:
+        """The share by which answers take longer of late."""
+        return max(self.trend, 0.0) * self._trust(now)
+
     def stalls(self, prior: Prior, tokens: int, now: int) -> bool:
         """Whether three calls or more are overdue."""
         return len(self.live) >= 3 and self._excess(prior, tokens, now) > 0
@@ -189,8 +195,6 @@ class Latency:
         if output > 1 and total > ttft:
             itl = (total - ttft) / (output - 1)
             self.itl = self.itl + w * (itl - self.itl) if self.itl else itl
-        change = total - self.seconds if self.samples else 0.0
-        self.trend += w * (change - self.trend)
         self.seconds += w * (total - self.seconds)
         self.samples += 1
         self.learned = now
@@ -349,7 +353,7 @@ class Router:
         q.seconds = server.latency.expect(prior, load.input, output, now)
         q.stalls = server.latency.stalls(prior, load.input, now)
         if forecast:
-            q.seconds += max(server.latency.trend, 0.0)
+            q.seconds *= 1 + server.latency.slowing(now)
         if wish.max_cost is not None and (
             server.cost(load.input, load.most) > wish.max_cost
         ):

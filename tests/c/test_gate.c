@@ -535,8 +535,15 @@ predictive_looks_at_the_share_and_seconds_to_come(void)
     ask.strategy = LB_PREDICTIVE;
     double seconds = quote(now).seconds;
     b->latency.trend = 2;
-    CHECK(fabs(quote(now).seconds - seconds - 2) < 1e-9);
-    b->latency.trend = -2;
+    CHECK(quote(now).seconds == seconds); /* nothing was learned yet */
+    lb_latency_prior usual = {.ttft = 0.5F, .itl = 0.02F};
+    lb_answer answer = {.input = 1000, .output = 101, .ttft = 1, .total = 2, .load = 1};
+    lb_latency_learn(&b->latency, &usual, &answer, now);
+    b->latency.trend = 0;
+    seconds = quote(now).seconds;
+    b->latency.trend = 0.5F;
+    CHECK(fabs(quote(now).seconds - 1.5 * seconds) < 1e-9);
+    b->latency.trend = -0.5F;
     CHECK(fabs(quote(now).seconds - seconds) < 1e-9);
 }
 

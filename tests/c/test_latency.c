@@ -299,15 +299,34 @@ static void
 the_trend_tells_getting_slower_from_getting_faster(void)
 {
     lb_latency l = {0};
+    lb_ns now = SEC;
+    CHECK(lb_latency_slowing(&l, now) == 0);
     for (int i = 0; i < 60; i++)
-        learn(&l, 100, 10, 0.5, 1.0 + 0.1 * i, SEC);
-    CHECK(l.trend > 0.5F);
+        learn(&l, 100, 10, 0.5, 1.0 + 0.1 * i, now);
+    CHECK(l.trend > 0.1F);
+    CHECK(lb_latency_slowing(&l, now) == (double)l.trend);
+    double half = lb_latency_slowing(&l, now + 300 * SEC);
+    CHECK(fabs(half - 0.5 * (double)l.trend) < 1e-6);
+    CHECK(lb_latency_slowing(&l, now + 601 * SEC) == 0);
     for (int i = 0; i < 60; i++)
-        learn(&l, 100, 10, 0.5, 6.0 - 0.09 * i, SEC);
-    CHECK(l.trend < -0.5F);
+        learn(&l, 100, 10, 0.5, 6.0 - 0.09 * i, now);
+    CHECK(l.trend < -0.1F);
+    CHECK(lb_latency_slowing(&l, now) == 0);
     l.samples = INT32_MAX;
     learn(&l, 100, 10, 0.5, 1.0, SEC);
     CHECK_EQ(l.samples, INT32_MAX);
+}
+
+/* Answers of 10 and of 1,000 tokens by turns take 0.6 and 20.5 s: no trend. */
+static void
+long_answers_after_short_ones_are_no_trend(void)
+{
+    lb_latency l = {0};
+    for (int i = 0; i < 400; i++) {
+        int64_t output = i % 2 == 0 ? 11 : 1001;
+        learn(&l, 100, output, 0.5, 0.5 + 0.02 * (double)(output - 1), SEC);
+    }
+    CHECK(fabs((double)l.trend) < 0.01);
 }
 
 /* All samples are kept with their weights; the line is fitted anew each time. */
@@ -366,6 +385,7 @@ main(void)
     CHECK_RUN(hanging_calls_make_it_look_slower_the_longer_they_hang);
     CHECK_RUN(sums_of_start_times_survive_a_late_clock);
     CHECK_RUN(the_trend_tells_getting_slower_from_getting_faster);
+    CHECK_RUN(long_answers_after_short_ones_are_no_trend);
     CHECK_RUN(it_equals_a_weighted_least_squares_fit_of_all_samples);
     return CHECK_DONE();
 }
