@@ -183,3 +183,35 @@ def test_several_routers_learn_apart() -> None:
     picks(first, 10)
     assert [first._fleet.pool.backend(i)["calls"] for i in (0, 1)] == [5, 5]
     assert [second._fleet.pool.backend(i)["calls"] for i in (0, 1)] == [0, 0]
+
+
+def test_the_cheapest_is_used_up_then_the_next_then_nobody() -> None:
+    router = router_of(
+        {"input_cost_per_token": 1e-6, "output_cost_per_token": 1e-6, "rpm": 4},
+        {"input_cost_per_token": 3e-6, "output_cost_per_token": 3e-6, "rpm": 3},
+        {"input_cost_per_token": 2e-6, "output_cost_per_token": 2e-6, "rpm": 2},
+        routing_strategy="cost-based-routing",
+    )
+    router._fleet.pool.set_policy(ceiling=1.0)
+    seen = [next(iter(picks(router, 1))) for _ in range(11)]
+    assert seen == ["g#1"] * 4 + ["g#3"] * 2 + ["g#2"] * 3 + [""] * 2
+
+
+async def test_default_fallbacks_serve_names_that_neither_rows_nor_wildcards_have(
+    llm_provider: Provider,
+) -> None:
+    server, rest = llm_provider("openai"), llm_provider("openai")
+    rows = [
+        {
+            "model_name": "w/*",
+            "litellm_params": row_at(server, model="custom_openai/*"),
+        },
+        {"model_name": "rest", "litellm_params": row_at(rest, model="custom_openai/r")},
+    ]
+    settings = {"default_fallbacks": ["rest"]}
+    router = Router.from_litellm({"model_list": rows, "router_settings": settings})
+    async with router:
+        assert (await router.acompletion("who knows", ASK)).backend == "rest"
+        assert (await router.acompletion("w/x", ASK)).backend == "w/x"
+        server.outage(status=503)
+        assert (await router.acompletion("w/x", ASK)).backend == "rest"

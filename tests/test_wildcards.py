@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
+import weakref
 from typing import Any
 
 import pytest
@@ -538,3 +540,12 @@ def test_settings_of_wildcards_that_cannot_be_are_refused(server, options, field
     with pytest.raises(ConfigError) as caught:
         Router(backends, **options)
     assert caught.value.field == field
+
+
+def test_a_router_with_opened_names_is_freed_when_it_is_dropped(server):
+    router = Router([wild(server, price=FREE)])
+    router.explain("openai/a", ASK)
+    fleet = weakref.ref(router._fleet)
+    del router
+    gc.collect()
+    assert fleet() is None
