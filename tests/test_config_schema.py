@@ -158,6 +158,25 @@ def test_the_schema_can_be_printed(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
+def test_the_page_of_all_keys_is_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_check(["--reference"]) == 0
+    page = EXAMPLE.parents[1] / "docs" / "configuration-keys.md"
+    made = capsys.readouterr().out
+    remedy = "llmbalance check --reference > docs/configuration-keys.md"
+    assert made == page.read_text("utf-8"), remedy
+
+
+def test_the_page_of_all_keys_has_every_table_of_the_schema() -> None:
+    page = (EXAMPLE.parents[1] / "docs" / "configuration-keys.md").read_text("utf-8")
+    schema = config_schema()
+    for table in schema["properties"]:
+        assert f"`[{table}" in page or f"`[[{table}" in page, table
+    for shape, table in schema["$defs"].items():
+        section = page.partition(f"### {shape}\n")[2].partition("\n#")[0]
+        missing = [k for k in table["properties"] if f"| `{k}` |" not in section]
+        assert missing == [], shape
+
+
 def test_no_file_at_all_is_a_mistake_of_usage() -> None:
     with pytest.raises(SystemExit) as caught:
         run_check([])

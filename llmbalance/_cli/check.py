@@ -26,9 +26,16 @@ def run(words: Sequence[str]) -> int:
     parser.add_argument(
         "--schema", action="store_true", help="print the JSON schema for editors"
     )
+    parser.add_argument(
+        "--reference", action="store_true", help="print a page about every key"
+    )
     options = parser.parse_args(list(words))
     if options.schema:
         print(msgspec.json.format(msgspec.json.encode(config_schema())).decode())
+    elif options.reference:
+        from .._configfile._reference import reference
+
+        print(reference(), end="")
     elif not options.files:
         parser.error("name a file")
     good = True

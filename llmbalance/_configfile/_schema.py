@@ -140,7 +140,7 @@ ONLY_CODE = {
     (Mirror, "compare"): "is a function: build that Mirror in Python",
 }
 # Texts that must be one of a few words; they check themselves, editors want to know.
-_WORDS: Mapping[tuple[type[Struct], str], typing.Iterable[str]] = {
+WORDS: Mapping[tuple[type[Struct], str], typing.Iterable[str]] = {
     (RouterTable, "strategy"): STRATEGIES,
     (RouterTable, "predict"): PREDICT,
     (GroupTable, "strategy"): STRATEGIES,
@@ -267,7 +267,7 @@ def _table(shape: type[Struct], definitions: dict[str, Any]) -> dict[str, Any]:
     properties = {}
     for name, hint in fields_of(shape).items():
         schema = _schema(hint, definitions)
-        words = _WORDS.get((shape, name))
+        words = WORDS.get((shape, name))
         if words is not None:
             choice = {"enum": list(words)}
             many = schema.get("type") == "array"
