@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from .._types import Usage
+from ._base import decoder
 
 
 class CacheCreation(Struct, gc=False):
@@ -120,7 +121,7 @@ class WireEvent(Struct):
     error: Any = None
 
 
-decode_reply = msgspec.json.Decoder(WireReply).decode
+decode_reply = decoder(WireReply)
 
 
-decode_event = msgspec.json.Decoder(WireEvent).decode
+decode_event = decoder(WireEvent)

@@ -16,7 +16,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from io import StringIO
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -37,11 +37,14 @@ from .._types import (
     Failure,
     LimitReading,
     Request,
+    StreamMode,
     Usage,
 )
 from ._classify import classify
 from ._failures import exception_of
 
+T = TypeVar("T")
+encode = msgspec.json.Encoder().encode
 ApiKey = str | Callable[[], str] | None
 
 # How a feature is served: by the provider itself, by translation into something
@@ -360,6 +363,34 @@ def unreadable(body: bytes, error: Exception) -> ProtocolError:
     return ProtocolError(
         f"the answer is {what} ({len(body)} bytes, read up to {offset})", offset=offset
     )
+
+
+def decoder(kind: type[T]) -> Callable[[bytes], T]:
+    """A function that decodes a body as ``kind``; ProtocolError when it is none."""
+    decode = msgspec.json.Decoder(kind).decode
+
+    def read(body: bytes) -> T:
+        try:
+            return decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise unreadable(body, error) from None
+
+    return read
+
+
+def posted(
+    call: Call,
+    target: str,
+    body: dict[str, Any],
+    warnings: list[str],
+    mode: StreamMode,
+    marks: tuple[bytes, ...],
+) -> Request:
+    """The request of a chat call; ``mode`` and ``marks`` are those of its stream."""
+    request = Request(target=target, body=encode(body), warnings=warnings)
+    if call.stream:
+        request.stream, request.marks = mode, marks
+    return request
 
 
 def token_count(body: bytes) -> int:

@@ -9,15 +9,14 @@ from urllib.parse import quote
 
 import msgspec
 
-from .._types import AWS_FRAMES, UNARY, Call, ChatChunk, Request
+from .._types import AWS_FRAMES, Call, ChatChunk, Request
 from ._aws import Aws
-from ._base import REFUSED, StreamReader, unreadable
+from ._base import REFUSED, StreamReader, encode, posted, unreadable
 from ._bedrock_wire import decode_chunk
 from .anthropic import Anthropic, AnthropicStream
 
 MARKS = (b'"bytes"',)
 _VERSION = "bedrock-2023-05-31"
-_encode = msgspec.json.Encoder().encode
 
 
 class BedrockClaude(Aws, Anthropic):
@@ -60,21 +59,16 @@ class BedrockClaude(Aws, Anthropic):
             names = betas.split(",") if isinstance(betas, str) else list(betas)
             body["anthropic_beta"] = names
         method = "invoke-with-response-stream" if call.stream else "invoke"
-        return Request(
-            target=f"{self.path}/model/{quote(self.model, safe='')}/{method}",
-            body=_encode(body),
-            stream=AWS_FRAMES if call.stream else UNARY,
-            marks=MARKS if call.stream else (),
-            warnings=warnings,
-        )
+        target = f"{self.path}/model/{quote(self.model, safe='')}/{method}"
+        return posted(call, target, body, warnings, AWS_FRAMES, MARKS)
 
     def count_tokens(self, call: Call) -> Request:
         """Write a request that counts the prompt's tokens, free of charge."""
-        body = _encode({"anthropic_version": _VERSION, **self.body(call, [])})
+        body = encode({"anthropic_version": _VERSION, **self.body(call, [])})
         inner = {"body": base64.b64encode(body).decode()}
         return Request(
             target=f"{self.path}/model/{quote(self.model, safe='')}/count-tokens",
-            body=_encode({"input": {"invokeModel": inner}}),
+            body=encode({"input": {"invokeModel": inner}}),
         )
 
     def health(self) -> Request | None:

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from .._types import Usage
+from ._base import decoder
 
 
 class ToolUse(Struct, rename="camel"):
@@ -129,10 +130,10 @@ class ClaudeChunk(Struct):
     bytes: str = ""
 
 
-decode_reply = msgspec.json.Decoder(WireReply).decode
+decode_reply = decoder(WireReply)
 
 
-decode_event = msgspec.json.Decoder(WireEvent).decode
+decode_event = decoder(WireEvent)
 
 
-decode_chunk = msgspec.json.Decoder(ClaudeChunk).decode
+decode_chunk = decoder(ClaudeChunk)

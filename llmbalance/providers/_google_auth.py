@@ -32,10 +32,13 @@ _KINDS: Mapping[str, tuple[str, str]] = {
     "service_account": ("service_account", "from_service_account_file"),
     "authorized_user": ("credentials", "from_authorized_user_file"),
 }
-_EARLY = 300.0  # seconds before its end that a token is replaced
+# Seconds before its end that a token is replaced; the metadata server has no newer one
+# until four minutes before.
+_EARLY = 225.0
 _LAST = 10.0  # seconds before its end that a token is no longer used
 _LIFE = 3000.0  # of a token that does not say when it ends
 _AGAIN = 1.0  # seconds after a failure that the next attempt may begin
+_PAUSE = 10.0  # seconds after a success
 _LOOK = 0.01  # seconds between two looks at a token on its way
 _MISSING = """\
 set CLOUDSDK_AUTH_ACCESS_TOKEN, pass api_key, or for Google's application default \
@@ -108,10 +111,11 @@ class ApplicationDefault:
             problem = f"{type(error).__name__}: {said[:200]}"
         with self._lock:
             self._busy = False
+            self._not_before = time.time() + (_PAUSE if token else _AGAIN)
             if token:
                 self._token, self._until = token, until
             else:
-                self._problem, self._not_before = problem, time.time() + _AGAIN
+                self._problem = problem
 
     def _refresh(self) -> tuple[str, float]:
         if self._credentials is None:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct, field
 
 from .._types import Usage
-from ._base import unreadable
+from ._base import decoder
 
 
 class WireCall(Struct):
@@ -150,20 +150,18 @@ class WireEmbeddings(Struct, rename="camel"):
     error: Any = None
 
 
-_decode_reply = msgspec.json.Decoder(WireReply).decode
+_decode_reply = decoder(WireReply)
+_decode_list = decoder(list[WireReply])
 
 
-decode_embeddings = msgspec.json.Decoder(WireEmbeddings).decode
+decode_embeddings = decoder(WireEmbeddings)
 
 
 def decode_reply(body: bytes) -> WireReply:
     """Decode an answer or a chunk; a list of chunks (no alt=sse) is joined."""
-    try:
-        if body.lstrip()[:1] == b"[":
-            return _joined(msgspec.json.decode(body, type=list[WireReply]))
-        return _decode_reply(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise unreadable(body, error) from None
+    if body.lstrip()[:1] == b"[":
+        return _joined(_decode_list(body))
+    return _decode_reply(body)
 
 
 def _joined(chunks: list[WireReply]) -> WireReply:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 from msgspec import Struct, structs
 
 from .._types import Usage
+from ._base import decoder
 
 
 class InputDetails(Struct, gc=False):
@@ -108,7 +108,7 @@ class WireEvent(Struct):
     error: Any = None
 
 
-decode_response = msgspec.json.Decoder(WireResponse).decode
+decode_response = decoder(WireResponse)
 
 
-decode_event = msgspec.json.Decoder(WireEvent).decode
+decode_event = decoder(WireEvent)

@@ -20,24 +20,19 @@ import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import msgspec
-
 from .._errors import ProtocolError
 from .._types import (
     SSE,
-    UNARY,
     Call,
     ChatChunk,
     ChatReply,
     Choice,
     Delta,
     Function,
-    FunctionDelta,
     LimitReading,
     Message,
     Request,
     ToolCall,
-    ToolCallDelta,
 )
 from ._anthropic_request import JSON_TOOL, write_body
 from ._anthropic_wire import (
@@ -56,9 +51,11 @@ from ._base import (
     Dialect,
     StreamReader,
     decode_object,
+    encode,
     json_text,
-    unreadable,
+    posted,
 )
+from ._blocks import BlockStream, thinking_block
 from ._classify import request_id
 from ._limits import anthropic_limits
 
@@ -79,9 +76,6 @@ _COUNTED = (
     *("thinking", "output_config"),
 )
 PAUSED = "the provider paused its turn: send the reply back to let it go on"
-
-
-_encode = msgspec.json.Encoder().encode
 
 
 class Anthropic(Dialect):
@@ -140,13 +134,8 @@ class Anthropic(Dialect):
         body = {"model": self.model, **self.body(call, warnings)}
         if call.stream:
             body["stream"] = True
-        return Request(
-            target=f"{self.path}/v1/messages",
-            body=_encode(body),
-            stream=SSE if call.stream else UNARY,
-            marks=MARKS if call.stream else (),
-            warnings=warnings,
-        )
+        target = f"{self.path}/v1/messages"
+        return posted(call, target, body, warnings, SSE, MARKS)
 
     def count_tokens(self, call: Call) -> Request | None:
         """Write a request that counts the prompt's tokens, free of charge."""
@@ -154,7 +143,7 @@ class Anthropic(Dialect):
         counted = {name: body[name] for name in _COUNTED if name in body}
         return Request(
             target=f"{self.path}/v1/messages/count_tokens",
-            body=_encode({"model": self.model, **counted}),
+            body=encode({"model": self.model, **counted}),
         )
 
     def health(self) -> Request | None:
@@ -168,10 +157,7 @@ class Anthropic(Dialect):
         self, status: int, headers: Mapping[str, str], body: bytes
     ) -> ChatReply:
         """Read a complete message."""
-        try:
-            wire = decode_reply(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise unreadable(body, error) from None
+        wire = decode_reply(body)
         if wire.error or wire.type == "error":
             raise self.error_inside(headers, body)
         if wire.stop_reason is None:
@@ -221,7 +207,7 @@ def _choice(wire: WireReply, body: bytes) -> tuple[Message, int, str]:
                 calls.append(ToolCall(block.id or "", function))
         elif kind == "thinking":
             thoughts.append(block.thinking or "")
-            blocks.append(_thinking(block.thinking, block.signature))
+            blocks.append(thinking_block(block.thinking, block.signature))
         elif kind == "redacted_thinking":
             blocks.append({"type": kind, "data": block.data})
         else:
@@ -241,41 +227,29 @@ def _choice(wire: WireReply, body: bytes) -> tuple[Message, int, str]:
     return message, 0, reason
 
 
-def _thinking(text: str | None, signature: str | None) -> dict[str, Any]:
-    return {"type": "thinking", "thinking": text or "", "signature": signature or ""}
-
-
 def _refusal(details: StopDetails | None) -> str:
     if details is None:
         return "the provider refused to answer"
     return details.explanation or details.category or "the provider refused to answer"
 
 
-class AnthropicStream(StreamReader):
+class AnthropicStream(BlockStream):
     """Reads Anthropic's events: blocks that start, grow and stop."""
 
     def __init__(self, dialect: Dialect) -> None:
         super().__init__(dialect)
         self._usage = WireUsage()
-        self._tools: dict[int, int] = {}  # block -> number of its tool call
-        self._json_blocks: set[int] = set()  # blocks of the forced JSON tool
-        self._untouched: set[int] = set()  # tool calls that got no arguments yet
-        self._thinking: dict[int, list[str]] = {}  # block -> pieces of its thought
-        self._sent_blocks = False
 
     def feed(self, event: str, data: bytes) -> list[ChatChunk]:
         """Read one event; unknown ones give nothing."""
-        try:
-            wire = decode_event(data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise unreadable(data, error) from None
+        wire = decode_event(data)
         kind = wire.type or event
         if kind == "content_block_delta":
             return self._delta(wire.index, wire.delta) if wire.delta else []
         if kind == "content_block_start":
             return self._block(wire.index, wire.content_block)
         if kind == "content_block_stop":
-            return self._stop(wire.index)
+            return self.stop(wire.index)
         if kind == "message_start" and wire.message is not None:
             self.id = wire.message.id
             self.model = wire.message.model or self.dialect.model
@@ -298,10 +272,7 @@ class AnthropicStream(StreamReader):
             self.service_tier = self._usage.tier()
 
     def _finish(self, delta: WireDelta) -> list[ChatChunk]:
-        reason = FINISH_REASONS.get(delta.stop_reason or "", "stop")
-        if reason == "tool_calls" and self._json_blocks and not self._tools:
-            reason = "stop"
-        self.reasons[0] = reason
+        self.settle(FINISH_REASONS.get(delta.stop_reason or "", "stop"))
         if delta.stop_reason == "pause_turn":
             self.warnings.append(PAUSED)
         if delta.stop_reason == "refusal":
@@ -312,14 +283,7 @@ class AnthropicStream(StreamReader):
         if block is None:
             return []
         if block.type == "tool_use":
-            if block.name == JSON_TOOL:
-                self._json_blocks.add(index)
-                return []
-            number = self._tools[index] = len(self._tools)
-            self._untouched.add(index)
-            function = FunctionDelta(block.name or "", "")
-            call = ToolCallDelta(number, block.id, function, "function")
-            return self.add(Delta(tool_calls=[call]))
+            return self.tool(index, block.id, block.name or "")
         if block.type == "redacted_thinking":
             one = {"type": block.type, "data": block.data}
             return self.add(Delta(thinking_blocks=[one]))
@@ -332,30 +296,9 @@ class AnthropicStream(StreamReader):
         if kind == "text_delta":
             return self.add(Delta(delta.text)) if delta.text else []
         if kind == "input_json_delta":
-            piece = delta.partial_json
-            if not piece:
-                return []
-            if index in self._json_blocks:
-                return self.add(Delta(piece))
-            if index not in self._tools:  # of a tool that runs at Anthropic
-                return []
-            self._untouched.discard(index)
-            return self._arguments(index, piece)
+            return self.arguments(index, delta.partial_json)
         if kind == "thinking_delta" and delta.thinking:
-            self._thinking.setdefault(index, []).append(delta.thinking)
-            return self.add(Delta(reasoning_content=delta.thinking))
+            return self.thought(index, delta.thinking)
         if kind == "signature_delta":
-            thought = "".join(self._thinking.pop(index, ()))
-            block = _thinking(thought, delta.signature)
-            return self.add(Delta(thinking_blocks=[block]))
-        return []
-
-    def _arguments(self, index: int, piece: str) -> list[ChatChunk]:
-        call = ToolCallDelta(self._tools[index], None, FunctionDelta(None, piece))
-        return self.add(Delta(tool_calls=[call]))
-
-    def _stop(self, index: int) -> list[ChatChunk]:
-        if index in self._untouched:  # a tool without arguments: "" is no JSON
-            self._untouched.discard(index)
-            return self._arguments(index, "{}")
+            return self.signed(index, delta.signature)
         return []

@@ -19,23 +19,18 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-import msgspec
-
 from .._errors import ConfigError, ProtocolError
 from .._types import (
     AWS_FRAMES,
-    UNARY,
     Call,
     ChatChunk,
     ChatReply,
     Choice,
     Delta,
     Function,
-    FunctionDelta,
     Message,
     Request,
     ToolCall,
-    ToolCallDelta,
 )
 from ._anthropic_request import JSON_TOOL
 from ._aws import Aws
@@ -45,19 +40,20 @@ from ._base import (
     TRANSLATED,
     Dialect,
     StreamReader,
+    encode,
     json_text,
-    unreadable,
+    posted,
 )
 from ._bedrock_request import write_body
 from ._bedrock_wire import (
     Reasoning,
     Thought,
-    ToolUse,
     WireBlock,
     WireDelta,
     decode_event,
     decode_reply,
 )
+from ._blocks import BlockStream, thinking_block
 from ._classify import request_id
 
 MARKS = (b'"contentBlockIndex"', b'"stopReason"')
@@ -71,7 +67,6 @@ FINISH_REASONS: Mapping[str, str] = {
     "guardrail_intervened": "content_filter",
 }
 _COUNTED = ("messages", "system", "toolConfig", "additionalModelRequestFields")
-_encode = msgspec.json.Encoder().encode
 
 
 class Bedrock(Aws, Dialect):
@@ -128,13 +123,8 @@ class Bedrock(Aws, Dialect):
         warnings: list[str] = []
         body = write_body(self, call, warnings)
         method = "converse-stream" if call.stream else "converse"
-        return Request(
-            target=f"{self.path}/model/{quote(self.model, safe='')}/{method}",
-            body=_encode(body),
-            stream=AWS_FRAMES if call.stream else UNARY,
-            marks=MARKS if call.stream else (),
-            warnings=warnings,
-        )
+        target = f"{self.path}/model/{quote(self.model, safe='')}/{method}"
+        return posted(call, target, body, warnings, AWS_FRAMES, MARKS)
 
     def count_tokens(self, call: Call) -> Request:
         """Write a request that counts the prompt's tokens, free of charge."""
@@ -142,17 +132,14 @@ class Bedrock(Aws, Dialect):
         counted = {name: body[name] for name in _COUNTED if name in body}
         return Request(
             target=f"{self.path}/model/{quote(self.model, safe='')}/count-tokens",
-            body=_encode({"input": {"converse": counted}}),
+            body=encode({"input": {"converse": counted}}),
         )
 
     def chat_reply(
         self, status: int, headers: Mapping[str, str], body: bytes
     ) -> ChatReply:
         """Read a complete answer."""
-        try:
-            wire = decode_reply(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise unreadable(body, error) from None
+        wire = decode_reply(body)
         if wire.output is None or wire.output.message is None or not wire.stop_reason:
             raise ProtocolError("the answer has no message", offset=len(body))
         message = _message(wire.output.message.content)
@@ -225,49 +212,34 @@ def _thinking(reasoning: Reasoning) -> dict[str, Any]:
     if reasoning.redacted_content is not None:
         return {"type": "redacted_thinking", "data": reasoning.redacted_content}
     thought = reasoning.reasoning_text or Thought()
-    return {
-        "type": "thinking",
-        "thinking": thought.text,
-        "signature": thought.signature or "",
-    }
+    return thinking_block(thought.text, thought.signature)
 
 
-class BedrockStream(StreamReader):
+class BedrockStream(BlockStream):
     """Reads Converse's events by their names."""
 
     dialect: Bedrock
-
-    def __init__(self, dialect: Bedrock) -> None:
-        super().__init__(dialect)
-        self._tools: dict[int, int] = {}  # block -> number of its tool call
-        self._json_blocks: set[int] = set()
-        self._untouched: set[int] = set()
-        self._thoughts: dict[int, list[str]] = {}
 
     def feed(self, event: str, data: bytes) -> list[ChatChunk]:
         """Read one frame; names of exceptions start with "exception:"."""
         if event.startswith(("exception:", "error:")):
             raise self._exception(event, data)
-        try:
-            wire = decode_event(data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise unreadable(data, error) from None
+        wire = decode_event(data)
         index = wire.content_block_index
         if event == "contentBlockDelta" and wire.delta is not None:
             return self._delta(index, wire.delta)
         if event == "contentBlockStart" and wire.start is not None:
-            return self._start(index, wire.start.tool_use)
-        if event == "contentBlockStop" and index in self._untouched:
-            self._untouched.discard(index)
-            return self._arguments(index, "{}")
+            tool = wire.start.tool_use
+            if tool is None or tool.type is not None:  # Bedrock's own
+                return []
+            return self.tool(index, tool.tool_use_id, tool.name)
+        if event == "contentBlockStop":
+            return self.stop(index)
         if event == "messageStart":
             self.model = self.dialect.model
             self.created = int(time.time())
         elif event == "messageStop":
-            reason = self.dialect.finish(wire.stop_reason or "")
-            if reason == "tool_calls" and not self._tools:
-                reason = "stop"
-            self.reasons[0] = reason
+            self.settle(self.dialect.finish(wire.stop_reason or ""))
         elif event == "metadata":
             if wire.usage is not None:
                 self.usage = wire.usage.usage()
@@ -279,44 +251,18 @@ class BedrockStream(StreamReader):
         headers = {"x-amzn-errortype": event.partition(":")[2]}
         return self.dialect.error_inside(headers, data)
 
-    def _start(self, index: int, tool: ToolUse | None) -> list[ChatChunk]:
-        if tool is None or tool.type is not None:
-            return []
-        if tool.name == JSON_TOOL:
-            self._json_blocks.add(index)
-            return []
-        number = self._tools[index] = len(self._tools)
-        self._untouched.add(index)
-        function = FunctionDelta(tool.name, "")
-        call = ToolCallDelta(number, tool.tool_use_id, function, "function")
-        return self.add(Delta(tool_calls=[call]))
-
     def _delta(self, index: int, delta: WireDelta) -> list[ChatChunk]:
         if delta.text:
             return self.add(Delta(delta.text))
-        if delta.tool_use is not None and delta.tool_use.input:
-            if index in self._json_blocks:
-                return self.add(Delta(delta.tool_use.input))
-            if index not in self._tools:  # of a tool that runs at Bedrock
-                return []
-            self._untouched.discard(index)
-            return self._arguments(index, delta.tool_use.input)
+        if delta.tool_use is not None:
+            return self.arguments(index, delta.tool_use.input)
         reasoning = delta.reasoning_content
         if reasoning is None:
             return []
         if reasoning.text:
-            self._thoughts.setdefault(index, []).append(reasoning.text)
-            return self.add(Delta(reasoning_content=reasoning.text))
+            return self.thought(index, reasoning.text)
         if reasoning.signature is not None:
-            thought = Thought("".join(self._thoughts.pop(index, ())))
-            thought.signature = reasoning.signature
-            block = _thinking(Reasoning(thought))
-            return self.add(Delta(thinking_blocks=[block]))
+            return self.signed(index, reasoning.signature)
         if reasoning.redacted_content is not None:
             return self.add(Delta(thinking_blocks=[_thinking(reasoning)]))
         return []
-
-    def _arguments(self, index: int, piece: str) -> list[ChatChunk]:
-        function = FunctionDelta(None, piece)
-        call = ToolCallDelta(self._tools[index], None, function)
-        return self.add(Delta(tool_calls=[call]))

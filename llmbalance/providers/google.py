@@ -20,12 +20,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-import msgspec
-
 from .._errors import ProtocolError
 from .._types import (
     SSE,
-    UNARY,
     Call,
     ChatChunk,
     ChatReply,
@@ -47,8 +44,9 @@ from ._base import (
     TRANSLATED,
     Dialect,
     StreamReader,
+    encode,
     json_text,
-    unreadable,
+    posted,
 )
 from ._classify import request_id
 from ._google_request import write_body
@@ -86,9 +84,6 @@ FINISH_REASONS: Mapping[str, str] = {
     "3": "content_filter",
     "4": "content_filter",
 }
-
-
-_encode = msgspec.json.Encoder().encode
 
 
 class Google(Dialect):
@@ -147,13 +142,8 @@ class Google(Dialect):
         warnings: list[str] = []
         body = write_body(self, call, warnings)
         method = "streamGenerateContent?alt=sse" if call.stream else "generateContent"
-        return Request(
-            target=f"{self.model_path()}:{method}",
-            body=_encode(body),
-            stream=SSE if call.stream else UNARY,
-            marks=MARKS if call.stream else (),
-            warnings=warnings,
-        )
+        target = f"{self.model_path()}:{method}"
+        return posted(call, target, body, warnings, SSE, MARKS)
 
     def count_tokens(self, call: Call) -> Request:
         """Write a request that counts the prompt's tokens, free of charge."""
@@ -161,7 +151,7 @@ class Google(Dialect):
         whole = {"model": f"models/{self.model.removeprefix('models/')}", **body}
         return Request(
             target=f"{self.model_path()}:countTokens",
-            body=_encode({"generateContentRequest": whole}),
+            body=encode({"generateContentRequest": whole}),
         )
 
     def embed_limits(self) -> tuple[int, int]:
@@ -184,7 +174,7 @@ class Google(Dialect):
         requests = [{**common, "content": {"parts": [{"text": t}]}} for t in texts]
         return Request(
             target=f"{self.model_path()}:batchEmbedContents",
-            body=_encode({"requests": requests}),
+            body=encode({"requests": requests}),
             warnings=warnings,
         )
 
@@ -265,10 +255,7 @@ class Google(Dialect):
         self, status: int, headers: Mapping[str, str], body: bytes
     ) -> EmbeddingReply:
         """Read embeddings; not all of Google's models report usage for them."""
-        try:
-            wire = decode_embeddings(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise unreadable(body, error) from None
+        wire = decode_embeddings(body)
         if wire.error:
             raise self.error_inside(headers, body)
         if not wire.embeddings:

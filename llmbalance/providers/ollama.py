@@ -18,7 +18,6 @@ from msgspec import Struct
 from .._errors import InvalidRequestError, ProtocolError
 from .._types import (
     NDJSON,
-    UNARY,
     Call,
     ChatChunk,
     ChatReply,
@@ -41,9 +40,11 @@ from ._base import (
     TRANSLATED,
     Dialect,
     StreamReader,
+    decoder,
+    encode,
     json_text,
     merge,
-    unreadable,
+    posted,
 )
 from ._classify import request_id
 from ._inputs import inputs_of
@@ -62,7 +63,6 @@ _OPTIONS: Mapping[str, str] = {
     "repetition_penalty": "repeat_penalty",
 }
 _UNKNOWN = "Ollama has no such parameter"
-_encode = msgspec.json.Encoder().encode
 
 
 class _Function(Struct):
@@ -103,8 +103,8 @@ class _Embeddings(Struct):
     error: Any = None
 
 
-_decode = msgspec.json.Decoder(_Reply).decode
-_decode_embeddings = msgspec.json.Decoder(_Embeddings).decode
+_decode = decoder(_Reply)
+_decode_embeddings = decoder(_Embeddings)
 
 
 class Ollama(Dialect):
@@ -169,13 +169,8 @@ class Ollama(Dialect):
             body["options"] = options
         if extra is not None:
             merge(body, extra)
-        return Request(
-            target=f"{self.path}/api/chat",
-            body=_encode(body),
-            stream=NDJSON if call.stream else UNARY,
-            marks=MARKS if call.stream else (),
-            warnings=warnings,
-        )
+        target = f"{self.path}/api/chat"
+        return posted(call, target, body, warnings, NDJSON, MARKS)
 
     def _parameters(
         self, body: dict[str, Any], params: dict[str, Any], warnings: list[str]
@@ -216,7 +211,7 @@ class Ollama(Dialect):
             elif value is not None and (name, value) != ("encoding_format", "float"):
                 self.leave_out(name, _UNKNOWN, warnings)
         target = f"{self.path}/api/embed"
-        return Request(target=target, body=_encode(body), warnings=warnings)
+        return Request(target=target, body=encode(body), warnings=warnings)
 
     def health(self) -> Request | None:
         """The list of installed models."""
@@ -226,10 +221,7 @@ class Ollama(Dialect):
         self, status: int, headers: Mapping[str, str], body: bytes
     ) -> ChatReply:
         """Read a complete answer."""
-        try:
-            wire = _decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise unreadable(body, error) from None
+        wire = _decode(body)
         if wire.error:
             raise self.error_inside(headers, body)
         if wire.message is None or not wire.done:
@@ -255,10 +247,7 @@ class Ollama(Dialect):
         self, status: int, headers: Mapping[str, str], body: bytes
     ) -> EmbeddingReply:
         """Read embeddings."""
-        try:
-            wire = _decode_embeddings(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise unreadable(body, error) from None
+        wire = _decode_embeddings(body)
         if wire.error:
             raise self.error_inside(headers, body)
         if not wire.embeddings:
@@ -356,10 +345,7 @@ class OllamaStream(StreamReader):
 
     def feed(self, event: str, data: bytes) -> list[ChatChunk]:
         """Read one line."""
-        try:
-            wire = _decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise unreadable(data, error) from None
+        wire = _decode(data)
         if wire.error:
             raise self.dialect.error_inside({}, data)
         if not self.created:

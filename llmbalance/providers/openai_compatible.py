@@ -16,7 +16,6 @@ import msgspec
 from .._errors import ConfigError, ProtocolError
 from .._types import (
     SSE,
-    UNARY,
     Call,
     ChatReply,
     Choice,
@@ -31,7 +30,9 @@ from ._base import (
     Dialect,
     StreamReader,
     decode_object,
+    encode,
     merge,
+    posted,
     unreadable,
 )
 from ._classify import request_id
@@ -77,9 +78,6 @@ FEATURES: Mapping[str, str] = {
     "embed_tokens": NATIVE,
     "responses": NATIVE,
 }
-
-
-_encode = msgspec.json.Encoder().encode
 
 
 class OpenAICompatible(Dialect):
@@ -138,24 +136,12 @@ class OpenAICompatible(Dialect):
         self.adapt(body, warnings)
         if "extra_body" in body:
             merge(body, body.pop("extra_body"))
-        if not call.stream:
-            return self._request(call, body, UNARY, warnings)
-        body["stream"] = True
-        if self.asks_usage:
-            asked = body.get("stream_options") or {}
-            body["stream_options"] = {**asked, "include_usage": True}
-        return self._request(call, body, SSE, warnings)
-
-    def _request(
-        self, call: Call, body: dict[str, Any], mode: Any, warnings: list[str]
-    ) -> Request:
-        return Request(
-            target=self.target(self.chat_path),
-            body=_encode(body),
-            stream=mode,
-            marks=MARKS if call.stream else (),
-            warnings=warnings,
-        )
+        if call.stream:
+            body["stream"] = True
+            if self.asks_usage:
+                asked = body.get("stream_options") or {}
+                body["stream_options"] = {**asked, "include_usage": True}
+        return posted(call, self.target(self.chat_path), body, warnings, SSE, MARKS)
 
     def target(self, path: str) -> str:
         """Path and query below the base address."""
@@ -182,7 +168,7 @@ class OpenAICompatible(Dialect):
             return
         schema = (asked.get("json_schema") or {}).get("schema") or {}
         text = "Answer with one JSON object that fits this JSON schema: "
-        instruction = {"role": "system", "content": text + _encode(schema).decode()}
+        instruction = {"role": "system", "content": text + encode(schema).decode()}
         body["messages"] = [instruction, *body["messages"]]
         body["response_format"] = {"type": "json_object"}
         warnings.append("response_format: schema given as an instruction")
@@ -232,7 +218,7 @@ class OpenAICompatible(Dialect):
             merge(body, body.pop("extra_body"))
         return Request(
             target=self.target(self.embed_path),
-            body=_encode(body),
+            body=encode(body),
             warnings=warnings,
         )
 

@@ -18,12 +18,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import msgspec
-
 from .._errors import ProtocolError
 from .._types import (
     SSE,
-    UNARY,
     Call,
     ChatChunk,
     ChatReply,
@@ -38,7 +35,7 @@ from .._types import (
     ToolCallDelta,
 )
 from . import _messages
-from ._base import Dialect, StreamReader, merge, unreadable
+from ._base import Dialect, StreamReader, merge, posted
 from ._classify import request_id
 from ._models import openai_model
 from ._responses_request import write_items, write_parameter
@@ -62,7 +59,6 @@ MARKS = (
 )
 _CALLS = ("function_call", "custom_tool_call")
 _UNKNOWN = "the host has no such parameter"
-_encode = msgspec.json.Encoder().encode
 
 
 class Responses(OpenAICompatible):
@@ -101,22 +97,14 @@ class Responses(OpenAICompatible):
             merge(body, extra)
         if call.stream:
             body["stream"] = True
-        return Request(
-            target=self.target("/responses"),
-            body=_encode(body),
-            stream=SSE if call.stream else UNARY,
-            marks=MARKS if call.stream else (),
-            warnings=warnings,
-        )
+        target = self.target("/responses")
+        return posted(call, target, body, warnings, SSE, MARKS)
 
     def chat_reply(
         self, status: int, headers: Mapping[str, str], body: bytes
     ) -> ChatReply:
         """Read a complete response."""
-        try:
-            wire = decode_response(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise unreadable(body, error) from None
+        wire = decode_response(body)
         if wire.error or wire.status == "failed":
             raise self.error_inside(headers, body)
         if wire.status not in ("completed", "incomplete"):
@@ -281,10 +269,7 @@ class ResponsesStream(StreamReader):
         if data == b"[DONE]":
             self.done = True
             return []
-        try:
-            wire = decode_event(data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise unreadable(data, error) from None
+        wire = decode_event(data)
         kind = wire.type or event
         if kind == "response.output_text.delta":
             return self._text_delta(wire) if wire.delta else []

@@ -14,12 +14,11 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-import msgspec
 from msgspec import Struct
 
 from .._errors import ConfigError, ProtocolError
-from .._types import SSE, UNARY, Call, Embedding, EmbeddingReply, Request, Usage
-from ._base import REFUSED, TRANSLATED, Dialect, unreadable
+from .._types import SSE, Call, Embedding, EmbeddingReply, Request, Usage
+from ._base import REFUSED, TRANSLATED, Dialect, decoder, encode, posted
 from ._classify import request_id
 from ._google_request import write_body
 from ._inputs import inputs_of
@@ -27,7 +26,6 @@ from .anthropic import MARKS as CLAUDE_MARKS
 from .anthropic import Anthropic
 from .google import Google
 
-_encode = msgspec.json.Encoder().encode
 _CLAUDE_VERSION = "vertex-2023-10-16"
 
 
@@ -105,7 +103,7 @@ class _Predictions(Struct):
     error: Any = None
 
 
-_decode_predictions = msgspec.json.Decoder(_Predictions).decode
+_decode_predictions = decoder(_Predictions)
 
 
 class Vertex(_Place, Google):
@@ -160,7 +158,7 @@ class Vertex(_Place, Google):
         body = write_body(self, call, [])
         kept = ("contents", "systemInstruction", "tools", "generationConfig")
         counted = {name: body[name] for name in kept if name in body}
-        return Request(target=f"{self.model_path()}:countTokens", body=_encode(counted))
+        return Request(target=f"{self.model_path()}:countTokens", body=encode(counted))
 
     def embed_limits(self) -> tuple[int, int]:
         """250 texts of 20,000 tokens; Gemini's embedding models take one by one."""
@@ -181,16 +179,13 @@ class Vertex(_Place, Google):
                 self.leave_out(param, "Vertex has no such parameter", warnings)
         body["instances"] = [{**instance, "content": text} for text in texts]
         target = f"{self.model_path()}:predict"
-        return Request(target=target, body=_encode(body), warnings=warnings)
+        return Request(target=target, body=encode(body), warnings=warnings)
 
     def embed_reply(
         self, status: int, headers: Mapping[str, str], body: bytes
     ) -> EmbeddingReply:
         """Read predictions; their statistics say the tokens."""
-        try:
-            wire = _decode_predictions(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise unreadable(body, error) from None
+        wire = _decode_predictions(body)
         if wire.error:
             raise self.error_inside(headers, body)
         if not wire.predictions:
@@ -251,13 +246,8 @@ class VertexClaude(_Place, Anthropic):
             body["stream"] = True
         method = "streamRawPredict" if call.stream else "rawPredict"
         models = self.models_path("anthropic", "v1")
-        return Request(
-            target=f"{models}/{quote(self.model, safe='@')}:{method}",
-            body=_encode(body),
-            stream=SSE if call.stream else UNARY,
-            marks=CLAUDE_MARKS if call.stream else (),
-            warnings=warnings,
-        )
+        target = f"{models}/{quote(self.model, safe='@')}:{method}"
+        return posted(call, target, body, warnings, SSE, CLAUDE_MARKS)
 
     def count_tokens(self, call: Call) -> Request:
         """Write a request that counts the prompt's tokens."""
