@@ -209,6 +209,12 @@ class Fleet:
         index = self.groups.get(name)
         return open_name(self, name) if index is None else index
 
+    def groups_of(self, name: str) -> tuple[int, ...]:
+        """Return the number of a name and, if it came through one, of its wildcard."""
+        number = self.group(name)
+        opened = self.kin.opened.get(self.group_names[number])
+        return (number,) if opened is None else (number, self.groups[opened.pattern])
+
     def steps(self, target: Target, group: int) -> tuple[Shaping, ...]:
         """Return what is done to a backend's answers to calls of a group, in order."""
         between = self.group_steps.get(group)

@@ -358,3 +358,12 @@ def test_results_are_data_frames_and_figures() -> None:
 def test_an_empty_trace_is_no_error() -> None:
     result = run(Trace([], [], []), two())
     assert result.cost == 0 and result.to_dict()["requests"] == 0
+
+
+def test_tuned_endpoints_stay_out_of_a_simulation_and_wildcards_are_refused() -> None:
+    tuned = Backend(CHEAP, price=Price(1, 4), tuned={"v": "ft:x"})
+    other = Fleet([tuned, Backend(DEAR, price=Price(3, 12))])
+    assert other.make("cost", None, 0).pool.usage()["backends"] == 2
+    assert run(TRACE, other, strategy="cost").to_dict()["share"][CHEAP] == 1
+    with pytest.raises(ConfigError, match="name each model"):
+        Fleet([Backend("openai/*")])

@@ -17,6 +17,7 @@ from llmbalance import (
     Budget,
     BudgetExceededError,
     ConfigError,
+    Experiment,
     Group,
     Limits,
     NoBackendError,
@@ -25,6 +26,7 @@ from llmbalance import (
     Router,
     UnknownModelError,
 )
+from llmbalance._types import Call
 from llmbalance._wildcards import Pattern, Wildcards, fill
 
 ASK = [{"role": "user", "content": "What is the capital of France?"}]
@@ -499,6 +501,19 @@ def test_tags_and_min_quality_of_a_call_hold_for_what_came_through(server):
         lease.release()
 
 
+async def test_an_experiment_may_be_about_a_wildcard(server):
+    backends = [
+        wild(server, price=FREE),
+        wild(server, "openai/own", name="own", price=FREE),
+    ]
+    split = Experiment(
+        name="e", arms={"a": {"model": "own"}, "b": {}}, models=["openai/*"]
+    )
+    async with Router(backends, experiments=[split]) as router:
+        found = {(await router.chat(f"openai/m{i}", ASK)).backend for i in range(20)}
+        assert "own" in found and len(found) > 5
+
+
 # -- what is refused at once ------------------------------------------------------
 
 
@@ -549,3 +564,36 @@ def test_a_router_with_opened_names_is_freed_when_it_is_dropped(server):
     del router
     gc.collect()
     assert fleet() is None
+
+
+PLACES: list[tuple[str, dict[str, Any], str]] = [
+    ("anthropic/*", {}, "claude-opus-4-5"),
+    ("google/*", {}, "gemini-2.5-pro"),
+    ("vertex/*", {"options": {"project": "p", "region": "r"}}, "gemini-2.5-pro"),
+    ("vertex/*", {"options": {"project": "p", "region": "r"}}, "claude-opus-4-5"),
+    ("azure/*", {"base_url": "https://x.openai.azure.com"}, "gpt-4o"),
+    ("bedrock/*", {"options": {"region": "us-east-1"}}, "us.anthropic.claude-x-v1:0"),
+    ("ollama/*", {}, "llama3.1:8b"),
+    ("groq/*", {}, "meta-llama/llama-4"),
+    ("openrouter/*", {}, "openai/gpt-4o"),
+    ("mistral/*", {}, "mistral-large-latest"),
+    ("xai/*", {}, "grok-4"),
+]
+
+
+@pytest.mark.parametrize(("model", "options", "name"), PLACES)
+def test_every_provider_takes_wildcards(model, options, name):
+    router = Router([Backend(model, api_key="k", price=FREE, **options)])
+    called = model.replace("*", name)
+    with router.acquire(called, ASK) as lease:
+        assert lease.backend == called
+        assert lease.model == name
+        lease.release()
+    base, made = router._fleet.targets
+    assert made.origin is base.origin
+    plain = Router([Backend(called, api_key="k", price=FREE, **options)])
+    [same] = plain._fleet.targets
+    assert type(made.dialect) is type(same.dialect)
+    call = Call(kind="chat", model=called, messages=ASK)
+    ours, theirs = made.dialect.chat(call), same.dialect.chat(call)
+    assert (ours.target, ours.body) == (theirs.target, theirs.body)

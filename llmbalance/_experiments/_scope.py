@@ -26,7 +26,7 @@ class Scope:
 
     def has(self, model: str, options: Mapping[str, Any]) -> bool:
         """Whether a call belongs to it; UnknownModelError for a model nobody has."""
-        if self._groups and self._fleet.group(model) not in self._groups:
+        if self._groups and self._groups.isdisjoint(self._fleet.groups_of(model)):
             return False
         if self._tasks and options.get("task") not in self._tasks:
             return False

@@ -212,6 +212,7 @@ class Fleet:
                 base_url=None,
                 proxy=None,
                 groups=(*backend.groups, ANY),
+                tuned={},
             )
             for backend in self.backends
         ]
