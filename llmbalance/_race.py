@@ -137,19 +137,20 @@ def race(run: Run, shot: Shot, enter: Enter) -> Generator[Change, None, Racer | 
     field = list(run.racing)
     try:
         while run.racing:
-            left = None
-            if due is not None:
-                left = due - time.monotonic()
-                if left <= 0:
-                    due = left = None
-                    field += _second(run, shot, enter)
+            left = None if due is None else max(due - time.monotonic(), 0.0)
             yield Change([racer.inbox for racer in run.racing], left)
+            late = due is not None and time.monotonic() >= due
+            if late:  # what a busy loop has not fetched is no silence
+                field[0].inbox.poll()
             for racer in run.racing:
                 if racer.look() and racer.result is not None:
                     if hedger is not None and not racer.first:
                         hedger.won += 1
                     field.remove(racer)
                     return racer
+            if late and run.racing:
+                due = None
+                field += _second(run, shot, enter)
         return None
     finally:
         run.racing = ()

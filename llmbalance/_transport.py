@@ -91,6 +91,10 @@ class Inbox:
             raise
         _deliver(self.port)
 
+    def poll(self) -> None:
+        """Fetch what lies in the mailbox, for this request and others."""
+        _deliver(self.port)
+
     def cancel(self) -> None:
         if self.end is None:
             self.port.cancel(self.id)

@@ -32,6 +32,7 @@ from llmbalance.testing import MockProvider
 
 ASK = [{"role": "user", "content": "Name a bird."}]
 SOON = Hedge(after=0.03, budget=1)
+LATE = Hedge(after=0.3, budget=1)
 
 
 class Stalling(MockProvider):
@@ -101,6 +102,7 @@ async def left(provider: MockProvider, calls: int) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_the_quicker_of_two_answers_and_the_other_is_left(two, stream):
+    two[0].ttft = 2.0
     async with router_of(two) as router:
         begin = time.monotonic()
         reply = await router.chat("all", ASK, stream=stream, max_tokens=50)
@@ -108,7 +110,7 @@ async def test_the_quicker_of_two_answers_and_the_other_is_left(two, stream):
             chunks = [chunk async for chunk in reply]
             assert "".join(chunk.text for chunk in chunks)
             reply = chunks[-1]
-        assert time.monotonic() - begin < 0.35
+        assert time.monotonic() - begin < 1.5
         await left(two[0], 1)
         nothing_is_reserved(router)
         stats = router.stats()
@@ -151,6 +153,7 @@ async def test_the_first_may_win_all_the_same(two, stream):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_blocking_calls_are_hedged_in_their_own_thread(two, stream):
+    two[0].ttft = 2.0
     router = router_of(two)
     before = threading.active_count()
     begin = time.monotonic()
@@ -159,7 +162,7 @@ def test_blocking_calls_are_hedged_in_their_own_thread(two, stream):
         chunks = list(reply)
         assert "".join(chunk.text for chunk in chunks)
         reply = chunks[-1]
-    assert time.monotonic() - begin < 0.35
+    assert time.monotonic() - begin < 1.5
     assert threading.active_count() <= before + 1  # the I/O thread
     assert reply.backend == "quick"
     assert [a.outcome for a in reply.attempts] == ["cancelled", "done"]
@@ -218,10 +221,22 @@ async def test_ledger_and_events_get_both_attempts_and_one_call(two, tmp_path):
 
 async def test_a_failure_before_it_is_due_is_no_hedge(two):
     two[0].fail_next(1, status=503)
-    async with router_of(two) as router:
+    async with router_of(two, hedge=LATE) as router:
         reply = await router.chat("all", ASK)
         assert router.stats()["hedges"]["sent"] == 0
     assert [a.outcome for a in reply.attempts] == ["failed", "done"]
+
+
+async def test_what_a_busy_loop_has_not_fetched_is_no_silence(two):
+    """The answer is there in time, only nobody looked."""
+    two[0].ttft = 0.05
+    async with router_of(two, hedge=Hedge(after=0.15, budget=1)) as router:
+        asking = asyncio.ensure_future(router.chat("all", ASK))
+        await asyncio.sleep(0.02)
+        time.sleep(0.3)  # noqa: ASYNC251
+        reply = await asking
+        assert router.stats()["hedges"]["sent"] == 0
+    assert [a.backend for a in reply.attempts] == ["slow"]
 
 
 @pytest.mark.parametrize("status", [400, 401, 503])
@@ -269,7 +284,7 @@ async def test_when_both_fail_a_third_is_asked(two, llm_provider):
 )
 async def test_a_refused_call_is_never_sent_to_a_second_one(two, status, error):
     two[0].outage(status=status)
-    async with router_of(two) as router:
+    async with router_of(two, hedge=LATE) as router:
         with pytest.raises(error) as caught:
             await router.chat("all", ASK)
         await asyncio.sleep(0.05)
@@ -309,8 +324,8 @@ class _Never(dict[str, Any]):
 
 
 async def test_a_stream_that_delivered_is_not_raced_any_more(two):
-    two[0].ttft, two[0].per_token = 0.005, 0.03
-    async with router_of(two) as router:
+    two[0].ttft, two[0].per_token = 0.005, 0.1
+    async with router_of(two, hedge=LATE) as router:
         chunks = [c async for c in await router.chat("all", ASK, stream=True)]
         assert router.stats()["hedges"]["sent"] == 0
     assert chunks[-1].backend == "slow"
