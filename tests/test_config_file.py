@@ -205,6 +205,10 @@ def test_the_example_of_the_project_is_good(monkeypatch: pytest.MonkeyPatch) -> 
         "own",
     ]
     assert rule(router, "economy") == "least_busy"
+    assert router.classify("```\nx = 1\n```") == "code"
+    assert router.classify("What is the capital of France?") == "chat"
+    assert set(router.experiments()) == {"cheaper"}
+    assert set(router.mirrors()) == {"own"}
 
 
 def test_a_dict_of_the_same_shape_is_taken() -> None:

@@ -10,7 +10,13 @@ from typing import Any
 
 import pytest
 
-from llmbalance import NoBackendError, RequestTimeoutError, Router, ServerError
+from llmbalance import (
+    NoBackendError,
+    ProviderError,
+    RequestTimeoutError,
+    Router,
+    ServerError,
+)
 from llmbalance._core import OUTCOMES
 from llmbalance._litellm._names import STRATEGIES
 from llmbalance.testing import MockProvider
@@ -18,6 +24,7 @@ from llmbalance.testing import MockProvider
 ASK = [{"role": "user", "content": "What is the capital of France?"}]
 DONE, FAILED = OUTCOMES.index("done"), OUTCOMES.index("failed")
 Provider = Callable[..., MockProvider]
+USAGE = "usage-based-routing-v2"
 
 
 def router_of(*rows: dict[str, Any], **settings: Any) -> Router:
@@ -215,3 +222,159 @@ async def test_default_fallbacks_serve_names_that_neither_rows_nor_wildcards_hav
         assert (await router.acompletion("w/x", ASK)).backend == "w/x"
         server.outage(status=503)
         assert (await router.acompletion("w/x", ASK)).backend == "rest"
+
+
+# -- what LiteLLM's own tests expect -----------------------------------------------
+
+
+def test_three_failures_and_seven_answers_do_not_cool_a_backend() -> None:
+    router = router_of({}, {})
+    for outcome in (FAILED, DONE, DONE) * 3 + (DONE,):
+        pool = router._fleet.pool
+        lease = pool.pick(router._fleet.group("g#1"), "hello")
+        assert lease.backend == 0
+        lease.settle(outcome, (10, 10), 0.01, 0.02)
+    assert router._fleet.pool.backend(0)["breaker"]["state"] == "closed"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state"),
+    [("auth", "open"), ("missing", "open"), ("rejected", "closed")],
+)
+def test_a_refused_key_or_a_missing_model_cools_even_a_single_backend(
+    outcome: str, state: str
+) -> None:
+    router = router_of({}, cooldown_time=60)
+    picks(router, 1, OUTCOMES.index(outcome))
+    assert router._fleet.pool.backend(0)["breaker"]["state"] == state
+
+
+def test_a_later_retry_after_is_not_shortened_by_an_earlier_one() -> None:
+    router = router_of({})
+    pool, group = router._fleet.pool, router._fleet.group("g")
+    leases = [pool.pick(group, "hello", now=1.0) for _ in range(2)]
+    for lease, retry_after in zip(leases, (60.0, 5.0), strict=True):
+        lease.settle(OUTCOMES.index("rate_limited"), retry_after=retry_after, now=2.0)
+    assert pool.pick(group, "hello", now=50.0).backend == -1
+    assert pool.pick(group, "hello", now=63.0).backend == 0
+
+
+@pytest.mark.parametrize("status", [400, 404, 422])
+async def test_what_no_retry_can_help_is_asked_once(
+    llm_provider: Provider, status: int
+) -> None:
+    provider = llm_provider("openai")
+    provider.outage(status=status)
+    async with router_of(row_at(provider), num_retries=3) as router:
+        with pytest.raises(ProviderError) as caught:
+            await router.acompletion("g", ASK, timeout=10)
+    assert len(caught.value.attempts) == 1
+
+
+async def test_a_retry_waits_only_where_nobody_else_is_left(
+    llm_provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+
+    def pause(low: float, high: float) -> float:
+        pauses.append(high)
+        return 0.0
+
+    monkeypatch.setattr("llmbalance._walk.random.uniform", pause)
+    first, second = llm_provider("openai"), llm_provider("openai")
+    first.outage(status=500)
+    second.outage(status=500)
+    for rows, waits in (((first, second), 0), ((first,), 1)):
+        pauses.clear()
+        router = router_of(*map(row_at, rows), num_retries=1)
+        async with router:
+            with pytest.raises(ServerError) as caught:
+                await router.acompletion("g", ASK, timeout=10)
+        assert len(caught.value.attempts) == 2
+        assert len(pauses) == waits  # and none after the last attempt
+
+
+def test_usage_based_routing_takes_who_has_more_room() -> None:
+    router = router_of({"tpm": 10_000}, {"tpm": 10_000}, routing_strategy=USAGE)
+    pool, group = router._fleet.pool, router._fleet.group("g")
+    assert {pool.pick(group, "hello").backend for _ in range(50)} == {0, 1}
+    router = router_of({"tpm": 10_000}, {"tpm": 10_000}, routing_strategy=USAGE)
+    pool = router._fleet.pool
+    held = pool.pick(router._fleet.group("g#2"), "hello", 5000)
+    assert {pool.pick(router._fleet.group("g"), "hi", 1).backend for _ in range(9)} == {
+        0
+    }
+    assert held.live
+
+
+async def test_ten_a_minute_let_ten_of_fifty_at_once_through(
+    llm_provider: Provider,
+) -> None:
+    provider = llm_provider("openai")
+    row = row_at(provider, rpm=10)
+    async with router_of(row) as router:
+        answers = await asyncio.gather(
+            *(router.acompletion("g", ASK, timeout=0.3, wait=False) for _ in range(50)),
+            return_exceptions=True,
+        )
+    assert sum(not isinstance(answer, Exception) for answer in answers) == 10
+    assert len(provider.requests) == 10
+
+
+def test_the_faster_backend_is_chosen() -> None:
+    router = router_of({}, {}, routing_strategy="latency-based-routing")
+    fleet = router._fleet
+    for name, seconds in (("g#1", 2.0), ("g#2", 0.2)) * 10:
+        lease = fleet.pool.pick(fleet.group(name), "hello")
+        lease.settle(DONE, (10, 10), seconds / 2, seconds)
+    assert picks(router, 10) == {"g#2": 10}
+
+
+def test_the_cheapest_is_chosen_until_it_has_no_room() -> None:
+    def priced(usd: float) -> dict[str, float]:
+        return {"input_cost_per_token": usd, "output_cost_per_token": usd}
+
+    router = router_of(
+        {"rpm": 3, **priced(1e-7)},
+        priced(1e-6),
+        routing_strategy="cost-based-routing",
+    )
+    assert picks(router, 10) == {"g#1": 3, "g#2": 7}
+    limited = router_of(
+        {"rpm": 1, **priced(1e-7)}, routing_strategy="cost-based-routing"
+    )
+    assert picks(limited, 3) == {"g": 1, "": 2}
+
+
+def test_calls_with_the_same_beginning_stay_where_it_is_cached() -> None:
+    router = Router.from_litellm(
+        {
+            "model_list": [
+                {
+                    "model_name": "g",
+                    "litellm_params": {"model": "openai/gpt-4o", "api_key": "k"},
+                }
+                for _ in range(4)
+            ],
+            "router_settings": {"optional_pre_call_checks": ["prompt_caching"]},
+        }
+    )
+
+    def ask(beginning: str, turn: int) -> str:
+        messages = [
+            {"role": "system", "content": beginning * 2000},
+            {"role": "user", "content": "go on"},
+            {"role": "assistant", "content": "yes " * turn},
+            {"role": "user", "content": "and then"},
+        ]
+        shot = router._intake.run("chat", "g", messages, False, {}).aim()
+        assert not isinstance(shot, float)
+        shot.lease.settle(DONE, (2000, 10), 0.5, 1.0)
+        return shot.target.name
+
+    places = {name: {ask(name, turn) for turn in range(8)} for name in "abcdefgh"}
+    assert all(len(where) == 1 for where in places.values()), places
+    assert len(set.union(*places.values())) > 1
+    stay = next(iter(places["a"]))
+    router.open_breaker(stay)
+    assert ask("a", 9) != stay
