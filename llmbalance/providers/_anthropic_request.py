@@ -11,7 +11,7 @@ from .._errors import InvalidRequestError
 from .._types import Call
 from . import _messages
 from ._anthropic_messages import marked_part, split_turns, text_block
-from ._base import merge
+from ._bodies import merge
 from ._models import ClaudeModel, claude_model, nearest
 
 if TYPE_CHECKING:

@@ -16,10 +16,8 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from io import StringIO
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self
 from urllib.parse import urlsplit
-
-import msgspec
 
 from .._errors import (
     ConfigError,
@@ -37,14 +35,12 @@ from .._types import (
     Failure,
     LimitReading,
     Request,
-    StreamMode,
     Usage,
 )
+from ._bodies import token_count
 from ._classify import classify
 from ._failures import exception_of
 
-T = TypeVar("T")
-encode = msgspec.json.Encoder().encode
 ApiKey = str | Callable[[], str] | None
 
 # How a feature is served: by the provider itself, by translation into something
@@ -350,85 +346,3 @@ def wall_time(headers: Mapping[str, str]) -> float:
         except ValueError:
             pass
     return time.time()
-
-
-def unreadable(body: bytes, error: Exception) -> ProtocolError:
-    """The exception for a body that is not the JSON it should be."""
-    text = str(error)
-    at = text.rfind("(byte ")
-    offset = len(body)
-    if at >= 0 and text[at + 6 : -1].isdigit():
-        offset = int(text[at + 6 : -1])
-    what = "empty" if not body else "not the expected JSON"
-    return ProtocolError(
-        f"the answer is {what} ({len(body)} bytes, read up to {offset})", offset=offset
-    )
-
-
-def decoder(kind: type[T]) -> Callable[[bytes], T]:
-    """A function that decodes a body as ``kind``; ProtocolError when it is none."""
-    decode = msgspec.json.Decoder(kind).decode
-
-    def read(body: bytes) -> T:
-        try:
-            return decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise unreadable(body, error) from None
-
-    return read
-
-
-def posted(
-    call: Call,
-    target: str,
-    body: dict[str, Any],
-    warnings: list[str],
-    mode: StreamMode,
-    marks: tuple[bytes, ...],
-) -> Request:
-    """The request of a chat call; ``mode`` and ``marks`` are those of its stream."""
-    request = Request(target=target, body=encode(body), warnings=warnings)
-    if call.stream:
-        request.stream, request.marks = mode, marks
-    return request
-
-
-def token_count(body: bytes) -> int:
-    """The number in an answer of a counting endpoint; ProtocolError without one."""
-    told = decode_object(body)
-    for name in ("input_tokens", "totalTokens", "inputTokens"):
-        if isinstance(told.get(name), int):
-            return int(told[name])
-    raise ProtocolError("the answer has no number of tokens", offset=len(body))
-
-
-def merge(body: dict[str, Any], extra: Any) -> None:
-    """Put ``extra_body`` into a body; objects that both have are joined, once deep."""
-    if not isinstance(extra, Mapping):
-        raise InvalidRequestError("extra_body", extra, "give a mapping")
-    for name, value in extra.items():
-        mine = body.get(name)
-        if isinstance(mine, dict) and isinstance(value, Mapping):
-            body[name] = {**mine, **value}
-        else:
-            body[name] = value
-
-
-def json_text(raw: msgspec.Raw) -> str:
-    """Return a piece of an answer that was kept as JSON; ProtocolError if garbled."""
-    body = bytes(raw)
-    try:
-        return body.decode()
-    except UnicodeDecodeError as error:
-        raise unreadable(body, error) from None
-
-
-def decode_object(body: bytes) -> dict[str, Any]:
-    """Decode a JSON object without a fixed shape; ProtocolError when it is none."""
-    try:
-        value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise unreadable(body, error) from None
-    if not isinstance(value, dict):
-        raise ProtocolError("the answer is not a JSON object", offset=0)
-    return value

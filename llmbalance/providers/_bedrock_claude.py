@@ -11,8 +11,9 @@ import msgspec
 
 from .._types import AWS_FRAMES, Call, ChatChunk, Request
 from ._aws import Aws
-from ._base import REFUSED, StreamReader, encode, posted, unreadable
+from ._base import REFUSED, StreamReader
 from ._bedrock_wire import decode_chunk
+from ._bodies import encode, posted, unreadable
 from .anthropic import Anthropic, AnthropicStream
 
 MARKS = (b'"bytes"',)

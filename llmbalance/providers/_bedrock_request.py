@@ -11,7 +11,7 @@ from .._errors import InvalidRequestError
 from .._types import Call
 from . import _messages
 from ._anthropic_request import BUDGETS, JSON_TOOL, fit_thinking
-from ._base import merge
+from ._bodies import merge
 from ._models import claude_model, nearest
 
 if TYPE_CHECKING:

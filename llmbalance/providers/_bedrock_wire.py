@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from .._types import Usage
-from ._base import decoder
+from ._bodies import decoder
 
 
 class ToolUse(Struct, rename="camel"):

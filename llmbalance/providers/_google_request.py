@@ -11,7 +11,7 @@ import msgspec
 from .._errors import InvalidRequestError
 from .._types import Call
 from . import _messages
-from ._base import merge
+from ._bodies import merge
 from ._models import GeminiModel, gemini_model
 from ._schema import openapi_subset
 

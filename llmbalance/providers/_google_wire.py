@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct, field
 
 from .._types import Usage
-from ._base import decoder
+from ._bodies import decoder
 
 
 class WireCall(Struct):

@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from .._types import ChatChunk, ChunkChoice, ToolCallDelta
-from ._base import Dialect, StreamReader, decode_object, unreadable
+from ._base import Dialect, StreamReader
+from ._bodies import decode_object, unreadable
 from ._openai_wire import WireChunk, convert, decode_chunk
 
 FINISH_REASONS: Mapping[str, str] = {

@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import Struct, structs
 
 from .._types import Usage
-from ._base import decoder
+from ._bodies import decoder
 
 
 class InputDetails(Struct, gc=False):

@@ -44,18 +44,9 @@ from ._anthropic_wire import (
     decode_event,
     decode_reply,
 )
-from ._base import (
-    NATIVE,
-    REFUSED,
-    TRANSLATED,
-    Dialect,
-    StreamReader,
-    decode_object,
-    encode,
-    json_text,
-    posted,
-)
+from ._base import NATIVE, REFUSED, TRANSLATED, Dialect, StreamReader
 from ._blocks import BlockStream, thinking_block
+from ._bodies import decode_object, encode, json_text, posted
 from ._classify import request_id
 from ._limits import anthropic_limits
 

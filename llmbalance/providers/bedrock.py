@@ -34,16 +34,7 @@ from .._types import (
 )
 from ._anthropic_request import JSON_TOOL
 from ._aws import Aws
-from ._base import (
-    NATIVE,
-    REFUSED,
-    TRANSLATED,
-    Dialect,
-    StreamReader,
-    encode,
-    json_text,
-    posted,
-)
+from ._base import NATIVE, REFUSED, TRANSLATED, Dialect, StreamReader
 from ._bedrock_request import write_body
 from ._bedrock_wire import (
     Reasoning,
@@ -54,6 +45,7 @@ from ._bedrock_wire import (
     decode_reply,
 )
 from ._blocks import BlockStream, thinking_block
+from ._bodies import encode, json_text, posted
 from ._classify import request_id
 
 MARKS = (b'"contentBlockIndex"', b'"stopReason"')

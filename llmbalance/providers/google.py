@@ -38,16 +38,8 @@ from .._types import (
     ToolCall,
     ToolCallDelta,
 )
-from ._base import (
-    NATIVE,
-    REFUSED,
-    TRANSLATED,
-    Dialect,
-    StreamReader,
-    encode,
-    json_text,
-    posted,
-)
+from ._base import NATIVE, REFUSED, TRANSLATED, Dialect, StreamReader
+from ._bodies import encode, json_text, posted
 from ._classify import request_id
 from ._google_request import write_body
 from ._google_wire import (

@@ -34,18 +34,8 @@ from .._types import (
     Usage,
 )
 from . import _messages
-from ._base import (
-    NATIVE,
-    REFUSED,
-    TRANSLATED,
-    Dialect,
-    StreamReader,
-    decoder,
-    encode,
-    json_text,
-    merge,
-    posted,
-)
+from ._base import NATIVE, REFUSED, TRANSLATED, Dialect, StreamReader
+from ._bodies import decoder, encode, json_text, merge, posted
 from ._classify import request_id
 from ._inputs import inputs_of
 from .openai_compatible import rename_max_tokens

@@ -24,17 +24,8 @@ from .._types import (
     Request,
 )
 from . import _messages
-from ._base import (
-    NATIVE,
-    REFUSED,
-    Dialect,
-    StreamReader,
-    decode_object,
-    encode,
-    merge,
-    posted,
-    unreadable,
-)
+from ._base import NATIVE, REFUSED, Dialect, StreamReader
+from ._bodies import decode_object, encode, merge, posted, unreadable
 from ._classify import request_id
 from ._inputs import inputs_of
 from ._limits import openai_limits

@@ -35,7 +35,8 @@ from .._types import (
     ToolCallDelta,
 )
 from . import _messages
-from ._base import Dialect, StreamReader, merge, posted
+from ._base import Dialect, StreamReader
+from ._bodies import merge, posted
 from ._classify import request_id
 from ._models import openai_model
 from ._responses_request import write_items, write_parameter

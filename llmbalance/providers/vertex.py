@@ -18,7 +18,8 @@ from msgspec import Struct
 
 from .._errors import ConfigError, ProtocolError
 from .._types import SSE, Call, Embedding, EmbeddingReply, Request, Usage
-from ._base import REFUSED, TRANSLATED, Dialect, decoder, encode, posted
+from ._base import REFUSED, TRANSLATED, Dialect
+from ._bodies import decoder, encode, posted
 from ._classify import request_id
 from ._google_request import write_body
 from ._inputs import inputs_of
