@@ -144,6 +144,11 @@ def test_equal_arms_of_a_bandit_are_rarely_told_apart():
     assert told.count("undecided") >= 57
 
 
+def test_a_small_arm_that_is_equal_is_rarely_told_apart():
+    told = [verdict_of((0.95, 0.95), seed, ramp=[(0, 0.1)]) for seed in range(200)]
+    assert told.count("undecided") >= 195
+
+
 def test_a_difference_is_found_and_said_in_the_right_direction():
     assert verdict_of((0.7, 0.9), 1) == "better"
     assert verdict_of((0.9, 0.7), 1) == "worse"

@@ -263,12 +263,11 @@ class Study:
         tau2 = self._tau2()
         for pair in self._pairs():
             a, b = (self.tallies[i] for i in pair)
-            first, second = a.variance(), b.variance()
             gap = b.mean - a.mean
             if self.bandit is None:
-                found = evidence(gap, first + second, tau2)
+                found = evidence(gap, self._variance(a, b), tau2)
             else:
-                found = apart(gap, first, second, tau2)
+                found = apart(gap, a.variance(), b.variance(), tau2)
             if found > abs(self.peaks.get(pair, 0.0)):
                 self.peaks[pair] = math.copysign(found, gap)
 
@@ -294,10 +293,21 @@ class Study:
 
     def _half(self, a: Tally, b: Tally, alpha: float) -> float:
         tau2 = self._tau2()
-        first, second = a.variance(), b.variance()
         if self.bandit is None:
-            return radius(first + second, tau2, alpha)
-        return radius(first, tau2, alpha / 2) + radius(second, tau2, alpha / 2)
+            return radius(self._variance(a, b), tau2, alpha)
+        halves = (radius(t.variance(), tau2, alpha / 2) for t in (a, b))
+        return sum(halves)
+
+    def _variance(self, a: Tally, b: Tally) -> float:
+        """The variance of the difference of two means.
+
+        A small arm that has not failed yet knows little of how often it may, so rates
+        are taken to vary as those of both arms together do, calls of one unit alike.
+        """
+        if self.experiment.metric != "success":
+            return a.variance() + b.variance()
+        alike = (a.n * a.spread() + b.n * b.spread()) / (a.n + b.n)
+        return alike * (a.variance() / a.spread() + b.variance() / b.spread())
 
     def _relative(self, gap: float, base: float) -> float | None:
         if self.experiment.metric == "latency":
