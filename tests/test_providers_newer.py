@@ -258,6 +258,58 @@ def test_the_input_of_anthropics_own_tools_is_no_part_of_a_call() -> None:
     assert last.choices[0].finish_reason == "tool_calls"
 
 
+def test_a_stream_keeps_what_anthropics_own_tools_did() -> None:
+    """Block by block, in pieces: the next turn takes it as if it had come whole."""
+    cited = {"type": "web_search_result_location", "url": "u"}
+    whole = [
+        {"type": "thinking", "thinking": "hm", "signature": "sig"},
+        *SEARCHED[:3],
+        {"type": "text", "text": "Found.", "citations": [cited]},
+    ]
+
+    def delta(index: int, kind: str, **piece: Any) -> dict[str, Any]:
+        told = {"type": kind, **piece}
+        return {"type": "content_block_delta", "index": index, "delta": told}
+
+    bare = [
+        {"type": "thinking", "thinking": "", "signature": ""},
+        {"type": "text", "text": ""},
+        {**SEARCHED[1], "input": {}},
+        SEARCHED[2],
+        {"type": "text", "text": ""},
+    ]
+    starts = [
+        {"type": "content_block_start", "index": at, "content_block": block}
+        for at, block in enumerate(bare)
+    ]
+    target = make("anthropic", "claude-opus-5")
+    chunks, last = streamed(
+        target,
+        starts[0],
+        delta(0, "thinking_delta", thinking="h"),
+        delta(0, "thinking_delta", thinking="m"),
+        delta(0, "signature_delta", signature="sig"),
+        starts[1],
+        delta(1, "text_delta", text="I "),
+        delta(1, "text_delta", text="look. "),
+        starts[2],
+        delta(2, "input_json_delta", partial_json=""),
+        delta(2, "input_json_delta", partial_json='{"query"'),
+        delta(2, "input_json_delta", partial_json=':"q"}'),
+        starts[3],
+        starts[4],
+        delta(4, "citations_delta", citation=cited),
+        delta(4, "text_delta", text="Found."),
+        {"type": "message_delta", "delta": {"stop_reason": "pause_turn"}},
+    )
+    assert last.warnings and last.choices[0].finish_reason == "stop"
+    extra = chunks[-1].choices[0].delta.extra_content
+    assert extra == {"anthropic": {"content": whole}}
+    turn = {"role": "assistant", "content": "I look. Found.", "extra_content": extra}
+    _, body, _ = sent(target, [*ASK, turn, {"role": "user", "content": "go on"}])
+    assert body["messages"][1]["content"] == whole
+
+
 def test_fast_inference_is_a_tier_of_its_own() -> None:
     used = {"input_tokens": 1, "output_tokens": 1, "service_tier": "standard"}
     answer: dict[str, Any] = {"content": [], "stop_reason": "end_turn"}
@@ -493,6 +545,20 @@ def test_custom_tools_work_in_the_responses_api() -> None:
         "".join(c.function.arguments or "" for c in calls if c.function) == "select 1"
     )
     assert last.choices[0].finish_reason == "tool_calls"
+
+
+@pytest.mark.parametrize(
+    "name", ["openai", "anthropic", "google", "bedrock", "ollama", "responses"]
+)
+def test_a_refusal_stays_in_the_conversation_whoever_goes_on(name: str) -> None:
+    api = {"api": "responses"} if name == "responses" else {}
+    target = make("openai" if api else name, **api)
+    turns = [
+        *ASK,
+        {"role": "assistant", "content": None, "refusal": "I will not."},
+        {"role": "user", "content": "Why?"},
+    ]
+    assert "I will not." in json.dumps(sent(target, turns)[1])
 
 
 # -- hosts --------------------------------------------------------------------------

@@ -134,7 +134,7 @@ def _assistant(message: Mapping[str, Any]) -> list[dict[str, Any]]:
     if own:
         return list(own["content"])
     blocks: list[dict[str, Any]] = list(message.get("thinking_blocks") or ())
-    blocks += _text_blocks(message, message.get("content"))
+    blocks += _text_blocks(message, _messages.said_by(message))
     for call in message.get("tool_calls") or ():
         blocks.append(
             {

@@ -107,6 +107,7 @@ class WireDelta(Struct):
     partial_json: str | None = None
     thinking: str | None = None
     signature: str | None = None
+    citation: dict[str, Any] | None = None
     stop_reason: str | None = None
     stop_details: StopDetails | None = None
 

@@ -172,7 +172,7 @@ def _assistant(at: int, message: Mapping[str, Any]) -> list[dict[str, Any]]:
             if kept.get("signature"):
                 thought["signature"] = kept["signature"]
             blocks.append({"reasoningContent": {"reasoningText": thought}})
-    blocks += _content(at, message)
+    blocks += _content(at, {**message, "content": _messages.said_by(message)})
     for call in message.get("tool_calls") or ():
         use = {
             "toolUseId": str(call.get("id") or "call"),

@@ -142,8 +142,8 @@ class _Contents:
             self.contents.append({"role": role, "parts": parts})
 
     def _assistant(self, at: int, message: Mapping[str, Any]) -> list[dict[str, Any]]:
-        content, parts = message.get("content"), []
-        text = _messages.text_of(content) or message.get("refusal")
+        content, parts = _messages.said_by(message), []
+        text = _messages.text_of(content)
         if text:
             parts.append(_signed({"text": text}, _signature_of(message)))
         media = _messages.media_of(at, content)

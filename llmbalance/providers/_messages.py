@@ -99,6 +99,14 @@ def media_of(at: int, content: Any) -> list[tuple[str, dict[str, Any]]]:
     return [(kind, part) for kind, part in parts_of(at, content) if kind not in _TEXTS]
 
 
+def said_by(message: Mapping[str, Any]) -> Any:
+    """What an assistant said: the content, or the refusal in place of it."""
+    content = message.get("content")
+    if content:
+        return content
+    return message.get("refusal") or content
+
+
 def parts_of(at: int, content: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (type, part) of a content given as parts; a string is one text part.
 

@@ -10,8 +10,9 @@
 
 Thinking blocks travel with the message that has them (``Message.thinking_blocks``) and
 go back unchanged, signature and all. Anthropic's own tools (web search, tool search)
-pass in ``tools`` as they are; a complete answer with blocks of theirs keeps them all in
-``Message.extra_content["anthropic"]``. Requests are in ``_anthropic_request.py``.
+pass in ``tools`` as they are; an answer with blocks of theirs keeps them all in
+``extra_content["anthropic"]`` (``_anthropic_own.py``). Requests are in
+``_anthropic_request.py``.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from .._types import (
     Request,
     ToolCall,
 )
+from ._anthropic_own import USUAL, content_in, content_of
 from ._anthropic_request import JSON_TOOL, write_body
 from ._anthropic_wire import (
     StopDetails,
@@ -46,7 +48,7 @@ from ._anthropic_wire import (
 )
 from ._base import NATIVE, REFUSED, TRANSLATED, Dialect, StreamReader
 from ._blocks import BlockStream, thinking_block
-from ._bodies import decode_object, encode, json_text, posted
+from ._bodies import encode, json_text, posted
 from ._classify import request_id
 from ._limits import anthropic_limits
 
@@ -210,9 +212,7 @@ def _choice(wire: WireReply, body: bytes) -> tuple[Message, int, str]:
         message.thinking_blocks = blocks
         message.reasoning_content = "".join(thoughts) or None
     if others:
-        message.extra_content = {
-            "anthropic": {"content": decode_object(body)["content"]}
-        }
+        message.extra_content = content_of(body)
     if wire.stop_reason == "refusal":
         message.refusal = _refusal(wire.stop_details)
     return message, 0, reason
@@ -230,14 +230,21 @@ class AnthropicStream(BlockStream):
     def __init__(self, dialect: Dialect) -> None:
         super().__init__(dialect)
         self._usage = WireUsage()
+        self._starts: list[tuple[int, bytes]] = []  # events that begin blocks
+        self._deltas: list[tuple[int, WireDelta]] = []
+        self._own = False  # a tool of Anthropic's own took part
 
     def feed(self, event: str, data: bytes) -> list[ChatChunk]:
         """Read one event; unknown ones give nothing."""
         wire = decode_event(data)
         kind = wire.type or event
         if kind == "content_block_delta":
-            return self._delta(wire.index, wire.delta) if wire.delta else []
+            if wire.delta is None:
+                return []
+            self._deltas.append((wire.index, wire.delta))
+            return self._delta(wire.index, wire.delta)
         if kind == "content_block_start":
+            self._starts.append((wire.index, data))
             return self._block(wire.index, wire.content_block)
         if kind == "content_block_stop":
             return self.stop(wire.index)
@@ -266,13 +273,18 @@ class AnthropicStream(BlockStream):
         self.settle(FINISH_REASONS.get(delta.stop_reason or "", "stop"))
         if delta.stop_reason == "pause_turn":
             self.warnings.append(PAUSED)
+        chunks = []
+        if self._own:
+            content = content_in(self._starts, self._deltas)
+            chunks += self.add(Delta(extra_content=content))
         if delta.stop_reason == "refusal":
-            return self.add(Delta(refusal=_refusal(delta.stop_details)))
-        return []
+            chunks += self.add(Delta(refusal=_refusal(delta.stop_details)))
+        return chunks
 
     def _block(self, index: int, block: WireBlock | None) -> list[ChatChunk]:
         if block is None:
             return []
+        self._own = self._own or block.type not in USUAL
         if block.type == "tool_use":
             return self.tool(index, block.id, block.name or "")
         if block.type == "redacted_thinking":

@@ -258,7 +258,7 @@ class Ollama(Dialect):
 def _message(
     at: int, message: Mapping[str, Any], names: dict[str, str]
 ) -> dict[str, Any]:
-    role, content = message["role"], message.get("content")
+    role, content = message["role"], _messages.said_by(message)
     result: dict[str, Any] = {"role": "system" if role == "developer" else role}
     result["content"] = _messages.text_of(content)
     images = []
