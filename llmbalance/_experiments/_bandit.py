@@ -9,7 +9,7 @@ worse gets nothing, what is little known is tried.
 
 Every call makes all earlier ones count ``gamma`` times as much, so that arms that have
 changed are found out: 20,000 calls of arms that succeed at 95 and 90 % and change
-places half-way cost 500 successes when split evenly, 100 to 150 with gamma = 0.999.
+places half-way cost 500 successes when split evenly, 100 with gamma = 0.999.
 
 Rewards of 0..1 are drawn from a Beta (a reward of 0.3 is 0.3 of a success); with cost
 or latency in them, from a normal around the mean, whose spread is that of all arms.
