@@ -91,13 +91,14 @@ def read_history(
         rows = _from_file(Path(path), begin, last)
     else:
         assert not isinstance(book, str | PathLike)
-        rows = _from_entries(book.entries(begin, last), begin)
+        rows = sorted(_from_entries(book.entries(begin, last), begin))
     served = models or {}
-    known = sorted(row for row in rows if served.get(row[1], row[3]) == row[3])
-    return _fold(known, begin, last)
+    return _fold(
+        (row for row in rows if served.get(row[1], row[3]) == row[3]), begin, last
+    )
 
 
-def _from_file(path: Path, begin: float, end: float) -> list[_Row]:
+def _from_file(path: Path, begin: float, end: float) -> Iterator[_Row]:
     split = f"{_TTFT} / ({_TTFT} + {_ITL} * max({_OUTPUT} - 1, 0))"
     good = "status = 'ok' AND coalesce(latency_s, 0) > 0 AND kind <> 'embed'"
     ttft = (
@@ -110,11 +111,12 @@ def _from_file(path: Path, begin: float, end: float) -> list[_Row]:
         f" coalesce(sum(CASE WHEN {good} THEN max({_OUTPUT} - 1, 0) END), 0),"
         f" total(CASE WHEN {good} AND {_OUTPUT} > 1 THEN latency_s - ({ttft}) END)"
         " FROM attempts WHERE time >= ? AND time < ? GROUP BY 1, 2, 3, 4"
+        " ORDER BY 1, 2, 3, 4"
     )
     connection = None
     try:  # a connection of its own: the ledger's writer never waits for this
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-        return connection.execute(sql, (begin, begin, end)).fetchall()
+        yield from connection.execute(sql, (begin, begin, end))
     except sqlite3.Error as error:
         raise ConfigError("ledger", str(path), f"no ledger: {error}") from None
     finally:
@@ -151,33 +153,41 @@ def _from_entries(entries: Iterable[Entry], begin: float) -> Iterator[_Row]:
         yield (*key, *row)
 
 
-def _fold(rows: list[_Row], begin: float, end: float) -> History:
-    """Rows of bins to columns; the history starts with the first of them."""
-    first = rows[0][0] * WIDTH // _HOUR * _HOUR // WIDTH if rows else 0
-    bins = round((end - begin) / WIDTH) - first if rows else 0
-    backends: dict[str, Track] = {}
-    groups: dict[str, Track] = {}
-    timed: dict[str, dict[int, list[float]]] = {}
+def _fold(rows: Iterable[_Row], begin: float, end: float) -> History:
+    """Rows in the order of their bins to columns; the first begins the history."""
+    first, bins, attempts = 0, 0, 0
+    tracks: dict[tuple[str, str], Track] = {}
+    timed: dict[tuple[str, int], list[float]] = {}
     for at, backend, group, _, calls, tokens_in, tokens_out, *speed in rows:
+        if not tracks:
+            first = at * WIDTH // _HOUR * _HOUR // WIDTH
+            bins = round((end - begin) / WIDTH) - first
         at -= first
-        for tracks, name in ((backends, backend), (groups, group)):
-            track = tracks.get(name)
+        attempts += calls
+        for key in (("backend", backend), ("group", group)):
+            track = tracks.get(key)
             if track is None:
-                empty = [None] * bins
-                zero = [0.0] * bins
-                track = Track(zero, zero[:], zero[:], list(empty), list(empty))
-                tracks[name] = track
+                track = tracks[key] = _empty(bins)
             track.calls[at] += calls
             track.input[at] += tokens_in
             track.output[at] += tokens_out
-        sums = timed.setdefault(backend, {}).setdefault(at, [0.0] * 4)
+        sums = timed.setdefault((backend, at), [0.0] * 4)
         for k, value in enumerate(speed):
             sums[k] += value
-    for name, found in timed.items():
-        for at, (answers, ttft, tokens, seconds) in found.items():
-            if answers:
-                backends[name].ttft[at] = ttft / answers
-            if tokens and seconds > 0:
-                backends[name].itl[at] = seconds / tokens
-    attempts = sum(row[4] for row in rows)
-    return History(begin + first * WIDTH, bins, attempts, backends, groups)
+    for (name, at), (answers, ttft, tokens, seconds) in timed.items():
+        track = tracks["backend", name]
+        if answers:
+            track.ttft[at] = ttft / answers
+        if tokens and seconds > 0:
+            track.itl[at] = seconds / tokens
+    named = {
+        scope: {name: track for (of, name), track in tracks.items() if of == scope}
+        for scope in ("backend", "group")
+    }
+    start = begin + first * WIDTH
+    return History(start, bins, attempts, named["backend"], named["group"])
+
+
+def _empty(bins: int) -> Track:
+    zero, empty = [0.0] * bins, [None] * bins
+    return Track(zero, zero[:], zero[:], list(empty), list(empty))

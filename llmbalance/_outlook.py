@@ -14,12 +14,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ._errors import ConfigError
-from ._history import WIDTH, read_history
+from ._history import WIDTH, History, read_history
 from ._reports import Report
 from ._study import DECIDE, LOADS, SPEEDS, Line, Study, study, used_up
 
@@ -70,22 +69,21 @@ class Outlook:
 
     def _go(self) -> None:
         try:
-            self.study = make_study(self._fleet, self._book, time.time(), _rest)
+            history = _history(self._fleet, self._book, time.time())
+            self.study = study(history, speeds_only=True, rest=_rest)
         except Exception as error:  # routing goes on without it
             _log.warning("the ledger's history is of no use: %s", error)
         self._thread = None
 
 
 def _rest() -> None:
-    time.sleep(0.002)  # let the event loop in between two series
+    time.sleep(0.001)  # an event loop must not wait for the interpreter
 
 
-def make_study(
-    fleet: Fleet, book: Book, now: float, rest: Callable[[], None] = lambda: None
-) -> Study:
-    """Read a router's ledger and judge what it tells of its backends."""
+def _history(fleet: Fleet, book: Book, now: float) -> History:
+    """What the ledger tells of a router's backends, with the models they have now."""
     models = {target.name: target.backend.model for target in fleet.targets}
-    return study(read_history(book, now, models=models), rest)
+    return read_history(book, now, models=models)
 
 
 # -- the report ------------------------------------------------------------------
@@ -97,7 +95,7 @@ def outlook_report(fleet: Fleet, book: Book | None, now: float | None = None) ->
         raise ConfigError("outlook", "the next hours", _NO_LEDGER)
     wall = time.time() if now is None else now
     book.flush()
-    made = make_study(fleet, book, wall)
+    made = study(_history(fleet, book, wall))
     limits = _limits(fleet, made, wall)
     rows = [
         _row(made, target.name, limits.get(target.index, []), wall)

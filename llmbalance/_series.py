@@ -187,26 +187,35 @@ def judge(
     ahead: Sequence[int] = (1, 6),
     decide: int = 6,
     parts: Sequence[int] = (24,),
+    longer: int = 0,
+    rest: Callable[[], None] = lambda: None,
 ) -> tuple[Verdict, Model]:
     """Compare all ways on a series; return the verdict and the best way, up to date.
 
     ``season``: values in one, ``parts``: pieces of it that are told apart (what proves
-    best of these); ``ahead``: steps to be judged at, of which ``decide`` decides. The
-    model has seen all values.
+    best of these); ``longer``: values in a season of seasons, such as a week, tried
+    too where there are three of it; ``ahead``: steps to be judged at, of which
+    ``decide`` decides; ``rest`` is called every few milliseconds. The model has seen
+    all values.
     """
     values = tame(series)
-    n, first = len(values), 2 * season if len(values) >= 6 * season else season
-    split = max(n // 2, first + season if n >= LEAST_SEASONS * season else _WARM)
+    n = len(values)
+    shapes = [(season, pieces) for pieces in parts]
+    if longer:
+        shapes.append((longer, parts[0] * longer // season))
+    shapes = [shape for shape in shapes if n >= LEAST_SEASONS * shape[0]]
+    begin = max((_learned(n, length) for length, _ in shapes), default=0)
+    whole = max((length for length, _ in shapes), default=_WARM)
+    split = max(n // 2, begin + whole)
     ways = {"last": _smooth(1.0)}
-    ways["ewma"] = _steady(values, split, decide)
-    long = n >= LEAST_SEASONS * season
-    if long:
-        settings = itertools.product(parts, _LEVEL, _TREND, _SEASON)
+    ways["ewma"] = _steady(values, split, decide, rest)
+    if shapes:
+        settings = itertools.product(shapes, _LEVEL, _TREND, _SEASON)
         winters = (
-            _winters(first, season // n, n, (alpha, beta, gamma, phi))
-            for n, alpha, (beta, phi), gamma in settings
+            _winters(_learned(n, length), length // pieces, pieces, (a, b, c, phi))
+            for (length, pieces), a, (b, phi), c in settings
         )
-        ways["holt_winters"] = _best(winters, values, first, split, decide)
+        ways["holt_winters"] = _best(winters, values, begin, split, decide, rest)
     told = {
         name: {steps: _wape(_walk(way, values, split, steps)) for steps in ahead}
         for name, way in ways.items()
@@ -234,6 +243,11 @@ def _smooth(alpha: float) -> Way:
     return lambda values: (Smooth(alpha), 0)
 
 
+def _learned(n: int, season: int) -> int:
+    """How many of ``n`` values a season's first shape is taken from."""
+    return 2 * season if n >= 6 * season else season
+
+
 def _winters(
     first: int, span: int, parts: int, settings: tuple[float, float, float, float]
 ) -> Way:
@@ -243,18 +257,30 @@ def _winters(
     )
 
 
-def _steady(values: Series, end: int, steps: int) -> Way:
+def _steady(values: Series, end: int, steps: int, rest: Callable[[], None]) -> Way:
     """The usual EWMA, unless the first part of the series clearly asks for another."""
     usual = _smooth(_USUAL)
-    other = _best(map(_smooth, _EWMA), values, _WARM, end, steps)
+    other = _best(map(_smooth, _EWMA), values, _WARM, end, steps, rest)
     plain = _wape(_walk(usual, values[:end], _WARM, steps))
     rival = _wape(_walk(other, values[:end], _WARM, steps))
     return other if rival < (1 - MARGIN) * plain else usual
 
 
-def _best(ways: Iterable[Way], values: Series, begin: int, end: int, steps: int) -> Way:
+def _best(
+    ways: Iterable[Way],
+    values: Series,
+    begin: int,
+    end: int,
+    steps: int,
+    rest: Callable[[], None],
+) -> Way:
     """The way with the fewest misses on the part [begin, end)."""
-    return min(ways, key=lambda way: _wape(_walk(way, values[:end], begin, steps)))
+
+    def misses(way: Way) -> float:
+        rest()
+        return _wape(_walk(way, values[:end], begin, steps))
+
+    return min(ways, key=misses)
 
 
 # -- judging ----------------------------------------------------------------------

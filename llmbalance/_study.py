@@ -89,17 +89,25 @@ class Study(Struct):
         )
 
 
-def study(history: History, rest: Callable[[], None] = lambda: None) -> Study:
-    """Judge every series of the busiest backends and groups; ``rest`` after each."""
+def study(
+    history: History,
+    *,
+    speeds_only: bool = False,
+    rest: Callable[[], None] = lambda: None,
+) -> Study:
+    """Judge the series of the busiest backends and groups, with ``rest`` now and then.
+
+    ``speeds_only``: leave their load out.
+    """
     lines: dict[tuple[str, str, str], Line] = {}
     chosen = {}
     for scope, tracks in (("backend", history.backends), ("group", history.groups)):
         busy = sorted(tracks, key=lambda name: (-sum(tracks[name].calls), name))
         chosen[scope] = busy[:MOST_STUDIED]
         for name in chosen[scope]:
-            for figure in (*LOADS, *SPEEDS) if scope == "backend" else LOADS:
-                lines[scope, name, figure] = _line(tracks[name], figure)
-                rest()
+            figures = () if speeds_only else LOADS
+            for figure in (*figures, *SPEEDS) if scope == "backend" else figures:
+                lines[scope, name, figure] = _line(tracks[name], figure, rest)
     return Study(
         history.end,
         history.days,
@@ -110,9 +118,17 @@ def study(history: History, rest: Callable[[], None] = lambda: None) -> Study:
     )
 
 
-def _line(track: Track, figure: str) -> Line:
+def _line(track: Track, figure: str, rest: Callable[[], None]) -> Line:
     values = getattr(track, figure)
-    verdict, model = judge(values, DAY, ahead=AHEAD, decide=DECIDE, parts=_PARTS)
+    verdict, model = judge(
+        values,
+        DAY,
+        ahead=AHEAD,
+        decide=DECIDE,
+        parts=_PARTS,
+        longer=7 * DAY,
+        rest=rest,
+    )
     return Line(verdict, model, growth_of(values) if figure in LOADS else 0.0)
 
 

@@ -107,6 +107,26 @@ def test_no_season_is_found_where_there_is_none(
     assert isinstance(model, Smooth)
 
 
+def test_days_of_the_week_are_told_apart_after_three_weeks() -> None:
+    draw = random.Random(4)
+
+    def value(t: int) -> float:
+        free = t // DAY % 7 >= 5
+        return (0.3 if free else 1 + 0.5 * day_of(t)) * math.exp(draw.gauss(0, 0.1))
+
+    values = [value(t) for t in range(26 * DAY)]
+    daily, _ = judge(values, DAY)
+    weekly, model = judge(values, DAY, longer=7 * DAY)
+    assert weekly.best == "holt_winters"
+    found, plain = weekly.wape["holt_winters"][6], daily.wape["holt_winters"][6]
+    assert found < 0.75 * plain
+    noon = 2 * DAY + 1  # two days after a Friday's end it is Monday
+    assert model.tell(noon) == pytest.approx(1.5, abs=0.3)
+    assert model.tell(noon - DAY) == pytest.approx(0.3, abs=0.15)
+    two, _ = judge(values[: 14 * DAY], DAY, longer=7 * DAY)
+    assert two.wape == judge(values[: 14 * DAY], DAY)[0].wape
+
+
 def test_less_than_three_days_are_not_enough_for_a_season() -> None:
     verdict, _ = judge(made("season", 3, 1)[:-1], DAY)
     assert verdict.best == "ewma"

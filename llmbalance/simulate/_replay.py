@@ -86,7 +86,7 @@ def make_replay(path: Path, history: History, config: Path | None) -> Replay:
     if not services:
         told = f"none of its backends is one of {', '.join(fleet.names)}"
         raise ConfigError("ledger", str(path), told)
-    learned = study(first)
+    learned = study(first, speeds_only=True)
     return Replay(
         trace,
         fleet.replace(services=services, troubles=troubles),
