@@ -60,7 +60,7 @@ LONG: list[dict[str, Any]] = [
 ]
 CALLS: list[tuple[str, Any, dict[str, Any]]] = [
     ("plain", ASK, {}),
-    ("sampling", ASK, {"max_tokens": 9, "temperature": 0.5, "top_p": 0.9, "stop": "x"}),
+    ("sampling", ASK, {"max_tokens": 9, "temperature": 0.5, "stop": "x"}),
     ("all kinds of turns", LONG, {"tools": [TOOL], "tool_choice": "required"}),
     ("one tool", ASK, {"tools": [TOOL], "tool_choice": TOOL}),
     ("reasoning", ASK, {"reasoning_effort": "high"}),

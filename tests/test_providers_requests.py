@@ -473,6 +473,45 @@ def test_newer_claude_models_do_not_get_sampling() -> None:
     assert sent("anthropic", "claude-3-5-haiku", temperature=1.7)["temperature"] == 1
 
 
+@pytest.mark.parametrize(
+    ("model", "together"),
+    [
+        ("claude-3-7-sonnet", True),
+        ("claude-sonnet-4-20250514", True),
+        ("claude-opus-4-1-20250805", False),
+        ("claude-sonnet-4-5", False),
+        ("claude-opus-4-6", False),
+    ],
+)
+def test_temperature_and_top_p_go_together_only_with_older_claudes(
+    model: str, together: bool
+) -> None:
+    body = sent("anthropic", model, temperature=0.5, top_p=0.9)
+    assert body["temperature"] == 0.5 and ("top_p" in body) is together
+    assert bool(body["warnings"]) is not together
+    inference = sent("bedrock", model, temperature=0.5, top_p=0.9)["inferenceConfig"]
+    assert inference["temperature"] == 0.5 and ("topP" in inference) is together
+
+
+def test_a_forced_tool_yields_to_a_thinking_budget_on_bedrock_too() -> None:
+    body = sent(
+        "bedrock",
+        "claude-sonnet-4-5",
+        reasoning_effort="low",
+        tools=[TOOL],
+        tool_choice="required",
+    )
+    assert body["toolConfig"]["toolChoice"] == {"auto": {}} and body["warnings"]
+
+
+@pytest.mark.parametrize("name", ["anthropic", "google", "bedrock", "ollama"])
+def test_an_answer_to_be_stored_is_not_forgotten_in_silence(name: str) -> None:
+    hints: dict[str, Any] = {"prompt_cache_key": "k", "stream_options": {}}
+    assert sent(name, store=False, **hints)["warnings"] == []
+    (warning,) = sent(name, store=True, **hints)["warnings"]
+    assert "store" in warning
+
+
 def test_effort_becomes_what_each_claude_takes() -> None:
     budget = sent("anthropic", "claude-sonnet-4-5", reasoning_effort="high")
     assert budget["thinking"] == {"type": "enabled", "budget_tokens": 16_384}

@@ -42,9 +42,6 @@ _NATIVE = frozenset(
         "speed",
     )
 )
-_NO_EFFECT = frozenset(
-    ("stream_options", "store", "prompt_cache_key", "prompt_cache_retention")
-)
 _UNKNOWN = "Anthropic has no such parameter"
 
 
@@ -70,7 +67,7 @@ def write_body(dialect: Dialect, call: Call, warnings: list[str]) -> dict[str, A
             body[name] = {**body.get(name, {}), **value}
         elif name in _NATIVE:
             body[name] = value
-        elif name not in _NO_EFFECT:
+        elif not _messages.changes_nothing(name, value):
             dialect.leave_out(name, _UNKNOWN, warnings)
     _settle_sampling(dialect, model, body, warnings)
     if extra is not None:
@@ -215,6 +212,9 @@ def _settle_sampling(
             if name in body:
                 del body[name]
                 dialect.leave_out(name, f"{dialect.model} refuses it", warnings)
+    if not model.both and "temperature" in body and "top_p" in body:
+        del body["top_p"]
+        dialect.leave_out("top_p", "it does not go with temperature here", warnings)
     choice = body.get("tool_choice") or {}
     thinking = body.get("thinking") or {}
     budget = thinking.get("type") == "enabled"

@@ -28,9 +28,6 @@ _FORMATS = frozenset(("png", "jpeg", "gif", "webp"))
 _DOCUMENTS = frozenset(
     ("pdf", "csv", "doc", "docx", "xls", "xlsx", "html", "txt", "md")
 )
-_NO_EFFECT = frozenset(
-    ("stream_options", "store", "prompt_cache_key", "prompt_cache_retention")
-)
 _UNKNOWN = "Converse has no such parameter"
 
 
@@ -64,9 +61,13 @@ def write_body(dialect: Bedrock, call: Call, warnings: list[str]) -> dict[str, A
             body["requestMetadata"] = {k: str(v) for k, v in value.items()}
         elif name == "n" and value != 1:
             raise InvalidRequestError("n", value, "Bedrock gives one answer")
-        elif name not in _NO_EFFECT and name != "n":
+        elif name != "n" and not _messages.changes_nothing(name, value):
             dialect.leave_out(name, _UNKNOWN, warnings)
     _settle(dialect, inference, more, warnings)
+    thinking = (more.get("thinking") or {}).get("type")
+    if thinking == "enabled" and body.get("toolConfig", {}).get("toolChoice"):
+        body["toolConfig"]["toolChoice"] = {"auto": {}}
+        warnings.append("tool_choice set to auto: a forced one forbids thinking")
     if inference:
         body["inferenceConfig"] = inference
     if more:
@@ -275,6 +276,9 @@ def _settle(
     budget = thinking.get("budget_tokens")
     if budget is not None and budget >= inference["maxTokens"]:
         thinking["budget_tokens"] = max(1024, inference["maxTokens"] - 1)
+    if not model.both and "temperature" in inference and "topP" in inference:
+        del inference["topP"]
+        dialect.leave_out("top_p", "it does not go with temperature here", warnings)
     active = thinking.get("type") in ("enabled", "adaptive")
     for place, name in (
         (inference, "temperature"),

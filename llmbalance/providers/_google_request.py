@@ -45,9 +45,6 @@ _GENERATION: Mapping[str, str] = {
 _TIERS = {"auto": None, "default": "standard", "flex": "flex", "priority": "priority"}
 # Google's own parameters, which pass unchanged.
 _NATIVE = frozenset(("safetySettings", "cachedContent", "labels"))
-_NO_EFFECT = frozenset(
-    ("stream_options", "store", "prompt_cache_key", "prompt_cache_retention")
-)
 _UNKNOWN = "Google has no such parameter"
 
 
@@ -81,7 +78,7 @@ def write_body(dialect: Google, call: Call, warnings: list[str]) -> dict[str, An
             _logprobs(generation, name, value)
         elif name in _NATIVE:
             body[name] = value
-        elif name not in _NO_EFFECT:
+        elif not _messages.changes_nothing(name, value):
             dialect.leave_out(name, _UNKNOWN, warnings)
     if dialect.options.get("safety_settings"):
         body.setdefault("safetySettings", dialect.options["safety_settings"])

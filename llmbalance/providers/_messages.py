@@ -29,6 +29,12 @@ CARRIED = frozenset(
         "cache_control",
     )
 )
+_HINTS = frozenset(
+    (
+        *("stream_options", "prompt_cache_key", "prompt_cache_retention"),
+        "prompt_cache_options",
+    )
+)
 _TEXTS = frozenset(("text", "refusal"))
 SYSTEM_ROLES = frozenset(("system", "developer"))
 
@@ -198,6 +204,11 @@ def function_of(at: int, tool: Any) -> dict[str, Any]:
             'give {"type": "function", "function": {"name": ..., ...}}',
         )
     return function
+
+
+def changes_nothing(name: str, value: Any) -> bool:
+    """Whether a parameter may be left out without a word: the answer is the same."""
+    return name in _HINTS or (name == "store" and not value)
 
 
 def stops_of(stop: Any) -> list[str]:

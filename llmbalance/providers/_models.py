@@ -40,6 +40,7 @@ class ClaudeModel(NamedTuple):
 
     max_output: int  # tokens; the limit sent when the caller gives none
     samples: bool  # takes temperature, top_p, top_k
+    both: bool  # takes temperature and top_p together
     schema: bool  # takes output_config.format
     efforts: tuple[str, ...]  # values of output_config.effort it takes
     adaptive: bool  # thinks by {"type": "adaptive"}; before: by a token budget
@@ -128,6 +129,7 @@ def claude_model(name: str) -> ClaudeModel:
     return ClaudeModel(
         max_output=limit,
         samples=version < (4, 7),
+        both=version < (4, 1) or (version < (4, 5) and "opus" not in base),
         schema=version >= (4, 5) or ("opus" in base and version >= (4, 1)),
         efforts=_claude_efforts(base, version),
         adaptive=version >= (4, 6),

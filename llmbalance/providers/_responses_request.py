@@ -18,7 +18,6 @@ _FLAT = frozenset(
         *("prompt_cache_retention", "prompt_cache_options", "top_logprobs"),
     )
 )
-_NO_EFFECT = frozenset(("stream_options",))
 _UNKNOWN = "the Responses API has no such parameter"
 
 
@@ -47,7 +46,10 @@ def write_parameter(
     elif name == "n":
         if value != 1:
             raise InvalidRequestError(name, value, "the Responses API gives one answer")
-    elif name not in _NO_EFFECT:
+    elif name == "stream_options":  # usage always comes; padding may be left out
+        kept = {k: v for k, v in value.items() if k == "include_obfuscation"}
+        body.update({name: kept} if kept else {})
+    else:
         dialect.leave_out(name, _UNKNOWN, warnings)
 
 

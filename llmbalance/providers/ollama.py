@@ -184,7 +184,7 @@ class Ollama(Dialect):
                 body["think"] = _think(self.model, value)
             elif name == "n" and value != 1:
                 raise InvalidRequestError("n", value, "Ollama gives one answer")
-            elif name not in ("n", "stream_options", "store", "prompt_cache_key"):
+            elif name != "n" and not _messages.changes_nothing(name, value):
                 self.leave_out(name, _UNKNOWN, warnings)
         if choice not in (None, "auto", "none"):
             self.leave_out("tool_choice", _UNKNOWN, warnings)
