@@ -22,7 +22,6 @@ from ._config import (
     check_marks,
     check_strategy,
     one_of,
-    positive,
 )
 from ._core import Pool, PriceRow
 from ._errors import ConfigError
@@ -102,7 +101,6 @@ class Fleet:
         check_backends(self.backends)
         self.tags = number_tags(self.backends)
         self.settings = by_name(groups)
-        positive("max_models", max_models, zero=True)
         bases = before.bases if before is not None else {}
         self.kin = Kin(self.backends, aliases or {}, max_models, bases)
         self.kin.check(self.settings.values())

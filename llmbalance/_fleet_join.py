@@ -89,8 +89,8 @@ def _serving(
     ):
         raise UnknownModelError(
             f"model = {shown(name)}: {len(kin.opened)} models came through wildcards, "
-            f"and there is no room for more; name the ones you need as backends, or "
-            f"give Router(max_models={2 * max(kin.most, 1)})"
+            f"and there is no room for more (max_models={kin.most}); give "
+            f"Router(max_models=...) more, or name the ones you need as backends"
         )
     found, problem = list(others), None
     for base in bases:

@@ -76,6 +76,10 @@ class Kin:
                     patterns.append(name)
                     if backend.is_wildcard:
                         self.templates.setdefault(name, []).append(i)
+        self._each = max(map(len, self.templates.values()), default=1)
+        if not isinstance(most, int) or not 0 <= most <= _ROOM // self._each:
+            remedy = f"give a whole number 0 to {_ROOM // self._each}"
+            raise ConfigError("max_models", most, remedy)
         self._wildcards = Wildcards(patterns)
         self._others = Wildcards(p for p in patterns if p not in self.aliases)
 
@@ -113,8 +117,7 @@ class Kin:
         """How many backends, and members of groups, may still join the pool."""
         if not self.templates:
             return 0, 0
-        each = max(map(len, self.templates.values()))
-        backends = min(self.most * each, _ROOM)
+        backends = self.most * self._each
         return backends, backends + self.most * len(self._backends)
 
     # -- names ---------------------------------------------------------------

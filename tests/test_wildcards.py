@@ -395,7 +395,7 @@ async def test_names_are_not_opened_without_end(server):
     async with Router([wild(server, price=FREE)], max_models=3) as router:
         for i in range(3):
             await router.chat(f"openai/m{i}", ASK)
-        with pytest.raises(UnknownModelError, match="max_models=6"):
+        with pytest.raises(UnknownModelError, match="max_models=3"):
             await router.chat("openai/m3", ASK)
         assert (await router.chat("openai/m1", ASK)).backend == "openai/m1"
         assert len(router.backends) == 4
@@ -547,6 +547,8 @@ def test_patterns_that_say_not_what_they_mean_are_refused(model, options, field)
         ({"aliases": {"a/*": "nobody/*"}}, "aliases"),
         ({"groups": [Group(name="openai/*", min_quality=9)]}, "min_quality"),
         ({"max_models": -1}, "max_models"),
+        ({"max_models": 1 << 20}, "max_models"),
+        ({"max_models": 2.5}, "max_models"),
         ({"groups": [Group(name="elsewhere/*")]}, "groups"),
     ],
 )
