@@ -38,7 +38,7 @@ from ._fleet_names import (
 from ._fleet_prices import Rates
 from ._fleet_terms import RateLimits, pool_terms
 from ._groups import Group, Terms, add_aliases, all_fallbacks, by_name, terms_of
-from ._hedge import Hedger, Hedges
+from ._hedge import Contest, Hedges
 from ._line import Lines
 from ._price import Price
 from ._prices import PriceTable
@@ -196,11 +196,11 @@ class Fleet:
             self.hedges = Hedges(own, rules)
             settle(self)
 
-    def hedger(self, group: int, asked: bool | None) -> Hedger | None:
-        """Return who hedges a call; one that asks for it needs no rule."""
+    def contest(self, group: int, asked: bool | None) -> Contest | None:
+        """Return the hedging of a call; one that asks for it needs no rule."""
         if self.hedges is None:
             self.hedges = Hedges()
-        return self.hedges.of(group, asked)
+        return self.hedges.contest(group, asked)
 
     def group(self, name: str) -> int:
         """Return the number of a group, model or backend name."""

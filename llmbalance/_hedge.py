@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -30,6 +30,7 @@ from ._figures import OUTCOME
 
 if TYPE_CHECKING:
     from ._core import Lease
+    from ._race import Racer
     from ._run import Run, Shot
 
 _SLOTS, _WIDTH = 60, 10  # of the window: ten minutes in steps of ten seconds
@@ -171,6 +172,34 @@ class Hedger:
         return rival
 
 
+class Contest:
+    """The hedging of one call: by whom, and which attempts are in flight at once."""
+
+    __slots__ = ("hedger", "racing", "sent")
+
+    def __init__(self, hedger: Hedger) -> None:
+        self.hedger = hedger
+        self.racing: Sequence[Racer] = ()
+        self.sent = False  # one second attempt for each call
+
+    def overtake(self) -> None:
+        """One of two attempts delivers: the other is given up."""
+        others, self.racing = self.racing, ()
+        for racer in others:
+            racer.leave(overtaken=True)
+            self.hedger.lost_nano += racer.run.attempts[-1].cost_nano_usd
+
+    def refuse(self) -> None:
+        """An attempt failed for good: if it was the first, the second is given up.
+
+        If it was the second, the first decides: nobody had been asked otherwise.
+        """
+        if not any(racer.first for racer in self.racing):
+            others, self.racing = self.racing, ()
+            for racer in others:
+                racer.leave()
+
+
 def _anybody(lease: Lease, most: float, below: float) -> bool:
     """Whether another one might do, by the record of the first choice."""
     record = lease.decision
@@ -218,10 +247,12 @@ class Hedges:
         if other in self._groups:
             self._groups.setdefault(group, self._groups[other])
 
-    def of(self, group: int, asked: bool | None) -> Hedger | None:
-        """Return who hedges a call of this group; ``asked``: by the call itself."""
-        if asked is False:
-            return None
+    def contest(self, group: int, asked: bool | None) -> Contest | None:
+        """Return the hedging of a call of this group; ``asked``: by the call itself."""
+        hedger = None if asked is False else self._hedger(group, asked)
+        return None if hedger is None else Contest(hedger)
+
+    def _hedger(self, group: int, asked: bool | None) -> Hedger | None:
         hedger = self._groups.get(group, self._own)
         if hedger is None and asked:
             hedger = self._own or self._plain

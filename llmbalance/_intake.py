@@ -102,7 +102,7 @@ class Intake:
         )
         run = Run(self.fleet, call, routing)
         if self.fleet.hedges is not None or routing.hedge:
-            run.hedger = self.fleet.hedger(routing.group, routing.hedge)
+            run.contest = self.fleet.contest(routing.group, routing.hedge)
         if routing.postprocess is not None:
             check_asked(run)
         run.trial = trial

@@ -25,7 +25,7 @@ from ._tell import Broken, Steps, Telling
 from ._transport import Inbox, Transport, first_change, first_change_blocking
 
 if TYPE_CHECKING:
-    from ._hedge import Hedger
+    from ._hedge import Contest
 
 Enter = Callable[..., Inbox]
 
@@ -46,10 +46,14 @@ class Won(NamedTuple):
 class Racer:
     """One attempt in a race; ``first`` is the one that was not sent as a hedge."""
 
-    __slots__ = ("error", "first", "inbox", "result", "run", "shot", "telling")
+    __slots__ = (
+        *("contest", "error", "first", "inbox", "result", "run", "shot", "telling"),
+    )
 
-    def __init__(self, run: Run, shot: Shot, enter: Enter, first: bool) -> None:
-        self.run, self.shot, self.first = run, shot, first
+    def __init__(
+        self, run: Run, contest: Contest, shot: Shot, enter: Enter, *, first: bool
+    ) -> None:
+        self.run, self.contest, self.shot, self.first = run, contest, shot, first
         self.telling = Telling(run, shot) if run.call.stream else None
         self.error: LLMBalanceError | None = None  # on its way to the stream's end
         self.result: Any = None  # an answer, or the first chunks
@@ -88,7 +92,7 @@ class Racer:
                 chunks = telling.hear(inbox.take())
                 if telling.heard:
                     self._part()
-                    self.run.overtake()
+                    self.contest.overtake()
                     self.result = chunks
                     return True
             if end is None:
@@ -108,7 +112,7 @@ class Racer:
 
     def _part(self) -> None:
         """Those still in flight are the others now."""
-        self.run.racing = [r for r in self.run.racing if r is not self]
+        self.contest.racing = [r for r in self.contest.racing if r is not self]
 
     def leave(self, overtaken: bool = False) -> None:
         """End it, and account for what it has cost."""
@@ -129,48 +133,40 @@ def race(run: Run, shot: Shot, enter: Enter) -> Generator[Change, None, Racer | 
 
     None: nobody did, and another backend may be asked. Raises as ``Run.land``.
     """
-    hedger, stream = run.hedger, run.call.stream
-    due = None
-    if hedger is not None and not run.hedged:
-        due = hedger.due(shot, stream)
-    run.racing = [Racer(run, shot, enter, True)]
-    field = list(run.racing)
+    contest = run.contest
+    assert contest is not None
+    due = None if contest.sent else contest.hedger.due(shot, run.call.stream)
+    field = [Racer(run, contest, shot, enter, first=True)]
+    contest.racing = tuple(field)
     try:
-        while run.racing:
+        while contest.racing:
             left = None if due is None else max(due - time.monotonic(), 0.0)
-            yield Change([racer.inbox for racer in run.racing], left)
+            yield Change([racer.inbox for racer in contest.racing], left)
             late = due is not None and time.monotonic() >= due
             if late:  # what a busy loop has not fetched is no silence
                 field[0].inbox.poll()
-            for racer in run.racing:
+            for racer in contest.racing:
                 if racer.look() and racer.result is not None:
-                    if hedger is not None and not racer.first:
-                        hedger.won += 1
+                    contest.hedger.won += not racer.first
                     field.remove(racer)
                     return racer
-            if late and run.racing:
+            if late and contest.racing:
                 due = None
-                field += _second(run, shot, enter)
+                rival = contest.hedger.rival(run, shot)
+                if rival is not None:
+                    contest.sent = True
+                    field.append(Racer(run, contest, rival, enter, first=False))
+                    contest.racing = tuple(field)
         return None
     finally:
-        run.racing = ()
+        contest.racing = ()
         for racer in field:
             racer.leave()
 
 
-def _second(run: Run, shot: Shot, enter: Enter) -> list[Racer]:
-    hedger = run.hedger
-    rival = hedger.rival(run, shot) if hedger is not None else None
-    if rival is None:
-        return []
-    run.hedged = True  # one for each call
-    run.racing = [*run.racing, racer := Racer(run, rival, enter, False)]
-    return [racer]
-
-
 def answer(run: Run, enter: Enter) -> Generator[Any, None, Any]:
     """The steps of a call that is not streamed; returns its answer."""
-    _begin(run.hedger)
+    _begin(run)
     try:
         while True:
             shot = run.aim()
@@ -186,7 +182,7 @@ def answer(run: Run, enter: Enter) -> Generator[Any, None, Any]:
 
 def tell_race(run: Run, enter: Enter) -> Steps:
     """The steps of a streamed call, as ``tell``: the race is for its first token."""
-    _begin(run.hedger)
+    _begin(run)
     try:
         while True:
             shot = run.aim()
@@ -210,9 +206,9 @@ def tell_race(run: Run, enter: Enter) -> Steps:
         run.end()
 
 
-def _begin(hedger: Hedger | None) -> None:
-    if hedger is not None:
-        hedger.begin()
+def _begin(run: Run) -> None:
+    assert run.contest is not None
+    run.contest.hedger.begin()
 
 
 async def drive_race(run: Run, transport: Transport) -> Any:

@@ -416,7 +416,7 @@ class Router(Reports, Operation):
     async def _drive(self, run: Run) -> Any:
         if self._watch is not None:
             self._watch.start()
-        if run.hedger is not None:
+        if run.contest is not None:
             return await drive_race(run, self._transport)
         return await drive(run, self._transport)
 

@@ -16,7 +16,6 @@ and streams drive the same Run, so there is one policy.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._core import Lease, measure
@@ -49,10 +48,9 @@ if TYPE_CHECKING:
     from ._experiments._mirror import Original
     from ._experiments._studies import Trial
     from ._fleet import Fleet
-    from ._hedge import Hedger
+    from ._hedge import Contest
     from ._ledger import Entry
     from ._options import Options
-    from ._race import Racer
     from ._shape import Shaping
     from ._target import Target
 
@@ -83,14 +81,12 @@ class Run(Walk):
 
     __slots__ = (
         "began",
+        "contest",
         "entry",
-        "hedged",
-        "hedger",
         "held",
         "id",
         "mirror",
         "number",
-        "racing",
         "trial",
     )
 
@@ -102,9 +98,7 @@ class Run(Walk):
         self.held: Lease | None = None  # chosen, and waiting for its backend's key
         self.trial: Trial | None = None  # its part in experiments
         self.mirror: Original | None = None  # to be copied once it is answered
-        self.hedger: Hedger | None = None  # who may send a second attempt beside one
-        self.hedged = False  # it was sent
-        self.racing: Sequence[Racer] = ()  # of two attempts at once, those in flight
+        self.contest: Contest | None = None  # where it may be hedged
         super().__init__(fleet, call, options, self.began)
 
     # -- the way down --------------------------------------------------------
@@ -292,8 +286,8 @@ class Run(Walk):
 
     def succeed(self, shot: Shot, reply: Any, response: Any) -> None:
         """Settle a complete answer and fill in what only the router knows."""
-        if self.racing:
-            self.overtake()
+        if self.contest is not None:
+            self.contest.overtake()
         usage: Usage | None = reply.usage
         tier = getattr(reply, "service_tier", None)
         cost, metered, known = self._cost(shot, usage, tier)
@@ -380,8 +374,8 @@ class Run(Walk):
     ) -> None:
         """Settle a failed attempt; raise when no other attempt can help."""
         kind = KINDS[failure.kind]
-        if self.racing and kind.action == "never":
-            self._lone()
+        if self.contest is not None and kind.action == "never":
+            self.contest.refuse()
         error = cause or exception_of(failure, backend=shot.target.name)
         if isinstance(error, RequestTimeoutError) and response is not None:
             error.phase = _PHASES.get(response.error or "", error.phase)
@@ -424,7 +418,7 @@ class Run(Walk):
             self.first.setdefault(shot.lease.group, failure.kind)
         if self.fleet.group_terms and self._divert(shot.lease.group, failure.kind):
             return
-        if kind.action == "never" and not self.racing:
+        if kind.action == "never" and not (self.contest and self.contest.racing):
             self._stop()
 
     def _seen(self, shot: Shot, response: Any) -> tuple[int, ...] | None:
@@ -464,24 +458,6 @@ class Run(Walk):
         )
         known = stated is not None or name not in self.fleet.rates.unpriced
         self._note(shot, "cancelled", counts, nano, known, seconds, None)
-
-    def overtake(self) -> None:
-        """One of two attempts delivers: the other is given up."""
-        others, self.racing = self.racing, ()
-        for racer in others:
-            racer.leave(overtaken=True)
-            if self.hedger is not None:
-                self.hedger.lost_nano += self.attempts[-1].cost_nano_usd
-
-    def _lone(self) -> None:
-        """The first of two attempts fails for good: the second is given up.
-
-        Where the second one does, the first decides: it had not been asked otherwise.
-        """
-        if not any(racer.first for racer in self.racing):
-            others, self.racing = self.racing, ()
-            for racer in others:
-                racer.leave()
 
     # -- the ledger ----------------------------------------------------------
 

@@ -33,7 +33,7 @@ class ChatStream:
 
     def __init__(self, run: Run, transport: Any) -> None:
         self._steps = (
-            tell(run) if run.hedger is None else tell_race(run, transport.enter)
+            tell(run) if run.contest is None else tell_race(run, transport.enter)
         )
         self._transport = transport
         self._stream: Any = None
@@ -108,7 +108,7 @@ class BlockingChatStream:
     def __init__(self, run: Run, transport: Any) -> None:
         self._steps = (
             tell(run)
-            if run.hedger is None
+            if run.contest is None
             else tell_race(run, partial(transport.enter, blocking=True))
         )
         self._transport = transport

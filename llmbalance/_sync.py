@@ -60,6 +60,6 @@ class SyncRouter:
         return join([first, *rest])
 
     def _drive(self, run: Run) -> Any:
-        if run.hedger is not None:
+        if run.contest is not None:
             return drive_race_blocking(run, self._router._transport)
         return drive_blocking(run, self._router._transport)
