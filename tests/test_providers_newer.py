@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from llmbalance import Backend, Price, Router
 from llmbalance._errors import ConfigError, InvalidRequestError, ServerError
 from llmbalance._types import Call, ChatChunk, ChatReply, Message
 from llmbalance.providers import PROVIDERS, Dialect, dialect
@@ -199,6 +200,13 @@ def test_pictures_that_tools_return_reach_google() -> None:
 def test_gemini_thinks_as_little_as_it_can(model: str, effort: str, level: str) -> None:
     _, body, _ = sent(make("google", model), reasoning_effort=effort)
     assert body["generationConfig"] == {"thinkingConfig": {"thinkingLevel": level}}
+
+
+@pytest.mark.parametrize("name", ["google", "vertex"])
+def test_what_a_text_is_embedded_for_reaches_google(name: str) -> None:
+    params = {"input_type": "RETRIEVAL_QUERY"}
+    request = make(name).embed(Call(kind="embed", input=["a"], params=params))
+    assert b"RETRIEVAL_QUERY" in request.body and request.warnings == []
 
 
 def test_googles_embeddings_may_say_what_they_used() -> None:
@@ -593,3 +601,24 @@ def test_more_than_one_answer_is_given_or_refused_never_forgotten(name: str) -> 
     else:
         given = body.get("n") or body["generationConfig"]["candidateCount"]
         assert given == 2
+
+
+@pytest.mark.parametrize("name", [n for n in HOSTS if n != "openrouter"])
+async def test_the_responses_api_of_a_host_answers_a_router(
+    llm_provider: Any, name: str
+) -> None:
+    provider = llm_provider(name, name="a", model="m", reply="Four words are here.")
+    backend = Backend(
+        f"{name}/m",
+        name="a",
+        api_key="test-key",
+        base_url=provider.base_url,
+        price=Price(1, 2),
+        options={"api": "responses"},
+    )
+    async with Router([backend]) as router:
+        whole = await router.chat("a", ASK)
+        chunks = [c async for c in await router.chat("a", ASK, stream=True)]
+    assert whole.text == "".join(c.text for c in chunks) == "Four words are here."
+    assert whole.usage == chunks[-1].usage and whole.cost == chunks[-1].cost > 0
+    assert whole.choices[0].finish_reason == "stop"

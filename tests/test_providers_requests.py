@@ -559,6 +559,9 @@ def test_anthropics_own_tools_pass_and_those_of_others_are_refused() -> None:
     search = {"type": "tool_search_tool_bm25_20251119", "name": "tool_search_tool_bm25"}
     body = sent("anthropic", "claude-opus-5", tools=[search, TOOL])
     assert body["tools"][0] == search and body["tools"][1]["input_schema"]
+    for provider in ("openai", "azure", "google", "bedrock"):
+        with pytest.raises(InvalidRequestError, match=r"tools\[0\]"):
+            sent(provider, "claude-opus-5", tools=[search])
     custom = {"type": "custom", "custom": {"name": "sql"}}
     for provider in ("anthropic", "google", "bedrock"):
         with pytest.raises(InvalidRequestError, match=r"tools\[1\]"):

@@ -159,7 +159,7 @@ class Google(Dialect):
         for param, value in call.params.items():
             if param == "dimensions" and value is not None:
                 common["outputDimensionality"] = value
-            elif param == "task_type" and value is not None:
+            elif param in ("task_type", "input_type") and value is not None:
                 common["taskType"] = value
             elif value is not None and (param, value) != ("encoding_format", "float"):
                 self.leave_out(param, "Google has no such parameter", warnings)

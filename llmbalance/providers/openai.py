@@ -29,6 +29,7 @@ class OpenAI(OpenAICompatible):
     default_base_url = "https://api.openai.com/v1"
     needs_key = True
     developer_role = True
+    tool_kinds: ClassVar[frozenset[str]] = frozenset(("function", "custom"))
 
     rejects: ClassVar[Mapping[str, str]] = {
         "top_k": "OpenAI has no such parameter",

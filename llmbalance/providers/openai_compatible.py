@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from .._errors import ConfigError, ProtocolError
+from .._errors import ConfigError, InvalidRequestError, ProtocolError
 from .._types import (
     SSE,
     Call,
@@ -99,6 +99,8 @@ class OpenAICompatible(Dialect):
     wants_back: ClassVar[frozenset[str]] = frozenset()  # of ``_messages.CARRIED``
     asks_usage: ClassVar[bool] = True  # stream_options.include_usage is understood
     json_schema: ClassVar[bool] = True
+    # Kinds of tools that exist here; empty: the host is left to judge.
+    tool_kinds: ClassVar[frozenset[str]] = frozenset()
 
     @classmethod
     def variant(cls, model: str, options: Mapping[str, Any]) -> type[Dialect]:
@@ -149,9 +151,20 @@ class OpenAICompatible(Dialect):
             body[self.renames[name]] = body.pop(name)
         if self.max_tokens_name:
             rename_max_tokens(body, self.max_tokens_name)
+        if self.tool_kinds and "tools" in body:
+            self._check_tools(body["tools"])
         native = self.options.get("json_schema", self.json_schema)
         if not native and "response_format" in body:
             self._schema_as_instruction(body, warnings)
+
+    def _check_tools(self, tools: Any) -> None:
+        for at, tool in enumerate(_messages.tools_of(tools)):
+            kind = tool.get("type") if isinstance(tool, Mapping) else None
+            if kind not in self.tool_kinds:
+                known = " or ".join(sorted(self.tool_kinds))
+                raise InvalidRequestError(
+                    f"tools[{at}]", kind, f"{self.name} takes tools of type {known}"
+                )
 
     def _schema_as_instruction(self, body: dict[str, Any], warnings: list[str]) -> None:
         asked = body["response_format"]

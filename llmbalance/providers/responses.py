@@ -65,6 +65,7 @@ _UNKNOWN = "the host has no such parameter"
 class Responses(OpenAICompatible):
     """The Responses API at any host that offers it; the host's class comes behind."""
 
+    tool_kinds = frozenset[str]()  # this API has tools of its own
     stores = False  # the host stores answers unless told not to
 
     @classmethod
