@@ -112,11 +112,7 @@ class Fleet:
         self.shift_at = shift_at
         self.pool = self._make_pool(members, sessions, seed)
         self.last_steps = read_steps(postprocess)
-        self.targets: list[Target] = []
-        for i, backend in enumerate(self.backends):
-            base = self.kin.bases.get(i)
-            made_from = None if base is None or base > i else self.targets[base]
-            self.targets.append(Target(backend, i, self.last_steps, made_from))
+        self.targets = self._make_targets()
         self.marks = (shift_at, stop_at, stop_at)
         self.pool.set_policy(*self.marks)
         table = prices or PriceTable()
@@ -136,7 +132,8 @@ class Fleet:
         self.books: Books | None = None
         self.hedges: Hedges | None = None
         self.growing = threading.RLock()  # one name is opened at a time
-        chains = all_fallbacks(self.settings, fallbacks or {})
+        self.other_fallbacks = dict(fallbacks or {})  # beside those of `settings`
+        chains = all_fallbacks(self.settings, self.other_fallbacks)
         open_all(self, before, chains, aliases or {})
         self.aliases = {
             a: to for a, to in (aliases or {}).items() if a not in self.kin.aliases
@@ -151,7 +148,20 @@ class Fleet:
         self.events = Events()
         self.retries: Retries | None = Retries()
         self.lines = Lines()
-        self.other_fallbacks = dict(fallbacks or {})  # beside those of `settings`
+        self._set_terms(chains)
+        self.due = 0.0  # monotonic time of the next change of prices or windows
+        self.refresh()
+
+    def _make_targets(self) -> list[Target]:
+        made: list[Target] = []
+        for i, backend in enumerate(self.backends):
+            base = self.kin.bases.get(i)
+            made_from = None if base is None or base > i else made[base]
+            made.append(Target(backend, i, self.last_steps, made_from))
+        return made
+
+    def _set_terms(self, chains: Mapping[str, Sequence[str]]) -> None:
+        """Read what groups have of their own, by their numbers."""
         self.fallbacks = check_fallbacks(chains, self.groups)
         self.group_terms = terms_of(self.settings, self.groups)
         self.group_steps = {
@@ -160,8 +170,6 @@ class Fleet:
             if group.postprocess
         }
         settle(self)
-        self.due = 0.0  # monotonic time of the next change of prices or windows
-        self.refresh()
 
     # -- names ---------------------------------------------------------------
 
