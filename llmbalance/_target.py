@@ -7,10 +7,10 @@ from typing import Any
 
 from ._config import Backend, one_of
 from ._core import Origin, PriceRow
+from ._environment import environment_settings
 from ._errors import ConfigError
 from ._options import DEFAULTS
 from ._shape import Shaping, read_steps
-from ._transport import environment_settings
 from .providers import PROVIDERS, dialect
 from .providers._base import Dialect
 
