@@ -92,6 +92,29 @@ async def test_a_groups_steps_alone_do_too(llm_provider: Provider) -> None:
     assert router.sync.chat("all", ASK).text == BARE
 
 
+def test_a_newer_file_brings_its_own_steps(llm_provider: Provider) -> None:
+    provider = provider_of(llm_provider, " ```\n x\n``` ")
+    file: dict[str, Any] = {
+        "backend": [
+            {
+                "model": "openai/m",
+                "name": "a",
+                "groups": ["all"],
+                "api_key": "test-key",
+                "base_url": provider.base_url,
+                "price": {"input": 1, "output": 2},
+            }
+        ],
+        "group": {"all": {"postprocess": ["strip_fences"]}},
+    }
+    router = Router.from_file(file)
+    assert router.sync.chat("all", ASK).text == " x"
+    router.reload({**file, "router": {"postprocess": ["trim"]}})
+    assert router.sync.chat("all", ASK).text == "x"
+    router.reload({k: v for k, v in file.items() if k != "group"})
+    assert router.sync.chat("all", ASK).text.startswith(" ```")
+
+
 @pytest.mark.parametrize("wrong", ["trim", ["tirm"], [5]])
 def test_a_group_with_unknown_steps_is_refused(
     llm_provider: Provider, wrong: Any

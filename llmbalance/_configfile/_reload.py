@@ -279,6 +279,7 @@ def _take_over(
         fleet.tags.setdefault(name, 1 << len(fleet.tags))
     fleet.timeouts, fleet.breaker = fresh.timeouts, fresh.breaker
     fleet.strategy, fleet.value = fresh.strategy, fresh.value
+    fleet.last_steps = fresh.last_steps
     amounts.set_limits()
     old = len(fleet.targets)
     for i, target in enumerate(fresh.targets[:old]):
