@@ -188,7 +188,9 @@ price(lb_pool *p, uint32_t i, const lb_backend *b, const lb_outlook *o,
 {
     bool metered = o->metered || b->nbudgets > 0, plain = f->reach <= b->fare.flat;
     int64_t input = f->load.input, cost, hold = 0;
-    lb_latency_prior prior = lb_pool_prior(b, &o->prior);
+    lb_latency_prior prior = o->prior;
+    if ((b->usual_ttft | b->usual_itl) != 0)
+        prior = lb_pool_prior(b, prior);
     bool stalls;
     double seconds = lb_latency_expect(&b->latency, &prior, input - cached, f->expected,
                                        o->now, &stalls);

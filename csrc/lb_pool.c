@@ -345,6 +345,16 @@ lb_pool_set_usual(lb_pool *p, uint32_t backend, double ttft, double itl)
     return LB_OK;
 }
 
+lb_latency_prior
+lb_pool_prior(const lb_backend *b, lb_latency_prior group)
+{
+    if (b->usual_ttft != 0)
+        group.ttft = 0.002F * (float)b->usual_ttft;
+    if (b->usual_itl != 0)
+        group.itl = 0.00002F * (float)b->usual_itl;
+    return group;
+}
+
 enum lb_status
 lb_pool_set_limit(lb_pool *p, uint32_t i, int64_t limit, lb_ns window, int64_t burst,
                   lb_ns now)

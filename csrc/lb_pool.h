@@ -319,16 +319,7 @@ enum lb_status lb_pool_set_limit(lb_pool *p, uint32_t i, int64_t limit, lb_ns wi
 enum lb_status lb_pool_set_usual(lb_pool *p, uint32_t backend, double ttft, double itl);
 
 /* What to assume of a backend of which nothing fresh is known, in a group. */
-static inline lb_latency_prior
-lb_pool_prior(const lb_backend *b, const lb_latency_prior *group)
-{
-    lb_latency_prior prior = *group;
-    if (b->usual_ttft != 0)
-        prior.ttft = 0.002F * (float)b->usual_ttft;
-    if (b->usual_itl != 0)
-        prior.itl = 0.00002F * (float)b->usual_itl;
-    return prior;
-}
+lb_latency_prior lb_pool_prior(const lb_backend *b, lb_latency_prior group);
 
 /* Another cap (>= 0) of a budget, hard or not; spent and reserved stay as they are. */
 enum lb_status lb_pool_set_budget(lb_pool *p, uint32_t i, int64_t cap, bool hard);

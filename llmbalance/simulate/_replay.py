@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -139,7 +140,7 @@ def _columns(track: Track) -> list[list[Any]]:
 def _backends(path: Path, trace: Trace) -> list[Backend]:
     """Backends as the ledger knows them: name, model, groups, price."""
     sql = (
-        'SELECT backend, model, group_concat(DISTINCT "group"), total(cost_nano),'
+        'SELECT backend, model, json_group_array(DISTINCT "group"), total(cost_nano),'
         f" total(CASE WHEN cost_nano IS NOT NULL THEN {_INPUT} + {_OUTPUT} END)"
         " FROM attempts GROUP BY 1, 2 ORDER BY max(time)"
     )
@@ -155,7 +156,7 @@ def _backends(path: Path, trace: Trace) -> list[Backend]:
         found[name] = Backend(
             model,
             name=name,
-            groups=[g for g in groups.split(",") if g not in own],
+            groups=[g for g in msgspec.json.decode(groups) if g not in own],
             price=price,
         )
     return list(found.values())
