@@ -11,12 +11,15 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from llmbalance import Backend, ConfigError, ReloadEvent, Router
 from llmbalance._configfile import _follow
+from llmbalance.testing import MockProvider
 
+ASK = [{"role": "user", "content": "What is the capital of France?"}]
 TEXT = '[[backend]]\nname = "a"\nmodel = "ollama/x"\nweight = {}\n'
 
 
@@ -79,6 +82,23 @@ def test_a_file_that_is_replaced_or_written_over_is_followed(path: Path) -> None
     assert until(lambda: weight(router) == 30)
     assert until(lambda: len(events) == 2)
     assert [(e.source, e.ok, e.errors) for e in events] == [(str(path), True, ())] * 2
+    router.close()
+
+
+def test_a_link_that_points_elsewhere_is_followed(tmp_path: Path) -> None:
+    """As mounted configurations are replaced: all at once, by a link of a folder."""
+    for name, number in (("old", 1), ("new", 2)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "llmbalance.toml").write_text(TEXT.format(number), "utf-8")
+    link = tmp_path / "data"
+    link.symlink_to("old")
+    path = tmp_path / "llmbalance.toml"
+    path.symlink_to("data/llmbalance.toml")
+    router = Router.from_file(path, watch=True)
+    fresh = tmp_path / "fresh"
+    fresh.symlink_to("new")
+    os.replace(fresh, link)
+    assert until(lambda: weight(router) == 2)
     router.close()
 
 
@@ -232,3 +252,37 @@ def test_calls_go_on_in_one_thread_while_another_follows(path: Path) -> None:
     assert picks > 100
     assert all(event.ok for event in events), events
     router.close()
+
+
+async def test_calls_under_way_end_well_while_the_file_changes(
+    tmp_path: Path, llm_provider: Callable[..., MockProvider]
+) -> None:
+    provider = llm_provider("openai", ttft=0.01)
+    path = tmp_path / "llmbalance.toml"
+
+    def text(step: int) -> str:
+        rows = "".join(
+            f'[[backend]]\nname = "p{k}"\nmodel = "openai_compatible/gpt-4o"\n'
+            f'base_url = "{provider.base_url}"\napi_key = "test-key"\n'
+            f'groups = ["all", "g{step % 3}"]\nprice = {{ input = 1, output = 1 }}\n'
+            f"limits = {{ rpm = {6000 + step}, tpm = 10_000_000 }}\n"
+            for k in range(2 + step % 2)
+        )
+        return rows + f"[budget.day]\nusd = {100 + step}\n"
+
+    write(path, text(0))
+    async with Router.from_file(path, watch=True) as router:
+        events = told(router)
+        calls: list[asyncio.Future[Any]] = []
+        for step in range(1, 12):
+            seen = len(events)
+            write(path, text(step))
+            while len(events) == seen:
+                calls.append(asyncio.ensure_future(router.chat("all", ASK)))
+                await asyncio.sleep(0.002)
+        replies = await asyncio.gather(*calls)
+        pool = router._fleet.pool
+        assert all(event.ok for event in events), events
+        assert pool.usage()["in_flight"] == 0
+        assert pool.budget(0)["reserved"] == 0
+        assert pool.budget(0)["spent"] == sum(r.cost_nano_usd for r in replies)

@@ -245,6 +245,25 @@ class PoolMachine(RuleBasedStateMachine):
         usual = Prior(float32(0.002) * (ttft * 500), float32(0.00002) * (itl * 50000))
         self.model.servers[i].usual = usual if ttft else None
 
+    @rule(
+        i=st.integers(0, len(LIMITS) - 1),
+        amount=st.sampled_from([1, 10, 40, 600, 20_000]),
+        seconds=st.sampled_from([1, 60, 3600]),
+        burst=st.sampled_from([0, 0, 5]),
+    )
+    def set_limit(self, i: int, amount: int, seconds: int, burst: int) -> None:
+        self.pool.set_limit(i, amount, seconds, burst, self.now / SECOND)
+        self.limits[i].bucket.resize(amount, seconds * SECOND, burst, self.now)
+
+    @rule(
+        i=st.integers(0, 2),
+        cap=st.sampled_from([0, 900_000, 4_000_000, 60_000_000]),
+        hard=st.sampled_from([True, True, False]),
+    )
+    def set_budget(self, i: int, cap: int, hard: bool) -> None:
+        self.pool.set_budget(i, cap, hard)
+        self.budgets[i].cap, self.budgets[i].hard = cap, hard
+
     @rule(i=st.integers(0, 3), order=st.integers(0, 2))
     def command(self, i: int, order: int) -> None:
         self.pool.order(i, order, self.now / SECOND)
@@ -292,7 +311,7 @@ class PoolMachine(RuleBasedStateMachine):
         assert lease.hold == held.hold
         for budget in held.budgets:  # as it stands now, with this call
             committed = budget.spent(self.now) + sum(budget.live)
-            assert committed <= budget.cap
+            assert not budget.hard or committed <= budget.cap
         self.wishes[id(held)] = wish
         self.live.append((lease, held))
 
