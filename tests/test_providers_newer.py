@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from faults import FaultServer, reply
 
 from llmbalance import Backend, Price, Router
 from llmbalance._errors import ConfigError, InvalidRequestError, ServerError
@@ -200,6 +201,44 @@ def test_pictures_that_tools_return_reach_google() -> None:
 def test_gemini_thinks_as_little_as_it_can(model: str, effort: str, level: str) -> None:
     _, body, _ = sent(make("google", model), reasoning_effort=effort)
     assert body["generationConfig"] == {"thinkingConfig": {"thinkingLevel": level}}
+
+
+@pytest.mark.parametrize("texts", [["a"], ["a", "b"]])
+@pytest.mark.parametrize("config", [{}, {"dimensions": 64, "input_type": "CLUSTERING"}])
+def test_googles_own_client_asks_vertex_for_embeddings_as_we_do(
+    texts: list[str], config: dict[str, Any]
+) -> None:
+    genai = pytest.importorskip("google.genai", reason="needs google-genai")
+    from google.oauth2.credentials import Credentials
+
+    target = make("vertex", "gemini-embedding-2")
+    ours = target.embed(Call(kind="embed", input=texts, params=config))
+    vectors = [{"values": [float(at), 1.0]} for at, _ in enumerate(texts)]
+    used = {"usageMetadata": {"promptTokenCount": 5}}
+    one = {"embedding": vectors[0], **used}
+    answer = json.dumps(one if len(texts) == 1 else {"embeddings": vectors, **used})
+    with FaultServer() as server:
+        server.on("*", lambda peer: peer.send(reply(answer.encode())))
+        client = genai.Client(
+            vertexai=True,
+            project="mine",
+            location="here",
+            credentials=Credentials("token"),
+            http_options={"base_url": server.url},
+        )
+        names = {"dimensions": "output_dimensionality", "input_type": "task_type"}
+        theirs = client.models.embed_content(
+            model="gemini-embedding-2",
+            contents=[{"role": "user", "parts": [{"text": text}]} for text in texts],
+            config={names[name]: value for name, value in config.items()},
+        )
+        client.close()
+    (sent_by_them,) = server.requests
+    assert json.loads(ours.body) == json.loads(sent_by_them.body)
+    assert ours.target.rpartition("/")[2] == sent_by_them.target.rpartition("/")[2]
+    read_by_us = target.embed_reply(200, {}, answer.encode())
+    assert read_by_us.vectors == [one.values for one in theirs.embeddings]
+    assert read_by_us.usage is not None and read_by_us.usage.prompt_tokens == 5
 
 
 @pytest.mark.parametrize("name", ["google", "vertex"])

@@ -146,6 +146,7 @@ class WireVector(Struct):
 
 class WireEmbeddings(Struct, rename="camel"):
     embeddings: list[WireVector] = []
+    embedding: WireVector | None = None  # the one, where one was asked for
     usage_metadata: WireUsage | None = None
     error: Any = None
 

@@ -250,9 +250,10 @@ class Google(Dialect):
         wire = decode_embeddings(body)
         if wire.error:
             raise self.error_inside(headers, body)
-        if not wire.embeddings:
+        vectors = wire.embeddings or ([wire.embedding] if wire.embedding else [])
+        if not vectors:
             raise ProtocolError("the answer has no embeddings", offset=len(body))
-        data = [Embedding(v.values, at) for at, v in enumerate(wire.embeddings)]
+        data = [Embedding(v.values, at) for at, v in enumerate(vectors)]
         return EmbeddingReply(
             data=data,
             model=self.model,

@@ -161,31 +161,52 @@ class Vertex(_Place, Google):
         counted = {name: body[name] for name in kept if name in body}
         return Request(target=f"{self.model_path()}:countTokens", body=encode(counted))
 
+    def _predicts(self) -> bool:
+        """Whether texts are embedded by predict; Gemini's newer models are asked
+        like AI Studio's."""
+        older = self.model.startswith(("gemini-embedding-001", "gemini-embedding-exp"))
+        return older or "gemini" not in self.model
+
     def embed_limits(self) -> tuple[int, int]:
-        """250 texts of 20,000 tokens; Gemini's embedding models take one by one."""
-        return 1 if self.model.startswith("gemini-embedding") else 250, 20_000
+        """250 texts of 20,000 tokens; of Gemini's 100, or one by one."""
+        if not self._predicts():
+            return 100, 20_000
+        return 1 if "gemini" in self.model else 250, 20_000
 
     def embed(self, call: Call) -> Request:
-        """Write a predict request."""
+        """Write a predict, embedContent or batchEmbedContents request."""
         texts = inputs_of(self, call.input)
-        instance: dict[str, Any] = {}
-        body: dict[str, Any] = {}
+        size, task = {}, {}
         warnings: list[str] = []
         for param, value in call.params.items():
             if param == "dimensions" and value is not None:
-                body["parameters"] = {"outputDimensionality": value}
+                size["outputDimensionality"] = value
             elif param in ("task_type", "input_type") and value is not None:
-                instance["task_type"] = value
+                task["task_type"] = value
             elif value is not None and (param, value) != ("encoding_format", "float"):
                 self.leave_out(param, "Vertex has no such parameter", warnings)
-        body["instances"] = [{**instance, "content": text} for text in texts]
-        target = f"{self.model_path()}:predict"
+        body: dict[str, Any] = {"parameters": size} if size else {}
+        if self._predicts():
+            method = "predict"
+            body["instances"] = [{**task, "content": text} for text in texts]
+        else:
+            if task:
+                size["taskType"] = task["task_type"]
+            config = {"embedContentConfig": size} if size else {}
+            contents = [{"role": "user", "parts": [{"text": text}]} for text in texts]
+            requests = [{"content": content, **config} for content in contents]
+            method, body = "batchEmbedContents", {"requests": requests}
+            if len(requests) == 1:
+                method, body = "embedContent", requests[0]
+        target = f"{self.model_path()}:{method}"
         return Request(target=target, body=encode(body), warnings=warnings)
 
     def embed_reply(
         self, status: int, headers: Mapping[str, str], body: bytes
     ) -> EmbeddingReply:
-        """Read predictions; their statistics say the tokens."""
+        """Read predictions, whose statistics say the tokens, or embeddings."""
+        if not self._predicts():
+            return super().embed_reply(status, headers, body)
         wire = _decode_predictions(body)
         if wire.error:
             raise self.error_inside(headers, body)
