@@ -20,7 +20,8 @@ lb_reason_name(int reason)
 static __attribute__((noinline)) enum lb_reason
 fixed_gates(const lb_terms *t, uint32_t i, const lb_ask *ask, int64_t input)
 {
-    if ((ask->tags & ~t->tags) != 0)
+    if ((ask->tags & ~t->tags) != 0 &&
+        ((ask->tags & LB_ANY_TAG) == 0 || (ask->tags & t->tags) == 0))
         return LB_NO_TAG;
     if ((ask->needs & ~t->can) != 0)
         return LB_NO_ABILITY;

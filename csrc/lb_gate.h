@@ -53,12 +53,15 @@ enum { LB_TRIED = 16, LB_ASK_BUDGETS = 8 };
  * caller's to name. */
 #define LB_CAN_VISION UINT32_C(2)
 
+/* Among the tags of an ask: one of them is enough.  No backend has this bit. */
+#define LB_ANY_TAG (UINT64_C(1) << 63)
+
 /* What a call needs.  All zero is a call without needs in group 0, except
  * max_cost and max_latency, whose "no limit" is INT64_MAX; see lb_ask_init. */
 typedef struct lb_ask {
     uint32_t group;
     uint32_t needs;                   /* abilities, bit set */
-    uint64_t tags;                    /* labels, bit set */
+    uint64_t tags;                    /* labels, bit set; all, or LB_ANY_TAG */
     uint64_t session;                 /* hash of the conversation; 0: none */
     int64_t tokens[LB_TOK_NFAMILIES]; /* prompt tokens by each family's tokenizer */
     int64_t chars;                    /* characters of the prompt */

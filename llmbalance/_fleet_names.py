@@ -8,6 +8,9 @@ from ._config import Backend, one_of
 from ._errors import ConfigError
 from ._groups import Group
 
+MOST_TAGS = 63  # bits of 64; the last one says that any of them will do
+ANY_TAG = 1 << MOST_TAGS
+
 
 def check_backends(backends: Sequence[Backend]) -> None:
     """Refuse an empty fleet, what is no Backend, and names that stand twice."""
@@ -29,8 +32,8 @@ def check_backends(backends: Sequence[Backend]) -> None:
 def number_tags(backends: Sequence[Backend]) -> dict[str, int]:
     """Give each tag a bit of its own."""
     names = sorted({tag for b in backends for tag in b.tags})
-    if len(names) > 64:
-        raise ConfigError("tags", len(names), "at most 64 different tags")
+    if len(names) > MOST_TAGS:
+        raise ConfigError("tags", len(names), f"at most {MOST_TAGS} different tags")
     return {name: 1 << i for i, name in enumerate(names)}
 
 

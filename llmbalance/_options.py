@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from ._config import ABILITIES, Timeouts, check_strategy
 from ._errors import InvalidRequestError
+from ._fleet_names import ANY_TAG
 from ._hash import stable_hash
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Options(Struct, kw_only=True):
     max_tokens: int | None = None
     needs: int = 0
     tags: int | None = None
+    any_tag: bool = False
     session: int | None = None
     max_cost: int | None = None
     max_latency: float | None = None
@@ -222,7 +224,13 @@ def _tags(fleet: Fleet, o: Options, value: Any, model: str) -> None:
             raise InvalidRequestError(
                 "tags", name, f"no backend or budget has it: {known}"
             )
-    o.tags = bits
+    o.tags = bits | ANY_TAG if bits and o.any_tag else bits
+
+
+def _any_tag(_: Fleet, o: Options, value: Any, model: str) -> None:
+    o.any_tag = bool(value)
+    if o.tags and o.any_tag:
+        o.tags |= ANY_TAG
 
 
 def _task(_: Fleet, o: Options, value: Any, model: str) -> None:
@@ -321,6 +329,7 @@ _ROUTING = {
     "timeouts": _timeouts,
     "session": _session,
     "tags": _tags,
+    "any_tag": _any_tag,
     "task": _task,
     "tuned": _tuned,
     "fallbacks": _fallbacks,

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from llmbalance import (
+    Backend,
     BadRequestError,
     ContentFilterError,
     ContextLengthError,
@@ -240,7 +241,8 @@ def tagged(**settings: Any) -> dict[str, Any]:
     [
         (None, ["default"], ["default"]),
         (["free"], ["free"], ["free"]),
-        (["paid", "eu"], ["paid"], ["paid", "eu"]),
+        (["paid", "eu"], ["paid", "eu"], ["paid", "eu"]),
+        (["eu", "free"], ["eu", "free"], ["default"]),
         (["unknown", "free"], ["free"], ["default"]),
         (["unknown"], ["default"], ["default"]),
     ],
@@ -253,17 +255,29 @@ def test_tags_choose_by_any_or_all_and_default_is_for_the_others(
         router = Router.from_litellm(tagged(tag_filtering_match_any=match_any))
         _, chosen, _ = router._in_our_words("g", {"metadata": metadata})
         assert chosen["tags"] == expected
-        rows = router.explain("g", "hi", tags=chosen["tags"]).rows()
-        assert [row["reason"] for row in rows].count("eligible") == 1
+        rows = router.explain("g", "hi", **chosen).rows()
+        served = {r["backend"] for r in rows if r["reason"] == "eligible"}
+        tags = [set(backend.tags) for backend in router._fleet.backends]
+        wanted = [t & set(expected) if match_any else t >= set(expected) for t in tags]
+        names = zip(router.backends, wanted, strict=True)
+        assert served == {name for name, good in names if good}
 
 
-def test_that_one_of_several_tags_decides_is_told() -> None:
-    router = Router.from_litellm(tagged())
-    metadata = {"tags": ["eu", "paid"]}
-    _, _, warnings = router._in_our_words("g", {"metadata": metadata})
-    assert "'eu'" in warnings[0]
-    changed = told(load_litellm(tagged()), "changed")
-    assert "decides" in changed["router_settings.enable_tag_filtering"]
+def test_one_of_several_tags_is_enough_for_a_call_of_the_router_too() -> None:
+    backends = [
+        Backend(f"ollama/{tag}", groups=["g"], tags=[tag]) for tag in ("a", "b", "c")
+    ]
+    router = Router(backends)
+    for options in (
+        {"tags": ["a", "c"], "any_tag": True},
+        {"any_tag": True, "tags": ["a", "c"]},
+    ):
+        rows = router.explain("g", "hi", **options).rows()
+        assert [r["reason"] for r in rows] == ["eligible", "tag", "eligible"]
+    rows = router.explain("g", "hi", tags=["a", "c"], any_tag=False).rows()
+    assert {r["reason"] for r in rows} == {"tag"}
+    rows = router.explain("g", "hi", any_tag=True).rows()
+    assert {r["reason"] for r in rows} == {"eligible"}
 
 
 # -- priorities, copies, parameters ----------------------------------------------

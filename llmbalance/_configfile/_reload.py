@@ -30,7 +30,7 @@ from .._events import ReloadEvent
 from .._fleet import Fleet
 from .._fleet_join import settle
 from .._fleet_kin import Roster, follow
-from .._fleet_names import check_fallbacks
+from .._fleet_names import MOST_TAGS, check_fallbacks
 from .._groups import add_aliases, all_fallbacks, terms_of
 from .._target import Target
 from ._amounts import Amounts
@@ -242,8 +242,8 @@ class Source:
     ) -> list[tuple[str, str]]:
         """Say where the pool's spare places do not suffice; else take them."""
         found = []
-        if len(fleet.tags.keys() | fresh.tags.keys()) > 64:
-            found.append(("tags", "at most 64 different tags"))
+        if len(fleet.tags.keys() | fresh.tags.keys()) > MOST_TAGS:
+            found.append(("tags", f"at most {MOST_TAGS} different tags"))
         for name, indices in fleet.members().items():
             self._room[name] = max(self._room.get(name, 0), len(indices))
         joining = len(fresh.targets) - len(fleet.targets)

@@ -52,17 +52,16 @@ class Ways(Struct, frozen=True, kw_only=True):
     unknown: tuple[str, ...] = ()
     priority: int | None = None
 
-    def tags_for(self, model: str, asked: list[str], told: list[str]) -> list[str]:
+    def tags_for(self, model: str, asked: list[str]) -> list[str]:
         """Return the tags that choose: the call's, or "default" where none fit."""
         rows = self.tags.get(model)
         if rows is None:
             return asked
-        if self.any_tag and len(asked) > 1:
-            fit = [tag for tag in asked if any(tag in row for row in rows)]
-            if len(fit) > 1:
-                told.append(f"tags: backends with {fit[0]!r} are asked, no others")
-            asked = fit[:1] or asked
-        fits = asked and any(row.issuperset(asked) for row in rows)
+        if self.any_tag:
+            asked = [t for t in asked if any(t in row for row in rows)] or asked
+            fits = asked and any(not row.isdisjoint(asked) for row in rows)
+        else:
+            fits = asked and any(row.issuperset(asked) for row in rows)
         default = any("default" in row for row in rows)
         return ["default"] if default and not fits else asked
 
@@ -166,9 +165,11 @@ def _metadata(
         raise InvalidRequestError("metadata", metadata, "give a mapping")
     data = metadata or {}
     tags = data.get("tags") if ways.tags_route else None
-    chosen = ways.tags_for(model, list(tags or ()), warnings)
+    chosen = ways.tags_for(model, list(tags or ()))
     if chosen:
         made["tags"] = [*(made.get("tags") or ()), *chosen]
+        if ways.any_tag and len(chosen) > 1:
+            made["any_tag"] = True
     rest = sorted(str(n) for n in data if n != "tags" or not ways.tags_route)
     if rest:
         warnings.append(f"metadata: not sent ({', '.join(rest)}); see extra_body")

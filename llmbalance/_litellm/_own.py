@@ -136,15 +136,6 @@ class Own:
             for name in (*backend.groups, backend.label):
                 tags[name] = (*tags.get(name, ()), frozenset(backend.tags))
         any_tag = self.router.get("tag_filtering_match_any") is not False
-        if (
-            any_tag
-            and len({tag for rows in tags.values() for r in rows for tag in r}) > 1
-        ):
-            self.sheet.note(
-                ("router_settings", "enable_tag_filtering"),
-                "of several tags of a call the first that a backend has decides",
-                "changed",
-            )
         if routes.everywhere:
             _, place = self._setting("default_fallbacks")
             why = "of acompletion and completion; chat refuses names that nobody has"

@@ -57,6 +57,14 @@ what_a_backend_lacks_names_the_reason(void)
     ask.tags = 4;
     CHECK_EQ(quote(0).reason, LB_NO_TAG);
     b->terms.tags = 6;
+    CHECK(quote(0).reason != LB_NO_TAG);
+    ask.tags = 12; /* the backend has one of the two */
+    CHECK_EQ(quote(0).reason, LB_NO_TAG);
+    ask.tags = 12 | LB_ANY_TAG;
+    CHECK(quote(0).reason != LB_NO_TAG);
+    ask.tags = 8 | LB_ANY_TAG;
+    CHECK_EQ(quote(0).reason, LB_NO_TAG);
+    ask.tags = 4;
     ask.needs = LB_CAN_VISION;
     CHECK_EQ(quote(0).reason, LB_NO_ABILITY);
     b->terms.can = 3;
