@@ -111,7 +111,9 @@ rate_gate(const lb_pool *p, const lb_backend *b, const lb_outlook *o,
     for (int k = 0; k < b->nlimits; k++) {
         const lb_limit *l = lb_pool_limit(p, b->limit[k]);
         int64_t units = lb_gate_units(l, load);
-        wait = lb_max(wait, lb_rate_wait(&l->rate, units, o->share, o->now));
+        double share =
+            l->working < LB_WHOLE ? o->share * l->working / LB_WHOLE : o->share;
+        wait = lb_max(wait, lb_rate_wait(&l->rate, units, share, o->now));
     }
     if (wait > 0)
         shut(q, wait == LB_FOREVER ? LB_NO_BURST : LB_NO_RATE, wait);

@@ -3,6 +3,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "lb_throttle.h"
+
 static const double SLOW_SECONDS = 60, SLOW_FACTOR = 4;
 static const double FAIL_WEIGHT = 0.05; /* of the newest call in lb_backend.fail */
 static const float OUTPUT_WEIGHT = 0.05F;
@@ -119,6 +121,7 @@ hear_limits(lb_pool *p, const lb_backend *b, const lb_lease *lease, const lb_res
             if (l->unit != told->unit)
                 continue;
             known |= window == 0 || l->rate.window == window;
+            lb_throttle_lift(l, now);
             if (k < lease->nlimits &&
                 lb_rate_sync(&l->rate, &told->reading, lease->serial, lease->mark[k],
                              lease->started, now))
@@ -131,17 +134,20 @@ hear_limits(lb_pool *p, const lb_backend *b, const lb_lease *lease, const lb_res
 
 /* A 429 without a time: 1 s, doubling with each in a row, at most about a minute. */
 static void
-back_off(lb_pool *p, lb_backend *b, const lb_result *r, lb_ns now)
+back_off(lb_pool *p, lb_backend *b, const lb_lease *lease, const lb_result *r,
+         lb_ns now)
 {
     lb_ns wait = r->retry_after;
     if (r->outcome == LB_RATE_LIMITED) {
         int doublings = (int)lb_min(b->refusals, LONGEST_DOUBLING);
         b->refusals += b->refusals < INT32_MAX;
+        lb_throttle_refused(p, b, lease->started, now);
         if (wait <= 0)
             wait = (lb_ns)((double)(LB_NS_PER_S << doublings) *
                            (0.75 + 0.5 * lb_rng_unit(&p->rng)));
     } else if (r->outcome == LB_DONE || r->outcome == LB_SLOW) {
         b->refusals = 0;
+        lb_throttle_answered(p, b, now);
         return;
     }
     if (wait > 0)
@@ -313,7 +319,7 @@ lb_lease_settle(lb_pool *p, lb_lease *lease, const lb_result *r, lb_ns now)
     p->calls--;
     lb_breaker_leave(&b->breaker, &rec->rules, lease->generation, outcome,
                      r->retry_after, &p->rng, now);
-    back_off(p, b, r, now);
+    back_off(p, b, lease, r, now);
     if (outcome == LB_DONE || outcome == LB_SLOW)
         learn(p, b, rec, lease, r, s, now);
     else if (outcome == LB_CANCELLED && r->sent && r->seconds > 0)

@@ -126,7 +126,7 @@ lb_limit_charge(lb_limit *l, int64_t units, lb_ns now)
 void
 lb_limit_tuned(lb_limit *l)
 {
-    double burst = (double)l->rate.burst;
+    double burst = (double)l->rate.burst * l->working / LB_WHOLE;
     l->per_unit = (float)(1.0 / burst);
     l->per_ns = (float)(4096.0 / (burst * (double)l->rate.unit_q12));
 }
@@ -147,6 +147,7 @@ lb_pool_add_limit(lb_pool *p, uint32_t backend, enum lb_unit unit,
     l->rate = rate;
     l->unit = (uint8_t)unit;
     l->charge = (uint8_t)charge;
+    l->working = LB_WHOLE;
     lb_limit_tuned(l);
     (void)lb_pool_share_limit(p, backend, i);
     return (int)i;
@@ -367,11 +368,13 @@ lb_pool_set_limit(lb_pool *p, uint32_t i, int64_t limit, lb_ns window, int64_t b
                             .synced = l->rate.synced,
                             .burst = INT64_MAX}; /* a forecast divides by it */
         l->per_unit = l->per_ns = 0;
+        l->working = LB_WHOLE;
         return LB_OK;
     }
     enum lb_status st = lb_rate_resize(&l->rate, limit, window, burst, now);
     if (st == LB_OK) {
         l->learned = 0;
+        l->working = LB_WHOLE;
         lb_limit_tuned(l);
     }
     return st;

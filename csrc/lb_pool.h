@@ -49,15 +49,19 @@ enum lb_charge {
 };
 
 typedef struct lb_limit {
-    float per_ns;    /* share of the burst that comes back in a nanosecond */
-    float per_unit;  /* share of the burst that one unit is */
+    float per_ns;    /* share of the working burst that comes back in a nanosecond */
+    float per_unit;  /* share of the working burst that one unit is */
     uint8_t unit;    /* enum lb_unit */
     uint8_t charge;  /* enum lb_charge */
     uint8_t learned; /* told by headers, not configured */
+    uint8_t working; /* % of it that are worked with, see lb_throttle.h */
     float pace;      /* units a second of late, for the forecast */
-    lb_rate rate;
-    lb_ns paced; /* time of the newest charge in `pace` */
+    lb_rate rate;  /* its burst is the whole one, its limit that which is worked with */
+    lb_ns paced;   /* time of the newest charge in `pace` */
+    lb_ns changed; /* time of the newest change of `working` */
 } lb_limit;
+
+enum { LB_WHOLE = 100 };
 
 /* A price in short, so that a choice need not look at the whole of it: what plain
  * tokens cost while the prompt has at most `flat` of them. */

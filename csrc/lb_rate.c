@@ -86,6 +86,13 @@ lb_rate_resize(lb_rate *r, int64_t limit, lb_ns window, int64_t burst, lb_ns now
     return status;
 }
 
+void
+lb_rate_scale(lb_rate *r, int percent, lb_ns now)
+{
+    int64_t limit = r->ceiling / 100 * percent + r->ceiling % 100 * percent / 100;
+    (void)tune(r, lb_max(limit, 1), r->window, r->burst, now);
+}
+
 lb_ns
 lb_rate_wait(const lb_rate *r, int64_t units, double share, lb_ns now)
 {

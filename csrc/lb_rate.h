@@ -60,6 +60,10 @@ enum lb_status lb_rate_init(lb_rate *r, int64_t limit, lb_ns window, int64_t bur
 enum lb_status lb_rate_resize(lb_rate *r, int64_t limit, lb_ns window, int64_t burst,
                               lb_ns now);
 
+/* Let only `percent` (1..100) of the configured limit come back in a window, at least
+ * one unit; 100 is the whole again.  Burst and spent units stay. */
+void lb_rate_scale(lb_rate *r, int percent, lb_ns now);
+
 /* How long until `units` (>= 0) fit into `share` (0..1] of the burst, rounded up
  * to whole units: 0 now, LB_FOREVER never.  A request of 0 units always fits; one
  * that is larger than the share, but not than the burst, waits until nothing is

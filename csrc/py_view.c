@@ -163,12 +163,12 @@ limit_view(const lb_pool *p, uint32_t i, lb_ns now)
 {
     const lb_limit *l = lb_pool_limit(p, i);
     return Py_BuildValue(
-        "{s:I,s:s,s:s,s:L,s:d,s:L,s:L,s:d,s:O,s:L}", "index", (unsigned)i, "unit",
+        "{s:I,s:s,s:s,s:L,s:d,s:L,s:L,s:d,s:O,s:d,s:L}", "index", (unsigned)i, "unit",
         units[l->unit], "charge", charges[l->charge], "limit", (long long)l->rate.limit,
         "window", (double)l->rate.window / 1e9, "burst", (long long)l->rate.burst,
         "free", (long long)lb_rate_free(&l->rate, now), "used",
         lb_rate_used(&l->rate, now), "learned", l->learned ? Py_True : Py_False,
-        "charged", (long long)l->rate.charged);
+        "working", l->working / 100.0, "charged", (long long)l->rate.charged);
 }
 
 static PyObject *
@@ -244,7 +244,8 @@ py_pool_backend(PyObject *op, PyObject *args)
 const char py_pool_limit_doc[] =
     PyDoc_STR("limit($self, index, now=None)\n--\n\n"
               "A rate limit as a dict: unit, charge, limit, window (s), burst, free,\n"
-              "used (share), learned, charged (units since the start).");
+              "used (share), learned, working (share of it), charged (units since the\n"
+              "start).");
 
 PyObject *
 py_pool_limit(PyObject *op, PyObject *args)

@@ -31,6 +31,28 @@ class Limit:
     charge: str
     pace: float = 0.0
     paced: int = 0
+    working: int = 100  # % of it
+    changed: int = 0
+    whole: int = 0  # the limit as configured
+
+    def __post_init__(self) -> None:
+        """Nothing refused it yet."""
+        self.whole = self.bucket.limit
+
+    def work_with(self, working: int, now: int) -> None:
+        """Let so much of it come back in a window; its burst stays what it is."""
+        bucket = self.bucket
+        limit = max(self.whole * working // 100, 1)
+        bucket.resize(limit, bucket.window, bucket.burst, now)
+        self.working, self.changed = working, now
+
+    def recover(self, now: int) -> None:
+        """An answer brings back 5 % for every window since the last change."""
+        windows = (now - self.changed) // self.bucket.window
+        if self.working < 100 and windows > 0:
+            at = self.changed + windows * self.bucket.window
+            self.work_with(min(self.working + 5 * windows, 100), now)
+            self.changed = at
 
     def units(self, load: Load) -> int:
         """What a call weighs here."""
@@ -58,12 +80,13 @@ class Limit:
         self.bucket.charge(units, now)
 
     def used(self, now: int, forecast: bool) -> float:
-        """Spent share of the burst, now or at the horizon."""
-        used = float(self.bucket.used(now))
+        """Spent share of the burst that is worked with, now or at the horizon."""
+        used = float(self.bucket.used(now)) * 100 / self.working
         if not forecast:
             return used
-        seconds = float(self.bucket.unit) * self.bucket.burst / SECOND
-        coming = self.pace_at(now) * HORIZON / self.bucket.burst
+        burst = self.bucket.burst * self.working / 100
+        seconds = float(self.bucket.unit) * burst / SECOND
+        coming = self.pace_at(now) * HORIZON / burst
         return max(used, used + coming - HORIZON / seconds)
 
 
@@ -384,7 +407,8 @@ class Router:
                 shut.append(("concurrency", 1))
         waits = [max(server.not_before - now, 0)]
         for limit in server.limits:
-            waits.append(limit.bucket.wait(limit.units(load), 1.0, now))
+            share = limit.working / 100
+            waits.append(limit.bucket.wait(limit.units(load), share, now))
             q.used = max(q.used, limit.used(now, forecast))
         if max(waits):
             shut.append(("burst" if max(waits) == FOREVER else "rate", max(waits)))
@@ -532,7 +556,7 @@ class Router:
         server.latency.live = [c for c in server.latency.live if c is not held]
         server.latency.over.append((held.started, now))
         server.breaker.leave(held.generation, result.outcome, result.retry_after, now)
-        self._back_off(server, result, now)
+        self._back_off(server, held, result, now)
         if result.outcome == "done":
             self._learn(server, held, result, now)
         elif result.outcome == "cancelled" and result.sent and result.seconds > 0:
@@ -560,17 +584,32 @@ class Router:
         return limit.units(load)
 
     @staticmethod
-    def _back_off(server: Server, result: Result, now: int) -> None:
+    def _back_off(server: Server, held: Held, result: Result, now: int) -> None:
         """A 429 without a time pauses for about a second, doubling; told is told."""
         if result.outcome == "done":
             server.refusals = 0
+            for limit in server.limits:
+                limit.recover(now)
             return
         wait = result.retry_after
         if result.outcome == "rate_limited":
             wait = wait or SECOND << min(server.refusals, 6)
             server.refusals += 1
+            if server.refusals % 3 == 0:
+                Router._throttle(server, held, now)
         if wait:
             server.not_before = max(server.not_before, now + wait)
+
+    @staticmethod
+    def _throttle(server: Server, held: Held, now: int) -> None:
+        """Halve the limits of the shortest window that should have had room."""
+        shortest = min((x.bucket.window for x in server.limits), default=0)
+        for limit in server.limits:
+            knew = limit.working < 100 and held.started < limit.changed
+            spent = limit.bucket.burst - limit.bucket.free(now)
+            full = 125 * spent > limit.bucket.burst * limit.working
+            if limit.bucket.window == shortest and not knew and not full:
+                limit.work_with(max(limit.working // 2, 10), now)
 
     def _learn(self, server: Server, held: Held, result: Result, now: int) -> None:
         group = self.groups[held.group]

@@ -208,6 +208,16 @@ class PoolMachine(RuleBasedStateMachine):
         assert cost == self.model.give_back(held, result, self.now)
         self._adopt(held, result)
 
+    @rule(group=st.integers(0, 1), times=st.integers(3, 12))
+    def providers_refuse(self, group: int, times: int) -> None:
+        """So often in a row that limits are throttled."""
+        for _ in range(times):
+            self.pick(group, TEXTS[0], 1, "round_robin", None)
+            last = len(self.live) - 1
+            refusal = (True, False, (0, 0), (0, 0), SECOND // 10)
+            self.settle(last, "rate_limited", *refusal)
+            self.now += SECOND // 5
+
     @rule(at=st.integers(0, 99))
     def drop(self, at: int) -> None:
         if not self.live:
@@ -357,6 +367,7 @@ class PoolMachine(RuleBasedStateMachine):
             view = self.pool.limit(i, now)
             assert view["charged"] == limit.bucket.charged
             assert view["free"] == limit.bucket.free(self.now)
+            assert view["working"] == limit.working / 100
         for i, budget in enumerate(self.budgets):
             view = self.pool.budget(i, now)
             assert view["reserved"] == sum(budget.live)
