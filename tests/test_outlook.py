@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+import os
 import random
 import time
 from collections.abc import Callable
@@ -241,8 +243,9 @@ def test_figures_follow_the_clock_once_a_minute(tmp_path: Path) -> None:
     fleet.refresh()
     assert 59 < fleet.due - time.monotonic() < 61
     seen = set()
-    for hours in (0, 6, 12):
-        assert outlook.tick(time.time() + hours * HOUR) == 60.0
+    midnight = (time.time() // DAY + 1) * DAY
+    for hours in (3, 9, 15):
+        assert outlook.tick(midnight + hours * HOUR) == 60.0
         seen.add(round(made.explain("chat", "hi").rows()[0]["seconds"], 2))
     assert len(seen) == 3
 
@@ -273,3 +276,53 @@ def test_prediction_needs_a_ledger_and_a_known_word(tmp_path: Path) -> None:
     plain = router(tmp_path / "a.db")
     assert plain._fleet.outlook is None
     assert plain.outlook()["in_force"] is False
+
+
+async def test_calls_and_streams_go_on_under_prediction(
+    llm_provider: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Real calls tick: what is usual is told before the first of them is sent."""
+    path = tmp_path / "a.db"
+    with Ledger(path) as book:
+        fill(book, 20_000, 7, daily, time.time())
+    provider = llm_provider("openai", name="alpha", model="gpt-4o")
+    one = Backend(
+        "openai/gpt-4o",
+        name="alpha",
+        groups=["chat"],
+        api_key="test-key",
+        base_url=provider.base_url,
+    )
+    ask = [{"role": "user", "content": "hi"}]
+    async with Router([one], ledger=path, predict="auto") as made:
+        outlook = made._fleet.outlook
+        assert outlook is not None
+        thread = outlook._thread
+        if thread is not None:
+            thread.join(60)
+        assert outlook.study is not None
+        usual = outlook.study.usual("alpha", time.time())
+        reply = await made.chat("chat", ask, max_tokens=5)
+        assert reply.text
+        [candidate] = reply.decision.to_dict()["candidates"]
+        assert candidate["seconds"] == pytest.approx(usual[0] + 5 * usual[1], rel=0.02)
+        assert [chunk async for chunk in await made.chat("chat", ask, stream=True)]
+        report = await asyncio.to_thread(made.outlook)
+    assert report["attempts"] >= 19_900
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # fork beside threads
+def test_a_forked_child_goes_on_with_what_was_studied(tmp_path: Path) -> None:
+    made = prepared(tmp_path / "a.db", daily)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            made._fleet.refresh()
+            rows = made.explain("chat", "hi").rows()
+            strange = pytest.approx(0.5 + 256 * 0.02)  # of backends nobody knows
+            code = 2 if all(row["seconds"] == strange for row in rows) else 0
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
