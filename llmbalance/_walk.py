@@ -122,7 +122,8 @@ class Walk:
                 retries.withdraw(time.monotonic())
             elif self.round == 0:
                 retries.deposit(time.monotonic())
-        self._visit(lease.group)
+        if self.options.attempts is not None or self.fleet.group_terms:
+            self._visit(lease.group)
         return lease
 
     def _visit(self, group: int) -> None:
