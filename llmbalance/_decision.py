@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -39,14 +39,19 @@ class Attempt(Struct, frozen=True):
 class Decision:
     """Why a backend was chosen: the candidates, their figures, who was refused why.
 
-    Decoded from the lease when it is looked at. ``backend`` names the chosen one.
+    Decoded from the lease when it is looked at. ``backend`` names the chosen one;
+    ``translated`` says what its dialect left out or served in another way, such as a
+    schema by a forced tool.
     """
 
-    __slots__ = ("_lease", "_targets")
+    __slots__ = ("_lease", "_targets", "translated")
 
-    def __init__(self, lease: Lease, targets: list[Target]) -> None:
+    def __init__(
+        self, lease: Lease, targets: list[Target], translated: Sequence[str] = ()
+    ) -> None:
         self._lease = lease
         self._targets = targets
+        self.translated = translated
 
     @property
     def backend(self) -> str | None:
@@ -55,11 +60,13 @@ class Decision:
         return self._targets[index].name if index >= 0 else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return strategy, candidates (cost USD, seconds, used share, reason), wait."""
+        """Return strategy, candidates (cost USD, seconds, used share, reason), wait,
+        backend and what was translated."""
         record = self._lease.decision
         for line in record["candidates"]:
             line["backend"] = self._targets[line["backend"]].name
         record["backend"] = self.backend
+        record["translated"] = list(self.translated)
         return record
 
     def __repr__(self) -> str:
@@ -72,6 +79,7 @@ class Decision:
                 f"{mark} {line['backend']:<28} ${line['cost']:.6f}"
                 f" {line['seconds']:8.2f} s {line['used']:6.0%} used{why}"
             )
+        lines += [f"  {note}" for note in self.translated]
         return "\n".join(lines)
 
 

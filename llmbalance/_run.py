@@ -321,14 +321,15 @@ class Run(Walk):
         self.verdict = None
         reply.backend = shot.target.name
         reply.attempts = self.attempts
-        reply.decision = Decision(shot.lease, self.fleet.targets)
+        warnings = shot.request.warnings
+        reply.decision = Decision(shot.lease, self.fleet.targets, warnings)
         if known and not any(
             a.backend in self.fleet.rates.unpriced for a in self.attempts[:-1]
         ):
             reply.cost_nano_usd = sum(a.cost_nano_usd for a in self.attempts)
             reply.cost = reply.cost_nano_usd / 1e9
-        if shot.request.warnings:
-            reply.warnings = reply.warnings + shot.request.warnings
+        if warnings:
+            reply.warnings = reply.warnings + warnings
         if self.trial is not None:
             self.trial.answered(reply)
         if self.mirror is not None:

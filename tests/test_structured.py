@@ -103,7 +103,9 @@ async def test_what_was_not_native_is_stated(llm_provider: Provider) -> None:
         provider = llm_provider(name, name=name, model=model, reply=BERN)
         async with Router([backend(provider)]) as router:
             reply = await router.chat("all", ASK, response_format=Spot)
-        said[name] = " ".join(reply.warnings)
+        said[name] = " ".join(reply.decision.translated)
+        assert reply.decision.to_dict()["translated"] == reply.warnings
+        assert all(note in repr(reply.decision) for note in reply.warnings)
     assert said["openai"] == ""
     assert "forced tool" in said["anthropic"]
     assert "instruction" in said["deepseek"]
