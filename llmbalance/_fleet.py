@@ -52,7 +52,8 @@ if TYPE_CHECKING:
     from ._outlook import Outlook
 
 _LIMITS = 8  # of one backend, those it learns from headers included
-_SPARE = 16  # backends that may join while the router runs
+_SPARE = (16, 64)  # backends that may join while it runs: as many again, within these
+_SPARE_BUDGETS = 16
 
 
 class Spare:
@@ -250,8 +251,13 @@ class Fleet:
         count, listed = len(self.backends), sum(map(len, members.values()))
         models, places = self.kin.places
         groups = self.kin.most if models else 0
+        least, most = _SPARE
+        more = min(max(count, least), most)
         self.spare = Spare(
-            _SPARE + models, 4 * _SPARE + groups, listed + 8 * _SPARE + places, _SPARE
+            more + models,
+            3 * more + least + groups,
+            listed + 8 * more + places,
+            _SPARE_BUDGETS,
         )
         return Pool(
             backends=count + self.spare.backends,

@@ -186,6 +186,23 @@ def test_places_are_used_up_once_and_for_all() -> None:
         router.reload(config(backend=many(17)))
 
 
+def test_as_many_backends_again_may_join_as_there_were() -> None:
+    def data(count: int) -> dict[str, Any]:
+        return {
+            "backend": [
+                {"name": f"b{i}", "model": f"ollama/{i}", "groups": ["all", f"g{i}"]}
+                for i in range(count)
+            ]
+        }
+
+    router = Router.from_file(data(40))
+    router.reload(data(80))
+    assert len(router.backends) == 80
+    assert shares(router, "g79", 1)["b79"] == 1
+    with pytest.raises(ConfigFileError, match="1 new ones, 0 places"):
+        router.reload(data(81))
+
+
 def test_groups_come_go_and_come_again() -> None:
     router = Router.from_file(config())
     for _ in range(100):
