@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from ._config import check_strategy, one_of, positive
 from ._errors import ConfigError, InvalidRequestError
+from ._patterns import must_contain
 from ._reports import Report
 from ._wildcards import is_known
 
@@ -130,7 +131,10 @@ class Rule(Struct, frozen=True, kw_only=True):
             words = tuple(word.lower() for word in self.keywords)
             found.append(lambda look: _any_word(look, words))
         if self.pattern is not None:
-            search = re.compile(self.pattern).search
+            pattern = re.compile(self.pattern)
+            search = pattern.search
+            if needed := must_contain(pattern):
+                found.append(lambda look: needed in look.text)
             found.append(lambda look: search(look.text) is not None)
         if script is not None:
             found.append(lambda look: script_of(look.text) == script)

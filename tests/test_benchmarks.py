@@ -150,3 +150,10 @@ def test_what_experiments_add_is_measured(tmp_path: Path) -> None:
     tiny = ("--calls", "50", "--repeats", "1")
     found = rows(tmp_path, "benchmarks/experiments.py", *tiny)
     assert {row["case"] for row in found} >= {"none", "by user", "bandit", "mirror"}
+
+
+def test_what_the_policy_of_a_call_costs_is_measured(tmp_path: Path) -> None:
+    found = rows(tmp_path, "benchmarks/policy.py", "--rounds", "1", "--calls", "20")
+    cases = {row["case"] for row in found}
+    assert cases >= {"plain", "tiers", "chain", "session", "task", "budgets"}
+    assert cases >= {"experiment", "hedge", "all", "classify 4000 characters"}

@@ -10,9 +10,9 @@ and whether the call itself said otherwise: only that was left to chance.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -161,7 +161,8 @@ class Studies:
         self._fleet = fleet
         self._seed = seed
         self._rooms: tuple[_Room, ...] = ()
-        self._awaited: dict[str, Trial] = {}
+        # A plain dict looks for its first key among all that were taken out before it.
+        self._awaited: OrderedDict[str, Trial] = OrderedDict()
         self._lessons: Mapping[str, Any] = {}  # what a ledger knows of experiments
 
     def start(self, experiment: Experiment | str) -> None:
@@ -303,8 +304,7 @@ class Studies:
         awaited = self._awaited
         awaited[answer] = trial
         if len(awaited) > _AWAITED:
-            with contextlib.suppress(RuntimeError):  # another thread is at it
-                awaited.pop(next(iter(awaited)), None)
+            awaited.popitem(last=False)
 
     def reward(self, call: Any, value: float) -> bool:
         """Tell what a call was worth; see ``Router.reward``."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from itertools import combinations
 from random import Random
@@ -88,7 +88,8 @@ class Study:
         self._rng = rng
         self.queue: deque[Heard] = deque()
         self._lock = threading.Lock()
-        self._units: dict[str, list[float]] = {}  # unit -> arm, calls, sum of metric
+        # unit -> arm, calls, sum of metric; the oldest are found at once, as in no dict
+        self._units: OrderedDict[str, list[float]] = OrderedDict()
         self.peaks: dict[tuple[int, int], float] = {}  # pair -> the highest ln L
         self._gap = _EVERY
         self.due = self._next_look = now
@@ -224,7 +225,7 @@ class Study:
             self.tallies[arm].units += 1
             if unit is not None:
                 if unit not in units and len(units) >= _MOST_UNITS:
-                    del units[next(iter(units))]
+                    units.popitem(last=False)
                 units[unit] = seat
         return seat
 
