@@ -1,6 +1,7 @@
 #include "lb_breaker.h"
 
 #include <assert.h>
+#include <stddef.h>
 
 static const lb_ns LONGEST = INT64_C(86400) * 3650 * LB_NS_PER_S;
 static const lb_ns HOUR = 3600 * LB_NS_PER_S;
@@ -55,20 +56,36 @@ within(lb_ns x, lb_ns low, lb_ns high)
     return x >= low && x <= high;
 }
 
+const char *
+lb_breaker_flaw(const lb_breaker_rules *rules)
+{
+    if (!within(rules->in_a_row, 0, INT32_MAX))
+        return "in_a_row must be 0 or more";
+    if (!within(rules->min_calls, 1, INT32_MAX / 2))
+        return "min_calls must be 1 to 1073741823";
+    if (!(rules->failure_rate > 0 && rules->failure_rate <= 1))
+        return "failure_rate must be above 0 and at most 1";
+    if (!(rules->slow_rate > 0 && rules->slow_rate <= 1))
+        return "slow_rate must be above 0 and at most 1";
+    if (!(rules->probe_share >= 0 && rules->probe_share <= 1))
+        return "probe_share must be 0 to 1";
+    if (!within(rules->probes_to_close, 1, UINT8_MAX))
+        return "probes_to_close must be 1 to 255";
+    if (!within(rules->window, LB_BREAKER_BUCKETS, LONGEST))
+        return "window must be above 0 and at most ten years";
+    if (!within(rules->cooldown, 1, LONGEST))
+        return "cooldown must be above 0 and at most ten years";
+    if (!within(rules->cooldown_max, rules->cooldown, LONGEST))
+        return "cooldown_max must be at least cooldown and at most ten years";
+    if (!within(rules->ramp, 0, LONGEST))
+        return "ramp must be 0 to ten years";
+    return NULL;
+}
+
 enum lb_status
 lb_breaker_check(const lb_breaker_rules *rules)
 {
-    bool counts = within(rules->in_a_row, 0, INT32_MAX) &&
-                  within(rules->min_calls, 1, INT32_MAX / 2) &&
-                  within(rules->probes_to_close, 1, UINT8_MAX);
-    bool rates = rules->failure_rate > 0 && rules->failure_rate <= 1 &&
-                 rules->slow_rate > 0 && rules->slow_rate <= 1 &&
-                 rules->probe_share >= 0 && rules->probe_share <= 1;
-    bool times = within(rules->window, LB_BREAKER_BUCKETS, LONGEST) &&
-                 within(rules->cooldown, 1, LONGEST) &&
-                 within(rules->cooldown_max, rules->cooldown, LONGEST) &&
-                 within(rules->ramp, 0, LONGEST);
-    return counts && rates && times ? LB_OK : LB_EINVAL;
+    return lb_breaker_flaw(rules) == NULL ? LB_OK : LB_EINVAL;
 }
 
 static void

@@ -95,8 +95,11 @@ typedef struct lb_breaker {
 /* Fill with the defaults above. */
 void lb_breaker_default(lb_breaker_rules *rules);
 
-/* LB_EINVAL when a rule is outside its range; times must be > 0 and at most ten
- * years, the window at least 10 ns. */
+/* The first rule that is outside its range, and the range ("window must be ..."), or
+ * NULL; times must be > 0 and at most ten years, the window at least 10 ns. */
+const char *lb_breaker_flaw(const lb_breaker_rules *rules);
+
+/* LB_EINVAL when there is one. */
 enum lb_status lb_breaker_check(const lb_breaker_rules *rules);
 
 /* The state at `now`; carries out transitions that time alone has brought. */

@@ -70,13 +70,23 @@ lb_pool_free(lb_pool *p)
     free(p);
 }
 
-static bool
-terms_ok(const lb_terms *t)
+const char *
+lb_terms_flaw(const lb_terms *t)
 {
-    return t->context >= 0 && t->max_output >= 0 && t->max_calls >= 0 &&
-           t->weight >= 0 && t->weight <= 1e6F && t->family < LB_TOK_NFAMILIES &&
-           t->cache_life >= 0;
+    if (t->context < 0)
+        return "context must be 0 to 2147483647 tokens";
+    if (t->max_output < 0)
+        return "max_output must be 0 to 2147483647 tokens";
+    if (t->max_calls < 0)
+        return "max_calls must be 0 to 2147483647";
+    if (!(t->weight >= 0 && t->weight <= 1e6F))
+        return "weight must be 0 to 1000000";
+    if (t->family >= LB_TOK_NFAMILIES)
+        return "family must be 0 to 5";
+    return t->cache_life < 0 ? "cache_life must be 0 to 9e9 seconds" : NULL;
 }
+
+_Static_assert(LB_TOK_NFAMILIES == 6, "the message above says so");
 
 static void
 take_terms(lb_backend *b, const lb_terms *terms)
@@ -89,7 +99,7 @@ int
 lb_pool_add_backend(lb_pool *p, const lb_terms *terms, const lb_price *price,
                     const lb_breaker_rules *rules)
 {
-    if (!terms_ok(terms) || lb_breaker_check(rules) != LB_OK)
+    if (lb_terms_flaw(terms) != NULL || lb_breaker_check(rules) != LB_OK)
         return LB_EINVAL;
     if (p->used.backends == p->size.backends)
         return LB_EFULL;
@@ -303,7 +313,7 @@ lb_pool_set_members(lb_pool *p, uint32_t group, const uint32_t *members, uint32_
 enum lb_status
 lb_pool_set_terms(lb_pool *p, uint32_t backend, const lb_terms *terms)
 {
-    if (backend >= p->used.backends || !terms_ok(terms))
+    if (backend >= p->used.backends || lb_terms_flaw(terms) != NULL)
         return LB_EINVAL;
     lb_backend *b = lb_pool_backend(p, backend);
     bool moved = b->terms.order != terms->order;

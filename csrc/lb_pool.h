@@ -95,6 +95,10 @@ typedef struct lb_terms {
     lb_ns cache_life;   /* how long its prompt cache keeps; 0: has none */
 } lb_terms;
 
+/* The first term that is outside its range, and the range ("weight must be ..."), or
+ * NULL. */
+const char *lb_terms_flaw(const lb_terms *terms);
+
 /* The hot half of a backend: what a choice reads and a call moves. */
 typedef struct lb_backend {
     lb_terms terms;

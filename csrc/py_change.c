@@ -34,8 +34,7 @@ py_pool_set_terms(PyObject *op, PyObject *args, PyObject *kwargs)
         return NULL;
     PY_LOCK(self);
     enum lb_status st = LB_EINVAL;
-    if (i < self->pool->used.backends && lb_breaker_check(&rules) == LB_OK &&
-        min_share >= 0 && min_share <= 1)
+    if (i < self->pool->used.backends)
         st = lb_pool_set_terms(self->pool, (uint32_t)i, &terms);
     if (st == LB_OK) {
         (void)lb_pool_set_price(self->pool, (uint32_t)i, price);
@@ -43,7 +42,7 @@ py_pool_set_terms(PyObject *op, PyObject *args, PyObject *kwargs)
         (void)lb_pool_set_share(self->pool, (uint32_t)i, min_share);
     }
     PY_UNLOCK(self);
-    return py_status(st, "set_terms: a value is out of range");
+    return py_status(st, "set_terms: no such backend");
 }
 
 const char py_pool_set_weight_doc[] =

@@ -54,63 +54,6 @@ py_status(enum lb_status st, const char *what)
     return st == LB_OK ? Py_NewRef(Py_None) : py_raise(st, what);
 }
 
-/* Seconds of the configuration as ns; what no clock reaches becomes -1, which the
- * core refuses. */
-static lb_ns
-duration(double seconds)
-{
-    return seconds >= 0 && seconds < 9e9 ? (lb_ns)(seconds * 1e9) : -1;
-}
-
-static int
-read_rules(PyObject *o, lb_breaker_rules *rules)
-{
-    lb_breaker_default(rules);
-    if (o == NULL || o == Py_None)
-        return 0;
-    double window, cooldown, cooldown_max, ramp;
-    if (!PyTuple_Check(o)) {
-        PyErr_SetString(PyExc_TypeError, "breaker must be a tuple of its ten rules");
-        return -1;
-    }
-    if (!PyArg_ParseTuple(o, "iifffidddd:breaker", &rules->in_a_row, &rules->min_calls,
-                          &rules->failure_rate, &rules->slow_rate, &rules->probe_share,
-                          &rules->probes_to_close, &window, &cooldown, &cooldown_max,
-                          &ramp))
-        return -1;
-    rules->window = duration(window);
-    rules->cooldown = duration(cooldown);
-    rules->cooldown_max = duration(cooldown_max);
-    rules->ramp = duration(ramp);
-    return 0;
-}
-
-static char *const term_names[] = {"price",      "id",         "tags",      "can",
-                                   "context",    "max_output", "max_calls", "weight",
-                                   "min_share",  "order",      "quality",   "family",
-                                   "cache_life", "breaker",    NULL};
-
-int
-py_read_terms(pool_object *self, PyObject *args, PyObject *kwargs, lb_terms *t,
-              const lb_price **price, lb_breaker_rules *rules, double *min_share)
-{
-    PyObject *row, *breaker = NULL;
-    unsigned long long id = 0, tags = 0;
-    double cache_life = 0;
-    *t = (lb_terms){.weight = 1};
-    *min_share = 0;
-    if (!PyArg_ParseTupleAndKeywords(
-            args, kwargs, "O|$KKIiiifdbbbdO:add_backend", (char **)term_names, &row,
-            &id, &tags, &t->can, &t->context, &t->max_output, &t->max_calls, &t->weight,
-            min_share, &t->order, &t->quality, &t->family, &cache_life, &breaker))
-        return -1;
-    t->id = id;
-    t->tags = tags;
-    t->cache_life = duration(cache_life);
-    *price = py_price_of(self->state, row, "price");
-    return *price == NULL ? -1 : read_rules(breaker, rules);
-}
-
 PyDoc_STRVAR(
     pool_add_backend_doc,
     "add_backend($self, price, *, id=0, tags=0, can=0, context=0, max_output=0,\n"
@@ -134,14 +77,12 @@ pool_add_backend(PyObject *op, PyObject *args, PyObject *kwargs)
     double min_share;
     if (py_read_terms(self, args, kwargs, &terms, &price, &rules, &min_share) < 0)
         return NULL;
-    if (!(min_share >= 0 && min_share <= 1))
-        return py_raise(LB_EINVAL, "add_backend: min_share must be 0 to 1");
     PY_LOCK(self);
     int i = lb_pool_add_backend(self->pool, &terms, price, &rules);
     if (i >= 0)
         (void)lb_pool_set_share(self->pool, (uint32_t)i, min_share);
     PY_UNLOCK(self);
-    return py_index(i, "add_backend: a value is out of range");
+    return py_index(i, "add_backend");
 }
 
 PyDoc_STRVAR(pool_add_limit_doc,

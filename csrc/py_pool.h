@@ -35,8 +35,8 @@ lease_object *py_lease_new(pool_object *owner);
 /* Let it pick for its ask; `now` is LB_FOREVER to ask the clock. */
 PyObject *py_lease_pick(lease_object *self, lb_ns now);
 
-/* Arguments that set-up and change share.  Terms, a price row and breaker rules from
- * the keywords of add_backend: 0, or -1 and raise. */
+/* Terms, a price row, breaker rules and a min_share from the keywords of add_backend
+ * (py_terms.c), all of them within their ranges: 0, or -1 and raise. */
 int py_read_terms(pool_object *self, PyObject *args, PyObject *kwargs, lb_terms *t,
                   const lb_price **price, lb_breaker_rules *rules, double *min_share);
 

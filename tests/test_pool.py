@@ -28,7 +28,7 @@ BAD_CALLS: list[tuple[str, type[Exception], Callable[[Pool], Any]]] = [
     ("backends", ValueError, lambda p: Pool(0, 1, 1, 1, 1)),
     ("price", TypeError, lambda p: p.add_backend("cheap")),
     ("breaker", TypeError, lambda p: p.add_backend(PRICE, breaker=5)),
-    ("add_backend", ValueError, lambda p: p.set_terms(0, PRICE, weight=-1.0)),
+    ("weight", ValueError, lambda p: p.set_terms(0, PRICE, weight=-1.0)),
     ("backend", TypeError, lambda p: p.set_terms()),
     ("set_weight", ValueError, lambda p: p.set_weight(9, 1.0)),
     ("set_price", ValueError, lambda p: p.set_price(9, PRICE)),
@@ -75,7 +75,7 @@ def test_what_is_out_of_range_is_refused_by_name(
     word: str, kind: type[Exception], call: Callable[[Pool], Any]
 ) -> None:
     pool = make()
-    with pytest.raises(kind, match=word if word != "add_backend" else "set_terms"):
+    with pytest.raises(kind, match=word):
         call(pool)
     gc.collect()
     assert pool.usage()["in_flight"] == 0
@@ -85,7 +85,7 @@ def test_rules_that_no_clock_can_follow_are_refused() -> None:
     for at in (6, 7, 8, 9):
         for bad in (float("nan"), float("inf"), -1.0, 1e300):
             rules = (*RULES[:at], bad, *RULES[at + 1 :])
-            with pytest.raises(ValueError, match="range"):
+            with pytest.raises(ValueError, match=r"^breaker: (window|cooldown|ramp)"):
                 make(1).set_terms(0, PRICE, breaker=rules)
 
 
@@ -166,3 +166,36 @@ def test_the_decision_tells_of_every_candidate() -> None:
 
 def test_a_backend_takes_less_than_two_kilobytes() -> None:
     assert Pool(1, 0, 0, 0, 0).usage()["bytes_per_backend"] <= 2048
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("context", -1),
+        ("context", 3 * 10**9),
+        ("max_output", -2),
+        ("max_calls", 2**31),
+        ("weight", float("nan")),
+        ("weight", -0.5),
+        ("min_share", 2.0),
+        ("order", 256),
+        ("quality", -1),
+        ("family", 6),
+        ("cache_life", -1.0),
+    ],
+)
+def test_a_term_out_of_range_is_named_with_its_value(field: str, value: float):
+    pool = Pool(2, 0, 0, 0, 0)
+    row = PriceRow({"input": 1, "output": 1})
+    index = pool.add_backend(row)
+    wrong = rf"^{field} must be .*, not {value!r}$"
+    with pytest.raises(ValueError, match=wrong):
+        pool.add_backend(row, **{field: value})
+    with pytest.raises(ValueError, match=wrong):
+        pool.set_terms(index, row, **{field: value})
+
+
+def test_a_breaker_rule_out_of_range_is_named():
+    rules = (5, 10, 1.5, 0.8, 0.1, 3, 30.0, 5.0, 60.0, 30.0)
+    with pytest.raises(ValueError, match=r"^breaker: failure_rate must be above 0 and"):
+        Pool(1, 0, 0, 0, 0).add_backend(PriceRow({"input": 1}), breaker=rules)

@@ -2,6 +2,7 @@
 #include "lb_breaker.h"
 
 #include <math.h>
+#include <string.h>
 
 static const lb_ns SEC = LB_NS_PER_S;
 
@@ -57,11 +58,13 @@ the_defaults_are_valid_and_all_zero_is_closed(void)
 static void
 rules_out_of_range_are_refused(void)
 {
-#define REFUSED(field, value)                        \
-    do {                                             \
-        lb_breaker_rules bad = rules;                \
-        bad.field = (value);                         \
-        CHECK_EQ(lb_breaker_check(&bad), LB_EINVAL); \
+#define REFUSED(field, value)                                   \
+    do {                                                        \
+        lb_breaker_rules bad = rules;                           \
+        bad.field = (value);                                    \
+        CHECK_EQ(lb_breaker_check(&bad), LB_EINVAL);            \
+        CHECK(strncmp(lb_breaker_flaw(&bad), #field " must be", \
+                      sizeof #field " must be" - 1) == 0);      \
     } while (0)
     REFUSED(in_a_row, -1);
     REFUSED(min_calls, 0);

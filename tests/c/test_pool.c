@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 static int32_t allocations_left = INT32_MAX;
 
@@ -74,6 +75,9 @@ terms_and_rules_out_of_range_are_refused(void)
     lb_breaker_rules rules;
     lb_breaker_default(&rules);
     lb_terms good = {.weight = 1}, bad[8];
+    static const char *const fields[8] = {"context",    "max_output", "max_calls",
+                                          "weight",     "weight",     "family",
+                                          "cache_life", "weight"};
     for (int i = 0; i < 8; i++)
         bad[i] = good;
     bad[0].context = -1;
@@ -87,7 +91,9 @@ terms_and_rules_out_of_range_are_refused(void)
     for (int i = 0; i < 8; i++) {
         CHECK_EQ(lb_pool_add_backend(p, &bad[i], &price, &rules), LB_EINVAL);
         CHECK_EQ(lb_pool_set_terms(p, 0, &bad[i]), LB_EINVAL);
+        CHECK(strncmp(lb_terms_flaw(&bad[i]), fields[i], strlen(fields[i])) == 0);
     }
+    CHECK(lb_terms_flaw(&good) == NULL);
     rules.min_calls = 0;
     CHECK_EQ(lb_pool_add_backend(p, &good, &price, &rules), LB_EINVAL);
     CHECK_EQ(lb_pool_set_rules(p, 0, &rules), LB_EINVAL);
