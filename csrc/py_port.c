@@ -353,14 +353,22 @@ port_wait(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnam
 
 PyDoc_STRVAR(port_close_doc,
              "close($self)\n--\n\n"
-             "Cancel what is in flight for this Port and let its tokens go.");
+             "Cancel what is in flight for this Port and let its tokens go: returns "
+             "them, since whoever waits for one waits in vain.");
 
 static PyObject *
 port_close(PyObject *op, PyObject *unused)
 {
     (void)unused;
-    shut((port_object *)op);
-    Py_RETURN_NONE;
+    port_object *self = (port_object *)op;
+    PyObject *list = PyList_New(0);
+    PY_LOCK(self);
+    for (const ticket *t = self->tickets; list != NULL && t != NULL; t = t->next)
+        if (PyList_Append(list, t->token) < 0)
+            Py_CLEAR(list);
+    PY_UNLOCK(self);
+    shut(self);
+    return list;
 }
 
 static int

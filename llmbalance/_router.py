@@ -444,7 +444,8 @@ class Router(Reports, Operation):
     async def aclose(self) -> None:
         """End what is in flight on this loop and write the ledger down.
 
-        The router can be used again.
+        Calls that are not over raise ConnectionLostError, and are accounted for. The
+        router can be used again.
         """
         if self._watch is not None:
             self._watch.close()
@@ -452,6 +453,7 @@ class Router(Reports, Operation):
             await self._intake.mirrors.aclose()
         self._unfollow()
         self._transport.close()
+        await asyncio.sleep(0)  # those that were in flight settle first
         self._fleet.events.close()
         if self._books.book is not None:
             await asyncio.to_thread(self._books.close)

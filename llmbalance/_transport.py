@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from weakref import WeakKeyDictionary
 
 from ._core import Origin, Port, Response, engine_stop
+from ._errors import ConnectionLostError
 
 # connect, first_byte, first_token, idle, total; 0 means no limit.
 Timeouts = tuple[float, float, float, float, float]
@@ -35,7 +36,9 @@ atexit.register(engine_stop, 2.0)
 class Inbox:
     """What has come for one request and not been fetched; the Port's token."""
 
-    __slots__ = ("end", "events", "head", "id", "late", "paused", "port", "waiter")
+    __slots__ = (
+        *("end", "events", "head", "id", "late", "lost", "paused", "port", "waiter"),
+    )
 
     def __init__(self, port: Port) -> None:
         self.port = port
@@ -45,6 +48,7 @@ class Inbox:
         self.events: Events = []
         self.late = 0
         self.paused = False
+        self.lost = False  # its mailbox was closed: nothing will come
         self.waiter: asyncio.Future[None] | None = None
 
     def receive(self, item: Events | Response) -> None:
@@ -73,6 +77,8 @@ class Inbox:
 
     async def change(self) -> None:
         """Wait until something comes; being cancelled here ends the transfer."""
+        if self.lost:
+            raise _closed()
         self.waiter = asyncio.get_running_loop().create_future()
         try:
             await self.waiter
@@ -84,6 +90,8 @@ class Inbox:
 
     def wait(self) -> None:
         """The same for a thread without a loop."""
+        if self.lost:
+            raise _closed()
         try:
             self.port.wait()
         except BaseException:
@@ -99,6 +107,15 @@ class Inbox:
         if self.end is None:
             self.port.cancel(self.id)
 
+    def lose(self) -> None:
+        self.lost = True
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_exception(_closed())
+
+
+def _closed() -> ConnectionLostError:
+    return ConnectionLostError("the router was closed while this call was in flight")
+
 
 def _deliver(port: Port) -> None:
     for token, item in port.drain():
@@ -113,6 +130,8 @@ async def first_change(inboxes: Sequence[Inbox], seconds: float | None) -> None:
 
     Nothing must lie in them unread. Being cancelled here ends none of them.
     """
+    if any(inbox.lost for inbox in inboxes):
+        raise _closed()
     loop = asyncio.get_running_loop()
     waiter = loop.create_future()
 
@@ -134,6 +153,8 @@ async def first_change(inboxes: Sequence[Inbox], seconds: float | None) -> None:
 
 def first_change_blocking(inboxes: Sequence[Inbox], seconds: float | None) -> None:
     """The same for a thread without a loop; its requests share its mailbox."""
+    if inboxes[0].lost:
+        raise _closed()
     port = inboxes[0].port
     port.wait(seconds)
     _deliver(port)
@@ -186,11 +207,14 @@ class Stream(_StreamBase):
             await inbox.change()
         return inbox.take()
 
-    async def aclose(self) -> Response:
-        """End the transfer if it goes on; return its end.  Takes milliseconds."""
+    async def aclose(self) -> Response | None:
+        """End the transfer if it goes on; return its end.  Takes milliseconds.
+
+        None when the transport was closed before: nobody hears of the end.
+        """
         inbox = self._inbox
         inbox.cancel()
-        while inbox.end is None:
+        while inbox.end is None and not inbox.lost:
             inbox.take()
             await inbox.change()
         return inbox.end
@@ -212,11 +236,11 @@ class BlockingStream(_StreamBase):
             inbox.wait()
         return inbox.take()
 
-    def close(self) -> Response:
-        """End the transfer if it goes on; return its end."""
+    def close(self) -> Response | None:
+        """End the transfer if it goes on; return its end, as aclose()."""
         inbox = self._inbox
         inbox.cancel()
-        while inbox.end is None:
+        while inbox.end is None and not inbox.lost:
             inbox.take()
             inbox.wait()
         return inbox.end
@@ -375,7 +399,8 @@ class Transport:
     def close(self) -> None:
         """Cancel what is in flight for any loop, and this thread's own.
 
-        Call it where no loop but the running one is active.
+        Whoever waits for it gets ConnectionLostError. Call it where no loop but the
+        running one is active.
         """
         with self._lock:
             loops = list(self._loops.items())
@@ -383,8 +408,18 @@ class Transport:
         for loop, port in loops:
             if not loop.is_closed():
                 loop.remove_reader(port.fileno())
-            port.close()
+                _lose(port.close())
+            else:
+                port.close()
         mine: Port | None = getattr(self._thread, "port", None)
         if mine is not None:
             del self._thread.port
-            mine.close()
+            _lose(mine.close())
+
+
+def _lose(tokens: list[Inbox | asyncio.Future[Response]]) -> None:
+    for token in tokens:
+        if isinstance(token, Inbox):
+            token.lose()
+        elif not token.done():
+            token.set_exception(_closed())
