@@ -75,9 +75,19 @@ net_buf_free(net_buf *b)
     *b = (net_buf){0};
 }
 
+/* Bytes of somebody else's, only borrowed. */
+typedef struct net_text {
+    const char *p;
+    size_t n;
+} net_text;
+
 /* What a stream decoder calls for each complete event.  Both texts are only
  * borrowed.  `name` is empty where the stream named none. */
 typedef void net_on_event(void *ctx, const char *name, size_t name_len,
                           const char *data, size_t len);
+
+/* The struct that embeds what `ptr` points at as its `field`. */
+#define NET_OWNER(type, field, ptr) \
+    ((type *)(void *)((char *)(ptr)-offsetof(type, field)))
 
 #endif /* NET_BASE_H */

@@ -7,7 +7,6 @@
 
 #include "net_fork.h"
 #include "net_loop.h"
-#include "net_transfer.h"
 
 enum op_kind { SUBMIT, CANCEL, PAUSE, RESUME, ROOM, ABANDON };
 
@@ -83,32 +82,38 @@ push(op_queue *q, op o)
     return true;
 }
 
+/* What is said to one that may have ended meanwhile. */
+static void
+tell(net_flights *f, enum op_kind what, uint64_t id)
+{
+    net_transfer *t = net_flight_find(f, id);
+    if (t == NULL)
+        return;
+    if (what == CANCEL) {
+        net_flight_end(f, t, NET_CANCELLED);
+        return;
+    }
+    if (what != ROOM)
+        t->held = what == PAUSE;
+    net_flight_resume(t);
+}
+
 static void
 run_op(net_loop *l, op o)
 {
-    net_request *r;
     switch (o.kind) {
     case SUBMIT:
-        net_loop_begin(l, o.request);
+        net_flight_start(&l->flights, &l->watch, o.request);
         return;
     case ABANDON:
-        net_loop_abandon(l, o.port);
+        net_flight_end_all(&l->flights, o.port, NET_CANCELLED);
         net_port_unref(o.port);
         return;
     case CANCEL:
     case PAUSE:
     case RESUME:
     case ROOM:
-        r = net_loop_find(l, o.id);
-        if (r == NULL)
-            return;
-        if (o.kind == CANCEL) {
-            net_transfer_abort(r->transfer, NET_CANCELLED);
-            return;
-        }
-        if (o.kind != ROOM)
-            r->transfer->held = o.kind == PAUSE;
-        net_transfer_resume(r->transfer);
+        tell(&l->flights, o.kind, o.id);
         return;
     }
 }
@@ -144,7 +149,7 @@ turns(net_loop *l)
         lb_ns wait = engine.asleep ? LB_FOREVER : 0;
         (void)pthread_mutex_unlock(&engine.lock);
 
-        net_loop_poll(l, wait);
+        net_watch_poll(&l->watch, wait);
 
         (void)pthread_mutex_lock(&engine.lock);
         engine.asleep = false;
@@ -221,12 +226,12 @@ start(void)
     }
     net_fork_own(engine.bell.read_fd);
     net_fork_own(engine.bell.write_fd);
-    l->engine = ++engine.number;
-    l->completed = &engine.completed;
-    l->connected = &engine.connected;
-    l->origins = &engine.origins;
+    l->watch.engine = ++engine.number;
+    l->watch.connected = &engine.connected;
+    l->watch.hosts = &engine.origins;
+    l->flights.completed = &engine.completed;
     engine.state = RUNNING;
-    if (net_loop_open(l, &engine.bell) && spawn(l))
+    if (net_watch_open(&l->watch, &engine.bell) && spawn(l))
         return true;
     engine.state = IDLE;
     net_loop_close(l);
@@ -258,12 +263,30 @@ queue_op(op o)
     return true;
 }
 
+/* Nobody refers to the origin any more: its connections are the thread's to close. */
+static void
+drop_origin(net_origin *o)
+{
+    (void)pthread_mutex_lock(&engine.lock);
+    bool ours = engine.state != IDLE && o->host.engine == engine.number &&
+                o->host.epoch == net_fork_epoch();
+    if (ours) {
+        o->dropped = engine.queue.dropped;
+        engine.queue.dropped = o;
+        wake();
+    }
+    (void)pthread_mutex_unlock(&engine.lock);
+    if (!ours)
+        net_origin_free(o);
+}
+
 enum lb_status
 net_engine_submit(net_request *r)
 {
     enum lb_status status = LB_OK;
     (void)pthread_once(&once, once_per_process);
     (void)pthread_mutex_lock(&engine.lock);
+    r->origin->drop = drop_origin;
     if (engine.state == STOPPING)
         status = LB_EFULL;
     else if ((engine.state == IDLE && !start()) ||
@@ -315,22 +338,6 @@ net_engine_abandon(net_port *p)
     if (p->epoch != net_fork_epoch() ||
         !queue_if_running((op){.kind = ABANDON, .port = p}))
         net_port_unref(p);
-}
-
-void
-net_engine_drop(net_origin *o)
-{
-    (void)pthread_mutex_lock(&engine.lock);
-    bool ours = engine.state != IDLE && o->engine == engine.number &&
-                o->epoch == net_fork_epoch();
-    if (ours) {
-        o->dropped = engine.queue.dropped;
-        engine.queue.dropped = o;
-        wake();
-    }
-    (void)pthread_mutex_unlock(&engine.lock);
-    if (!ours)
-        net_origin_free(o);
 }
 
 bool

@@ -1,9 +1,21 @@
 /* net_engine.h - the I/O thread of the process: started when needed, stopped once.
  *
- *    any thread                    the I/O thread
- *    net_engine_submit()  --->  queue  --->  libcurl, timers, decoders
- *    net_engine_cancel()  --->    "               |
- *    net_port_take()      <---  parcels  <--------+
+ * The life of a request, and the files in which it happens:
+ *
+ *    any thread              the I/O thread                       the port's thread
+ *
+ *    net_request_new()
+ *    net_engine_submit() --> queue
+ *                            net_flight_start()
+ *                            |  net_handle.h   set for the request
+ *                            |  net_watch.h    sockets, libcurl's deadline
+ *                            |  net_receive.h  headers, events -> net_port_take()
+ *    net_engine_cancel() --> queue
+ *                            net_flight_result(), net_flight_end()
+ *                            |  net_failure.h  what went wrong
+ *                            '--------------------- its end ----> net_port_take()
+ *                                                                 net_parcel_free(),
+ *                                                                 and the request too
  *
  * Every function here may be called from any thread and returns at once, but
  * for net_engine_stop().  Only the I/O thread touches libcurl's handles, and it
@@ -44,9 +56,6 @@ void net_engine_room(uint64_t id);
 
 /* Cancel what is in flight for a closed port; takes over one reference. */
 void net_engine_abandon(net_port *p);
-
-/* Release an origin that nobody refers to any more. */
-void net_engine_drop(net_origin *o);
 
 /* End all transfers with NET_ENGINE, close all connections, join the thread.
  * false: it did not end within `wait` ns.  A later submit starts a new one. */

@@ -4,9 +4,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "net_engine.h"
-#include "net_request.h"
-
 #if LIBCURL_VERSION_NUM < 0x075100
 #error "libcurl >= 7.81.0 is needed"
 #endif
@@ -86,7 +83,7 @@ read_headers(net_origin *o, const net_settings *s, char why[200])
         if (!add_line(o, unwanted[i], strlen(unwanted[i])))
             return "out of memory";
     for (size_t i = 0; i < s->n_headers; i++) {
-        if (!net_request_line_ok(s->headers[i].p, s->headers[i].n, why))
+        if (!net_ask_line_ok(s->headers[i].p, s->headers[i].n, why))
             return why;
         if (!add_line(o, s->headers[i].p, s->headers[i].n))
             return "out of memory";
@@ -106,7 +103,7 @@ read_sigv4(net_origin *o, const net_settings *s, char why[200])
     net_buf line = {0};
     bool ok = net_buf_add(&line, name, sizeof name - 1) &&
               net_buf_add(&line, o->signer.token, strlen(o->signer.token));
-    if (ok && !net_request_line_ok(line.data, line.len, why))
+    if (ok && !net_ask_line_ok(line.data, line.len, why))
         bad = why;
     else if (!ok || !add_line(o, line.data, line.len))
         bad = "out of memory";
@@ -219,8 +216,12 @@ net_origin_ref(net_origin *o)
 void
 net_origin_unref(net_origin *o)
 {
-    if (atomic_fetch_sub_explicit(&o->refs, 1, memory_order_acq_rel) == 1)
-        net_engine_drop(o);
+    if (atomic_fetch_sub_explicit(&o->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    if (o->drop != NULL)
+        o->drop(o);
+    else
+        net_origin_free(o);
 }
 
 static void

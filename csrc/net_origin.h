@@ -1,9 +1,9 @@
 /* net_origin.h - one backend as the transport sees it: where, how, with what keys.
  *
- * An origin owns the connections to its host (one CURLM) and a stock of handles
- * whose options are set once.  The settings are read-only after creation; what
- * is marked "I/O thread" is touched by no other thread.  References are counted:
- * the owner's, and one of each request in flight.
+ * The settings are read-only after creation; any thread may read them.  What the
+ * engine makes of them (the host's connections, a stock of handles whose options are
+ * set once) is touched by the I/O thread alone.  References are counted: the owner's,
+ * and one of each request in flight.
  */
 #ifndef NET_ORIGIN_H
 #define NET_ORIGIN_H
@@ -13,11 +13,10 @@
 #include <stdatomic.h>
 
 #include "net_sign.h"
-#include "net_timer.h"
 #include "net_tls.h"
+#include "net_watch.h"
 
 struct curl_slist;
-struct net_loop;
 struct net_transfer;
 
 enum net_http {
@@ -28,8 +27,8 @@ enum net_http {
 
 /* Every text is only borrowed for the call; NULL leaves a setting out. */
 typedef struct net_settings {
-    const char *url;                /* scheme://host[:port] */
-    const struct net_text *headers; /* "Name: value", credentials included */
+    const char *url;         /* scheme://host[:port] */
+    const net_text *headers; /* "Name: value", credentials included */
     size_t n_headers;
     enum net_http http;
     bool verify;             /* false: accept any certificate */
@@ -58,19 +57,15 @@ typedef struct net_origin {
     net_signer signer;
     size_t max_body, max_event, max_header;
 
+    /* How to release it once an engine has had it; NULL: none has. */
+    void (*drop)(struct net_origin *);
+    struct net_origin *dropped; /* in the engine's list of those to release */
+
     /* I/O thread */
-    unsigned epoch;             /* of the process whose engine made what follows */
-    uint64_t engine;            /* which engine of that process */
-    void *multi;                /* CURLM, made at the first transfer */
-    struct net_loop *loop;      /* where its sockets and timer are watched */
+    net_host host;
     struct net_transfer *spare; /* handles that wait for work */
     uint32_t n_spare;
-    net_timer timer;            /* when libcurl wants to be called */
-    bool touched;               /* libcurl was called: results may be waiting */
-    bool no_http2;              /* stepped down after a broken HTTP/2 exchange */
-    struct net_origin *next;    /* in the loop's list of touched ones */
-    struct net_origin *dropped; /* in the engine's list of those to release */
-    struct net_origin *live_next, *live_prev; /* all that have a multi */
+    bool no_http2; /* stepped down after a broken HTTP/2 exchange */
 } net_origin;
 
 /* NULL and a sentence in `why` that names the setting, never a secret. */
@@ -78,7 +73,7 @@ net_origin *net_origin_new(const net_settings *s, char why[200]);
 
 net_origin *net_origin_ref(net_origin *o);
 
-/* The last reference gives what the engine made to the engine to release. */
+/* The last reference frees it, by way of the engine that has connections for it. */
 void net_origin_unref(net_origin *o);
 
 /* Release the settings; the engine has let go of the rest. */

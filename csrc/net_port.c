@@ -54,22 +54,22 @@ net_port_renew(net_port *p)
     return true;
 }
 
-/* The request's waiting parcel, or a fresh one put in line. */
+/* The sender's waiting parcel, or a fresh one put in line. */
 static net_parcel *
-waiting_parcel(net_port *p, net_request *r, bool end)
+waiting_parcel(net_port *p, net_sender *from, bool end)
 {
-    if (r->parcel != NULL)
-        return r->parcel;
-    net_parcel *parcel = end ? &r->last : malloc(sizeof *parcel);
+    if (from->parcel != NULL)
+        return from->parcel;
+    net_parcel *parcel = end ? &from->last : malloc(sizeof *parcel);
     if (parcel == NULL)
         return NULL;
-    *parcel = (net_parcel){.request = r};
+    *parcel = (net_parcel){.from = from};
     if (p->last != NULL)
         p->last->next = parcel;
     else
         p->first = parcel;
     p->last = parcel;
-    r->parcel = parcel;
+    from->parcel = parcel;
     return parcel;
 }
 
@@ -89,17 +89,17 @@ put_events(net_parcel *parcel, net_buf *events, uint32_t n)
 }
 
 size_t
-net_port_give(net_request *r, net_reply *head, net_buf *events, uint32_t n_events,
+net_port_give(net_sender *from, net_reply *head, net_buf *events, uint32_t n_events,
               net_reply *end)
 {
-    net_port *p = r->port;
+    net_port *p = from->port;
     size_t waiting = SIZE_MAX;
     bool ring = false;
     (void)pthread_mutex_lock(&p->lock);
     bool closed = p->closed;
     if (!closed) {
         bool empty = p->first == NULL;
-        net_parcel *parcel = waiting_parcel(p, r, end != NULL);
+        net_parcel *parcel = waiting_parcel(p, from, end != NULL);
         ring = empty && parcel != NULL;
         if (parcel != NULL) {
             parcel->head = head != NULL ? head : parcel->head;
@@ -117,7 +117,7 @@ net_port_give(net_request *r, net_reply *head, net_buf *events, uint32_t n_event
     net_reply_free(head);
     if (closed && end != NULL) {
         net_reply_free(end);
-        net_request_free(r);
+        from->over(from);
     }
     if (closed && events != NULL)
         events->len = 0;
@@ -125,12 +125,12 @@ net_port_give(net_request *r, net_reply *head, net_buf *events, uint32_t n_event
 }
 
 bool
-net_port_full(net_request *r, size_t high)
+net_port_full(net_sender *from, size_t high)
 {
-    net_port *p = r->port;
+    net_port *p = from->port;
     (void)pthread_mutex_lock(&p->lock);
-    bool full = r->parcel != NULL && r->parcel->events.len >= high;
-    r->want_room = full;
+    bool full = from->parcel != NULL && from->parcel->events.len >= high;
+    from->want_room = full;
     (void)pthread_mutex_unlock(&p->lock);
     return full;
 }
@@ -143,10 +143,10 @@ net_port_take(net_port *p)
     net_parcel *first = p->first;
     p->first = p->last = NULL;
     for (net_parcel *parcel = first; parcel != NULL; parcel = parcel->next) {
-        net_request *r = parcel->request;
-        r->parcel = NULL;
-        parcel->room = r->want_room && parcel->end == NULL;
-        r->want_room = false;
+        net_sender *from = parcel->from;
+        from->parcel = NULL;
+        parcel->room = from->want_room && parcel->end == NULL;
+        from->want_room = false;
     }
     (void)pthread_mutex_unlock(&p->lock);
     return first;
@@ -155,8 +155,8 @@ net_port_take(net_port *p)
 void
 net_parcel_free(net_parcel *parcel)
 {
-    net_request *r = parcel->request;
-    bool reserved = parcel == &r->last;
+    net_sender *from = parcel->from;
+    bool reserved = parcel == &from->last;
     bool ended = parcel->end != NULL;
     net_reply_free(parcel->head);
     net_reply_free(parcel->end);
@@ -164,7 +164,7 @@ net_parcel_free(net_parcel *parcel)
     if (!reserved)
         free(parcel);
     if (ended)
-        net_request_free(r);
+        from->over(from);
 }
 
 bool

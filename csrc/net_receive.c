@@ -2,8 +2,6 @@
 
 #include <curl/curl.h>
 
-#include "net_port.h"
-
 /* memmem() is not in every libc; marks are short and mostly found early. */
 static bool
 contains(const char *p, size_t n, net_text mark)
@@ -65,20 +63,19 @@ give_head(net_transfer *t)
     net_reply *head = net_reply_new();
     if (head == NULL)
         return NET_ENGINE;
-    long connects = 0;
-    (void)curl_easy_getinfo(t->easy, CURLINFO_NUM_CONNECTS, &connects);
     *head = *t->reply;
     head->body = (net_buf){0};
     head->sent = true;
-    head->reused = connects == 0;
+    head->reused = net_transfer_reused(t);
     head->version = net_transfer_version(t);
     head->ended = net_now();
     if (!net_headers_copy(&head->headers, &t->reply->headers)) {
         net_reply_free(head);
         return NET_ENGINE;
     }
-    return net_port_give(t->request, head, NULL, 0, NULL) == SIZE_MAX ? NET_ENGINE
-                                                                      : NET_OK;
+    return net_port_give(&t->request->sender, head, NULL, 0, NULL) == SIZE_MAX
+               ? NET_ENGINE
+               : NET_OK;
 }
 
 static enum net_error
@@ -147,7 +144,8 @@ on_stream(net_transfer *t, const char *p, size_t n)
     if ((t->reply->events == 0 || t->reply->body.cap > 0) && !keep_raw(t, p, n))
         e = NET_ENGINE;
     if (t->n_batch > 0) {
-        t->waiting = net_port_give(t->request, NULL, &t->batch, t->n_batch, NULL);
+        t->waiting =
+            net_port_give(&t->request->sender, NULL, &t->batch, t->n_batch, NULL);
         t->n_batch = 0;
         if (t->waiting == SIZE_MAX)
             e = NET_ENGINE;
@@ -162,7 +160,7 @@ must_wait(net_transfer *t)
         return true;
     if (t->waiting < NET_HIGH_WATER)
         return false;
-    return net_port_full(t->request, NET_HIGH_WATER);
+    return net_port_full(&t->request->sender, NET_HIGH_WATER);
 }
 
 static size_t

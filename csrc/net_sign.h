@@ -16,8 +16,10 @@
 #ifndef NET_SIGN_H
 #define NET_SIGN_H
 
+#include "net_ask.h"
 #include "net_base.h"
-#include "net_request.h"
+
+struct curl_slist;
 
 enum { NET_SIGN_DATE = 64, NET_SIGN_AUTH = 1024 };
 

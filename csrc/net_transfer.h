@@ -1,4 +1,4 @@
-/* net_transfer.h - one request on the wire: a libcurl handle and what it hears.
+/* net_transfer.h - one request on the wire: what is known of it, how long it may last.
  *
  *  take a handle -> connect -> prereq -> status, headers -> body ... -> end
  *                   |  connect timer |  first byte timer | idle timer  |
@@ -9,9 +9,8 @@
  * one heap entry of a transfer holds the earliest of them; bytes only note when
  * they came, and the entry is looked at again when it fires.
  *
- * A request that found its kept connection dead before any byte of a reply is
- * sent once more on a fresh one, but only soon after it was sent: a server that
- * works for a while and then closes has failed, and may have billed.
+ * Four files work on one: net_handle.h gives it its libcurl handle, net_flight.h starts
+ * and ends it, net_receive.h hears what comes, net_failure.h explains what went wrong.
  * All functions run on the I/O thread.
  */
 #ifndef NET_TRANSFER_H
@@ -19,10 +18,10 @@
 
 #include "net_base.h"
 #include "net_frames.h"
-#include "net_loop.h"
 #include "net_request.h"
 #include "net_sse.h"
 #include "net_timer.h"
+#include "net_watch.h"
 
 /* Above this many undelivered bytes a stream stops reading. */
 #define NET_HIGH_WATER ((size_t)1 << 20)
@@ -35,7 +34,7 @@
 
 typedef struct net_transfer {
     void *easy; /* CURL; its options of every request alike are set once */
-    net_loop *loop;
+    net_watch *watch;
     net_origin *origin;
     net_request *request;
     net_reply *reply; /* the request's, being filled */
@@ -61,32 +60,22 @@ typedef struct net_transfer {
     int has_stream;
     long has_connect_ms;
     bool has_custom;
-    struct net_transfer *next; /* among the origin's spare ones */
-    char why[256];             /* libcurl's error text */
+    struct net_transfer *next;      /* among the origin's spare ones */
+    struct net_transfer *same_slot; /* among those in flight */
+    char why[256];                  /* libcurl's error text */
 } net_transfer;
 
-/* Put a request on the wire.  NULL: cannot (out of memory, libcurl refused). */
-net_transfer *net_transfer_start(net_loop *l, net_request *r);
-
-/* libcurl says that it is over, with a CURLcode. */
-void net_transfer_result(net_transfer *t, int code);
-
-/* End it now, for a reason of ours. */
-void net_transfer_abort(net_transfer *t, enum net_error e);
-
-/* The timer fired: end it if a limit is exceeded, else set the next one. */
-void net_transfer_timer(net_transfer *t, lb_ns now);
-
-/* Go on reading, if it had stopped and nothing else holds it. */
-void net_transfer_resume(net_transfer *t);
-
-/* Release a handle for good. */
-void net_transfer_free(net_transfer *t);
-
-/* For net_receive.c: set the timer to the earliest limit that now applies. */
+/* Set the timer to the earliest limit that now applies. */
 void net_transfer_arm(net_transfer *t);
 
-/* For net_receive.c: "1.1", "2", ... or "" before the first status line. */
+/* The timer has fired: the limit that is exceeded, or NET_OK and the timer is set to
+ * the next one. */
+enum net_error net_transfer_late(net_transfer *t, lb_ns now);
+
+/* Whether its connection had served before. */
+bool net_transfer_reused(const net_transfer *t);
+
+/* "1.1", "2", ... or "" before the first status line. */
 const char *net_transfer_version(const net_transfer *t);
 
 #endif /* NET_TRANSFER_H */

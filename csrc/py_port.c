@@ -192,7 +192,7 @@ send_ask(port_object *self, const net_ask *ask, net_origin *origin)
         PyErr_SetString(PyExc_ValueError, why);
         return NULL;
     }
-    unsigned long long id = r->id;
+    unsigned long long id = r->sender.id;
     enum lb_status status = net_engine_submit(r);
     if (status == LB_OK)
         return PyLong_FromUnsignedLongLong(id);
@@ -312,11 +312,11 @@ port_drain(PyObject *op, PyObject *unused)
     for (net_parcel *parcel = net_port_take(self->port), *next; parcel != NULL;
          parcel = next) {
         next = parcel->next;
-        ticket *t = parcel->request->token;
+        ticket *t = parcel->from->token;
         if (list != NULL && py_parcel_append(st, list, parcel, t->token) < 0)
             Py_CLEAR(list);
         if (parcel->room)
-            net_engine_room(parcel->request->id);
+            net_engine_room(parcel->from->id);
         if (parcel->end != NULL)
             ticket_free(self, t);
         net_parcel_free(parcel);

@@ -1,7 +1,7 @@
 /* fuzz_headers.c - any bytes as header lines of a response, and as a line that a
  * caller wants to send: no crash, caps kept, nothing smuggled. */
 #include "net_headers.h"
-#include "net_request.h"
+#include "net_ask.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -27,7 +27,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const char *p = (const char *)data;
     const char *end = p + size;
     char why[200];
-    if (net_request_line_ok(p, size, why) &&
+    if (net_ask_line_ok(p, size, why) &&
         (memchr(p, '\n', size) != NULL || memchr(p, '\r', size) != NULL ||
          memchr(p, ':', size) == NULL))
         abort();

@@ -120,7 +120,7 @@ submit(net_port *port, net_origin *o, const char *target, enum net_stream stream
                    .limits.total = 20 * LB_NS_PER_S};
     net_request *r = net_request_new(&ask, o, port, why);
     CHECK(r != NULL);
-    uint64_t id = r->id;
+    uint64_t id = r->sender.id;
     CHECK_EQ(net_engine_submit(r), LB_OK);
     return id;
 }
@@ -140,7 +140,7 @@ collect(net_port *port, int n, int kinds[NET_NERRORS])
                 n--;
             }
             if (p->room)
-                net_engine_room(p->request->id);
+                net_engine_room(p->from->id);
             net_parcel_free(p);
         }
     }
