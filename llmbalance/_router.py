@@ -318,14 +318,14 @@ class Router(Reports, Operation):
         choice: ``max_cost`` (USD, with the longest allowed answer), ``max_latency`` (s,
         expected), ``timeout`` (s, the whole call), ``timeouts`` (Timeouts of an
         attempt), ``session`` (str: keep a conversation where its prompt cache is),
-        ``tags`` (backends must have all; "key=value" labels the costs only), ``task``
-        and ``user`` (labels of costs, and budgets), ``fallbacks`` (group names),
-        ``strategy``, ``v``, ``min_quality``, ``priority`` (may use what is kept free
-        for it), ``max_attempts`` (in each group), ``hedge`` (True, False: ask a second
-        backend when the first is slow), ``postprocess`` (False: none; True: in streams
-        too). ``response_format`` also takes a msgspec Struct, a dataclass or a pydantic
-        model: the validated object stands in ``choices[0].message.parsed`` (streams:
-        in the last chunk's ``parsed``).
+        ``tags`` (backends must have all, with ``any_tag`` one; "key=value" labels the
+        costs only), ``task`` and ``user`` (labels of costs, and budgets),
+        ``fallbacks`` (group names), ``strategy``, ``v``, ``min_quality``, ``priority``
+        (may use what is kept free for it), ``max_attempts`` (in each group), ``hedge``
+        (True, False: ask a second backend when the first is slow), ``postprocess``
+        (False: none; True: in streams too). ``response_format`` also takes a msgspec
+        Struct, a dataclass or a pydantic model: the validated object stands in
+        ``choices[0].message.parsed`` (streams: in the last chunk's ``parsed``).
 
         Raises InvalidRequestError before anything is sent; NoBackendError and its kin
         when nobody can take the call; otherwise the error of the last attempt, with

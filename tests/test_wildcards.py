@@ -509,7 +509,7 @@ async def test_an_experiment_may_be_about_a_wildcard(server):
     split = Experiment(
         name="e", arms={"a": {"model": "own"}, "b": {}}, models=["openai/*"]
     )
-    async with Router(backends, experiments=[split]) as router:
+    async with Router(backends, experiments=[split], seed=1) as router:
         found = {(await router.chat(f"openai/m{i}", ASK)).backend for i in range(20)}
         assert "own" in found and len(found) > 5
 
