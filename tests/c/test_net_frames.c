@@ -1,20 +1,8 @@
 #include "check.h"
+#include "event_log.h"
 #include "net_frames.h"
 
 #include <string.h>
-
-typedef struct log {
-    char text[2048];
-    size_t len;
-} log;
-
-static void
-note(void *ctx, const char *name, size_t name_len, const char *data, size_t len)
-{
-    log *l = ctx;
-    l->len += (size_t)snprintf(l->text + l->len, sizeof l->text - l->len, "%.*s=%.*s|",
-                               (int)name_len, name, (int)len, data);
-}
 
 static void
 put_be32(net_buf *b, uint32_t v)
@@ -59,10 +47,10 @@ put_typed_frame(net_buf *out, const char *kind, const char *of, const char *type
 }
 
 static enum net_error
-feed_all(const net_buf *b, size_t cut, size_t cut2, size_t max, log *l)
+feed_all(const net_buf *b, size_t cut, size_t cut2, size_t max, event_log *l)
 {
     net_aws s = {.max_event = max};
-    *l = (log){0};
+    *l = (event_log){0};
     enum net_error e = net_aws_feed(&s, b->data, cut, note, l);
     if (e == NET_OK)
         e = net_aws_feed(&s, b->data + cut, cut2 - cut, note, l);
@@ -98,7 +86,7 @@ a_frame_of_the_smithy_test_suite_is_read(void)
     static const char frame[] = "\0\0\0\x1d\0\0\0\0\xfd\x52\x8c\x5a{'foo':'bar'}"
                                 "\xc3\x65\x39\x36";
     net_buf b = {0};
-    log l;
+    event_log l;
     CHECK(net_buf_add(&b, frame, 29));
     CHECK_EQ(feed_all(&b, 29, 29, 1000, &l), NET_OK);
     CHECK(strcmp(l.text, "={'foo':'bar'}|") == 0);
@@ -111,7 +99,7 @@ no_cut_changes_the_frames(void)
     net_buf b = three_frames();
     for (size_t i = 0; i <= b.len; i++) {
         for (size_t j = i; j <= b.len; j += 3) {
-            log l;
+            event_log l;
             CHECK_EQ(feed_all(&b, i, j, 1000, &l), NET_OK);
             CHECK(strcmp(l.text, "messageStart={}|contentBlockDelta={\"t\":1}|"
                                  "exception:throttlingException={}|") == 0);
@@ -127,7 +115,7 @@ every_flipped_bit_is_found(void)
     put_typed_frame(&b, "event", ":event-type", "x", "{}");
     for (size_t i = 0; i < b.len * 8; i++) {
         b.data[i / 8] = (char)(b.data[i / 8] ^ (1 << (i % 8)));
-        log l;
+        event_log l;
         CHECK(feed_all(&b, b.len, b.len, 1000, &l) != NET_OK);
         CHECK(l.len == 0);
         b.data[i / 8] = (char)(b.data[i / 8] ^ (1 << (i % 8)));
@@ -140,7 +128,7 @@ a_cut_frame_is_truncated(void)
 {
     net_buf b = three_frames();
     size_t whole = b.len;
-    log l;
+    event_log l;
     for (b.len = 1; b.len < whole; b.len++) {
         bool boundary = b.len == 67 || b.len == 67 + 77;
         enum net_error e = feed_all(&b, b.len, b.len, 1000, &l);
@@ -169,7 +157,7 @@ headers_that_overrun_are_refused(void)
     for (int i = 0; i < 5; i++) {
         net_buf h = {0};
         net_buf b = {0};
-        log l;
+        event_log l;
         CHECK(net_buf_add(&h, bad[i], len[i]));
         put_frame(&b, &h, "{}");
         CHECK_EQ(feed_all(&b, b.len, b.len, 1000, &l), NET_PROTOCOL);
@@ -202,7 +190,7 @@ every_type_of_header_is_skipped(void)
                               "1234567812345678";
     net_buf h = {0};
     net_buf b = {0};
-    log l;
+    event_log l;
     CHECK(net_buf_add(&h, all, sizeof all - 1));
     put_text_header(&h, ":event-type", "last");
     put_frame(&b, &h, "p");
@@ -213,10 +201,10 @@ every_type_of_header_is_skipped(void)
 }
 
 static const char *
-lines_of(log *l, const char *text, size_t cut)
+lines_of(event_log *l, const char *text, size_t cut)
 {
     net_lines s = {.max_event = 100};
-    *l = (log){0};
+    *l = (event_log){0};
     CHECK_EQ(net_lines_feed(&s, text, cut, note, l), NET_OK);
     CHECK_EQ(net_lines_feed(&s, text + cut, strlen(text) - cut, note, l), NET_OK);
     net_lines_finish(&s, note, l);
@@ -229,11 +217,11 @@ json_lines_are_cut_at_line_ends(void)
 {
     static const char text[] = "{\"a\":1}\n\r\n\n{\"b\":2}\r\n{\"c\":3}";
     for (size_t i = 0; i < sizeof text; i++) {
-        log l;
+        event_log l;
         CHECK(strcmp(lines_of(&l, text, i), "={\"a\":1}|={\"b\":2}|={\"c\":3}|") == 0);
     }
     net_lines s = {.max_event = 10};
-    log l = {0};
+    event_log l = {0};
     CHECK_EQ(net_lines_feed(&s, "1234567890\n12345678901", 22, note, &l),
              NET_TOO_LARGE);
     net_lines_free(&s);

@@ -1,27 +1,14 @@
 #include "check.h"
+#include "event_log.h"
 #include "net_sse.h"
 
 #include <string.h>
 
-/* Events as one text: "name=data|name=data|". */
-typedef struct log {
-    char text[4096];
-    size_t len;
-} log;
-
-static void
-note(void *ctx, const char *name, size_t name_len, const char *data, size_t len)
-{
-    log *l = ctx;
-    l->len += (size_t)snprintf(l->text + l->len, sizeof l->text - l->len, "%.*s=%.*s|",
-                               (int)name_len, name, (int)len, data);
-}
-
 static const char *
-events_of(log *l, const char *stream, size_t n, size_t cut, size_t cut2)
+events_of(event_log *l, const char *stream, size_t n, size_t cut, size_t cut2)
 {
     net_sse s = {.max_event = 1 << 20};
-    *l = (log){0};
+    *l = (event_log){0};
     CHECK_EQ(net_sse_feed(&s, stream, cut, note, l), NET_OK);
     CHECK_EQ(net_sse_feed(&s, stream + cut, cut2 - cut, note, l), NET_OK);
     CHECK_EQ(net_sse_feed(&s, stream + cut2, n - cut2, note, l), NET_OK);
@@ -33,7 +20,7 @@ events_of(log *l, const char *stream, size_t n, size_t cut, size_t cut2)
 static void
 expect(const char *stream, const char *want)
 {
-    log l;
+    event_log l;
     size_t n = strlen(stream);
     const char *got = events_of(&l, stream, n, n, n);
     CHECK(strcmp(got, want) == 0);
@@ -122,19 +109,19 @@ no_cut_changes_the_events(void)
         "event: two\ndata: x\n\nevent: lost\n\ndata: [DONE]\n\n"
         "{\r\n \"bare\": {\n }\n}\n{\"one\": 1}\ndata: y\n\n{\n \"end\": 1\n}";
     size_t n = sizeof stream - 1;
-    log want;
+    event_log want;
     (void)events_of(&want, stream, n, n, n);
     CHECK(strcmp(want.text, "one={\"a\":\n 1}|=\xF0\x9F\x98\x80\xE2\x80\xA8|=\n|two=x|"
                             "=[DONE]|={\n \"bare\": {\n }\n}|={\"one\": 1}|=y|"
                             "={\n \"end\": 1\n}|") == 0);
     for (size_t i = 0; i <= n; i++) {
         for (size_t j = i; j <= n; j++) {
-            log got;
+            event_log got;
             CHECK(strcmp(events_of(&got, stream, n, i, j), want.text) == 0);
         }
     }
     net_sse s = {.max_event = 1 << 20};
-    log got = {0};
+    event_log got = {0};
     for (size_t i = 0; i < n; i++)
         CHECK_EQ(net_sse_feed(&s, stream + i, 1, note, &got), NET_OK);
     net_sse_finish(&s, note, &got);
@@ -146,7 +133,7 @@ static enum net_error
 fed_with(const char *unit, int times, size_t max)
 {
     net_sse s = {.max_event = max};
-    log l = {0};
+    event_log l = {0};
     enum net_error e = NET_OK;
     for (int i = 0; i < times && e == NET_OK; i++)
         e = net_sse_feed(&s, unit, strlen(unit), note, &l);
