@@ -23,7 +23,23 @@ net_origin *py_origin_get(py_state *st, PyObject *o);
  * the argument `what` but no element. */
 int py_texts(PyObject *o, const char *what, net_text **texts, size_t *n);
 
-/* The same for a sequence of bytes. */
-int py_byte_texts(PyObject *o, const char *what, net_text **texts, size_t *n);
+/* The arguments of Port.submit(), in their order. */
+enum {
+    PY_TOKEN,
+    PY_ORIGIN_ARG,
+    PY_METHOD,
+    PY_TARGET,
+    PY_HEADERS,
+    PY_BODY,
+    PY_TIMEOUTS,
+    PY_STREAM,
+    PY_MARKS,
+    PY_NARGS
+};
+
+/* A request made of these (NULL: not given), to be submitted or freed.  NULL and
+ * ValueError or TypeError, which name the bad part but never a value. */
+net_request *py_request_new(py_state *st, PyObject *const *a, net_port *port,
+                            void *token);
 
 #endif /* PY_NET_H */

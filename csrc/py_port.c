@@ -132,66 +132,9 @@ port_fileno(PyObject *op, PyObject *unused)
     return PyLong_FromLong(self->port->bell.read_fd);
 }
 
-static int
-read_limits(PyObject *o, net_limits *limits)
-{
-    lb_ns *const at[] = {&limits->connect, &limits->first_byte, &limits->first_token,
-                         &limits->idle, &limits->total};
-    if (!PyTuple_Check(o) || PyTuple_Size(o) != 5) {
-        PyErr_SetString(PyExc_TypeError,
-                        "timeouts must be a tuple of five seconds: connect, "
-                        "first_byte, first_token, idle, total");
-        return -1;
-    }
-    for (int i = 0; i < 5; i++) {
-        if (py_seconds(PyTuple_GetItem(o, i), 0, at[i]) < 0)
-            return -1;
-        if (*at[i] < 0) {
-            PyErr_SetString(PyExc_ValueError,
-                            "timeouts must be seconds >= 0; 0 means none");
-            return -1;
-        }
-    }
-    return 0;
-}
-
-enum { TOKEN, ORIGIN, METHOD, TARGET, HEADERS, BODY, TIMEOUTS, STREAM, MARKS, NARGS };
-
-/* What is only copied or compared; the texts follow in send_ask(). */
-static int
-read_ask(PyObject *const *a, net_ask *ask)
-{
-    ask->method = PyUnicode_AsUTF8AndSize(a[METHOD], NULL);
-    if (ask->method == NULL)
-        return -1;
-    ask->target = PyUnicode_AsUTF8AndSize(a[TARGET], NULL);
-    if (ask->target == NULL)
-        return -1;
-    if (a[BODY] != Py_None) {
-        char *body;
-        Py_ssize_t n;
-        if (PyBytes_AsStringAndSize(a[BODY], &body, &n) < 0)
-            return -1;
-        ask->body = body;
-        ask->body_len = (size_t)n;
-    }
-    long stream = a[STREAM] == NULL ? 0 : PyLong_AsLong(a[STREAM]);
-    if (stream == -1 && PyErr_Occurred())
-        return -1;
-    ask->stream =
-        stream < 0 || stream > 3 ? (enum net_stream)99 : (enum net_stream)stream;
-    return read_limits(a[TIMEOUTS], &ask->limits);
-}
-
 static PyObject *
-send_ask(port_object *self, const net_ask *ask, net_origin *origin)
+engine_takes(net_request *r)
 {
-    char why[200];
-    net_request *r = net_request_new(ask, origin, self->port, why);
-    if (r == NULL) {
-        PyErr_SetString(PyExc_ValueError, why);
-        return NULL;
-    }
     unsigned long long id = r->sender.id;
     enum lb_status status = net_engine_submit(r);
     if (status == LB_OK)
@@ -225,28 +168,18 @@ port_submit(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwn
                                         "headers", "body",   "timeouts", "stream",
                                         "marks",   NULL};
     port_object *self = (port_object *)op;
-    PyObject *a[NARGS];
+    PyObject *a[PY_NARGS];
     if (py_args("submit", args, nargs, kwnames, names, 7, a) < 0 ||
         port_ready(self) < 0)
         return NULL;
-    net_origin *origin = py_origin_get(PyType_GetModuleState(Py_TYPE(op)), a[ORIGIN]);
-    net_ask ask = {0};
-    if (origin == NULL || read_ask(a, &ask) < 0)
+    ticket *t = ticket_new(self, a[PY_TOKEN]);
+    if (t == NULL)
         return NULL;
-    net_text *lines = NULL;
-    net_text *marks = NULL;
-    PyObject *id = NULL;
-    if (py_texts(a[HEADERS], "headers", &lines, &ask.n_lines) == 0 &&
-        py_byte_texts(a[MARKS], "marks", &marks, &ask.n_marks) == 0) {
-        ask.lines = lines;
-        ask.marks = marks;
-        ticket *t = ticket_new(self, a[TOKEN]);
-        ask.token = t;
-        if (t != NULL && (id = send_ask(self, &ask, origin)) == NULL)
-            ticket_free(self, t);
-    }
-    PyMem_Free(lines);
-    PyMem_Free(marks);
+    py_state *st = PyType_GetModuleState(Py_TYPE(op));
+    net_request *r = py_request_new(st, a, self->port, t);
+    PyObject *id = r == NULL ? NULL : engine_takes(r);
+    if (id == NULL)
+        ticket_free(self, t);
     return id;
 }
 

@@ -1,4 +1,5 @@
-/* py_sim.h - the simulation as its two binding files see it. */
+/* py_sim.h - the simulation as its binding files see it: what it is made of
+ * (py_sim_trace.c), how its world is (py_sim_setup.c), the object itself (py_sim.c). */
 #ifndef PY_SIM_H
 #define PY_SIM_H
 
@@ -18,6 +19,11 @@ typedef struct simulation_object {
     uint64_t requests;
     bool running;
 } simulation_object;
+
+/* Borrow the columns (NULL or None: not given) until the simulation goes, and check
+ * what the core takes for granted of them.  0, or -1 and ValueError. */
+int py_sim_trace(simulation_object *self, PyObject *const *given, uint32_t groups,
+                 sim_trace *trace);
 
 /* The world, or NULL and raise while another thread runs it. */
 sim_world *py_sim_world(PyObject *op);
