@@ -7,24 +7,7 @@
 
 #include "net_fork.h"
 #include "net_loop.h"
-
-enum op_kind { SUBMIT, CANCEL, PAUSE, RESUME, ROOM, ABANDON };
-
-typedef struct op {
-    enum op_kind kind;
-    union {
-        uint64_t id;
-        net_request *request;
-        net_port *port;
-    };
-} op;
-
-typedef struct op_queue {
-    op *item;
-    size_t len;
-    size_t cap;
-    net_origin *dropped; /* linked through themselves: letting go cannot fail */
-} op_queue;
+#include "net_order.h"
 
 enum state { IDLE, RUNNING, STOPPING };
 
@@ -36,7 +19,7 @@ static struct {
     uint64_t number;
     pthread_t thread;
     net_wake bell;
-    op_queue queue;
+    net_orders queue;
     _Atomic uint64_t submitted;
     _Atomic uint64_t completed;
     _Atomic uint64_t connected;
@@ -52,7 +35,7 @@ in_child(void)
 {
     (void)pthread_mutex_init(&engine.lock, NULL);
     engine.state = IDLE;
-    engine.queue = (op_queue){0};
+    engine.queue = (net_orders){0};
     atomic_store(&engine.submitted, 0);
     atomic_store(&engine.completed, 0);
     atomic_store(&engine.origins, 0);
@@ -67,74 +50,11 @@ once_per_process(void)
     (void)pthread_atfork(NULL, NULL, in_child);
 }
 
-static bool
-push(op_queue *q, op o)
-{
-    if (q->len == q->cap) {
-        size_t cap = q->cap == 0 ? 256 : q->cap * 2;
-        op *item = realloc(q->item, cap * sizeof *item);
-        if (item == NULL)
-            return false;
-        q->item = item;
-        q->cap = cap;
-    }
-    q->item[q->len++] = o;
-    return true;
-}
-
-/* What is said to one that may have ended meanwhile. */
-static void
-tell(net_flights *f, enum op_kind what, uint64_t id)
-{
-    net_transfer *t = net_flight_find(f, id);
-    if (t == NULL)
-        return;
-    if (what == CANCEL) {
-        net_flight_end(f, t, NET_CANCELLED);
-        return;
-    }
-    if (what != ROOM)
-        t->held = what == PAUSE;
-    net_flight_resume(t);
-}
-
-static void
-run_op(net_loop *l, op o)
-{
-    switch (o.kind) {
-    case SUBMIT:
-        net_flight_start(&l->flights, &l->watch, o.request);
-        return;
-    case ABANDON:
-        net_flight_end_all(&l->flights, o.port, NET_CANCELLED);
-        net_port_unref(o.port);
-        return;
-    case CANCEL:
-    case PAUSE:
-    case RESUME:
-    case ROOM:
-        tell(&l->flights, o.kind, o.id);
-        return;
-    }
-}
-
-static void
-run_ops(net_loop *l, op_queue *q)
-{
-    for (size_t i = 0; i < q->len; i++)
-        run_op(l, q->item[i]);
-    q->len = 0;
-    for (net_origin *o; (o = q->dropped) != NULL;) {
-        q->dropped = o->dropped;
-        net_loop_drop(l, o);
-    }
-}
-
 /* Exchange the filled queue for the emptied one.  Under the lock. */
 static void
-swap_queue(op_queue *mine)
+swap_queue(net_orders *mine)
 {
-    op_queue full = engine.queue;
+    net_orders full = engine.queue;
     engine.queue = *mine;
     *mine = full;
 }
@@ -142,10 +62,10 @@ swap_queue(op_queue *mine)
 static void
 turns(net_loop *l)
 {
-    op_queue ops = {0};
+    net_orders orders = {0};
     (void)pthread_mutex_lock(&engine.lock);
     while (engine.state == RUNNING) {
-        engine.asleep = engine.queue.len == 0 && engine.queue.dropped == NULL;
+        engine.asleep = net_orders_none(&engine.queue);
         lb_ns wait = engine.asleep ? LB_FOREVER : 0;
         (void)pthread_mutex_unlock(&engine.lock);
 
@@ -153,27 +73,27 @@ turns(net_loop *l)
 
         (void)pthread_mutex_lock(&engine.lock);
         engine.asleep = false;
-        swap_queue(&ops);
+        swap_queue(&orders);
         (void)pthread_mutex_unlock(&engine.lock);
 
-        run_ops(l, &ops);
+        net_orders_run(&orders, l);
         net_loop_settle(l);
         (void)pthread_mutex_lock(&engine.lock);
     }
     (void)pthread_mutex_unlock(&engine.lock);
-    free(ops.item);
+    free(orders.item);
 }
 
 /* Between the last turn and the end, submits are refused but drops may come. */
 static void
-last_ops(net_loop *l)
+last_orders(net_loop *l)
 {
-    op_queue ops = {0};
+    net_orders orders = {0};
     (void)pthread_mutex_lock(&engine.lock);
-    swap_queue(&ops);
+    swap_queue(&orders);
     (void)pthread_mutex_unlock(&engine.lock);
-    run_ops(l, &ops);
-    free(ops.item);
+    net_orders_run(&orders, l);
+    free(orders.item);
 }
 
 static void *
@@ -181,18 +101,18 @@ engine_main(void *arg)
 {
     net_loop *l = arg;
     turns(l);
-    last_ops(l);
+    last_orders(l);
     net_loop_close(l);
     (void)pthread_mutex_lock(&engine.lock);
-    op_queue ops = {0};
-    swap_queue(&ops);
+    net_orders orders = {0};
+    swap_queue(&orders);
     engine.state = IDLE;
     net_fork_disown(engine.bell.read_fd);
     net_fork_disown(engine.bell.write_fd);
     net_wake_close(&engine.bell);
     (void)pthread_mutex_unlock(&engine.lock);
-    run_ops(l, &ops);
-    free(ops.item);
+    net_orders_run(&orders, l);
+    free(orders.item);
     free(l);
     return NULL;
 }
@@ -255,9 +175,9 @@ wake(void)
 
 /* Under the lock. */
 static bool
-queue_op(op o)
+queue_order(net_order o)
 {
-    if (!push(&engine.queue, o))
+    if (!net_orders_add(&engine.queue, o))
         return false;
     wake();
     return true;
@@ -271,8 +191,7 @@ drop_origin(net_origin *o)
     bool ours = engine.state != IDLE && o->host.engine == engine.number &&
                 o->host.epoch == net_fork_epoch();
     if (ours) {
-        o->dropped = engine.queue.dropped;
-        engine.queue.dropped = o;
+        net_orders_drop(&engine.queue, o);
         wake();
     }
     (void)pthread_mutex_unlock(&engine.lock);
@@ -290,7 +209,7 @@ net_engine_submit(net_request *r)
     if (engine.state == STOPPING)
         status = LB_EFULL;
     else if ((engine.state == IDLE && !start()) ||
-             !queue_op((op){.kind = SUBMIT, .request = r}))
+             !queue_order((net_order){.kind = NET_ORDER_SUBMIT, .request = r}))
         status = LB_ENOMEM;
     else
         atomic_fetch_add_explicit(&engine.submitted, 1, memory_order_relaxed);
@@ -300,10 +219,10 @@ net_engine_submit(net_request *r)
 
 /* For operations that mean nothing without a running thread. */
 static bool
-queue_if_running(op o)
+queue_if_running(net_order o)
 {
     (void)pthread_mutex_lock(&engine.lock);
-    bool queued = engine.state == RUNNING && queue_op(o);
+    bool queued = engine.state == RUNNING && queue_order(o);
     (void)pthread_mutex_unlock(&engine.lock);
     return queued;
 }
@@ -311,32 +230,32 @@ queue_if_running(op o)
 void
 net_engine_cancel(uint64_t id)
 {
-    (void)queue_if_running((op){.kind = CANCEL, .id = id});
+    (void)queue_if_running((net_order){.kind = NET_ORDER_CANCEL, .id = id});
 }
 
 void
 net_engine_pause(uint64_t id)
 {
-    (void)queue_if_running((op){.kind = PAUSE, .id = id});
+    (void)queue_if_running((net_order){.kind = NET_ORDER_PAUSE, .id = id});
 }
 
 void
 net_engine_resume(uint64_t id)
 {
-    (void)queue_if_running((op){.kind = RESUME, .id = id});
+    (void)queue_if_running((net_order){.kind = NET_ORDER_RESUME, .id = id});
 }
 
 void
 net_engine_room(uint64_t id)
 {
-    (void)queue_if_running((op){.kind = ROOM, .id = id});
+    (void)queue_if_running((net_order){.kind = NET_ORDER_ROOM, .id = id});
 }
 
 void
 net_engine_abandon(net_port *p)
 {
     if (p->epoch != net_fork_epoch() ||
-        !queue_if_running((op){.kind = ABANDON, .port = p}))
+        !queue_if_running((net_order){.kind = NET_ORDER_ABANDON, .port = p}))
         net_port_unref(p);
 }
 

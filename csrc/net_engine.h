@@ -5,12 +5,12 @@
  *    any thread              the I/O thread                       the port's thread
  *
  *    net_request_new()
- *    net_engine_submit() --> queue
+ *    net_engine_submit() --> net_order.h: a queue
  *                            net_flight_start()
  *                            |  net_handle.h   set for the request
  *                            |  net_watch.h    sockets, libcurl's deadline
  *                            |  net_receive.h  headers, events -> net_port_take()
- *    net_engine_cancel() --> queue
+ *    net_engine_cancel() --> net_order.h
  *                            net_flight_result(), net_flight_end()
  *                            |  net_failure.h  what went wrong
  *                            '--------------------- its end ----> net_port_take()

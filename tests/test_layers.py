@@ -35,6 +35,7 @@ NET_FLOORS = (
     "handle",
     "flight",
     "loop",
+    "order",
     "engine",
 )
 NET_FLOOR = {room: i for i, rooms in enumerate(NET_FLOORS) for room in rooms.split()}
