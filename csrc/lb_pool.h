@@ -12,6 +12,9 @@
  * have a budget.  Adding happens at set-up; afterwards numbers change, places
  * do not, and nothing is allocated.
  *
+ * The block, limits and budgets are in lb_pool.c, backends and groups in
+ * lb_pool_members.c.
+ *
  * The caller holds one lock for the whole block (lb_base.h).
  */
 #ifndef LB_POOL_H
