@@ -224,6 +224,8 @@ class PoolMachine(RuleBasedStateMachine):
             return
         lease, held = self.live.pop(at % len(self.live))
         tokens = lease.input_tokens
+        # Who drops a lease tells no time: the newest that the pool was told counts.
+        self.pool.pick(0, "", max_cost=0, now=self.now / SECOND)
         del lease
         result = Result("cancelled", input=tokens)
         self.model.give_back(held, result, self.now)
@@ -263,7 +265,9 @@ class PoolMachine(RuleBasedStateMachine):
     )
     def set_limit(self, i: int, amount: int, seconds: int, burst: int) -> None:
         self.pool.set_limit(i, amount, seconds, burst, self.now / SECOND)
-        self.limits[i].bucket.resize(amount, seconds * SECOND, burst, self.now)
+        limit = self.limits[i]
+        limit.bucket.resize(amount, seconds * SECOND, burst, self.now)
+        limit.working, limit.whole = 100, amount
 
     @rule(
         i=st.integers(0, 2),
