@@ -139,7 +139,8 @@ def test_the_import_is_measured(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "script", ["http", "http/soak.py", *sorted(p.name for p in BENCHMARKS.glob("*.py"))]
+    "script",
+    ["http", "http/soak.py", "storm", *sorted(p.name for p in BENCHMARKS.glob("*.py"))],
 )
 def test_every_benchmark_says_what_it_takes_and_writes(script: str) -> None:
     out = run(str(BENCHMARKS / script), "--help")

@@ -237,6 +237,10 @@ class MockProvider(Script):
     def _now(self) -> float:
         return self.clock() if self.running else 0.0
 
+    def set_price(self, price: Prices | None) -> None:
+        """Bill requests at another price from now on; see ``price``."""
+        self.price = self.speaks.price = _pico(price)
+
     def model_answers(self, ask: Ask, number: int) -> tuple[list[Reply], int | None]:
         """What the scripted model says to request `number`."""
         return self._model.answer(ask, number)
