@@ -14,7 +14,7 @@ from typing import Any
 
 from ._line import rest, rest_blocking
 from ._run import Run, Shot
-from ._transport import Transport
+from ._transport import Ask, Transport
 
 
 async def drive(run: Run, transport: Transport) -> Any:
@@ -57,7 +57,7 @@ def drive_blocking(run: Run, transport: Transport) -> Any:
         run.end()
 
 
-def parcel(shot: Shot) -> tuple[Any, ...]:
+def parcel(shot: Shot) -> Ask:
     """The arguments that send an attempt: where to, what, how long at most."""
     r = shot.request
     return shot.target.origin, r.method, r.target, r.headers, r.body, shot.timeouts

@@ -24,6 +24,9 @@ from ._errors import ConnectionLostError
 
 # connect, first_byte, first_token, idle, total; 0 means no limit.
 Timeouts = tuple[float, float, float, float, float]
+# What every call takes: where to and with which keys, the method, the target (path and
+# query), header lines, the body, and how long each step may take.
+Ask = tuple[Origin, str, str, list[str] | None, bytes | None, Timeouts]
 Events = list[tuple[str, bytes]]
 
 # Bytes of events a consumer may leave lying before its stream stops reading.
@@ -247,12 +250,7 @@ class BlockingStream(_StreamBase):
 
 
 class Transport:
-    """Send requests from any number of loops and threads.
-
-    Every call takes an Origin (where to, with which keys), the method, the
-    target (path and query), header lines or None, a body or None, and the five
-    timeouts in seconds.
-    """
+    """Send requests from any number of loops and threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -279,15 +277,7 @@ class Transport:
             port = self._thread.port = Port()
         return port
 
-    async def send(
-        self,
-        origin: Origin,
-        method: str,
-        target: str,
-        headers: list[str] | None,
-        body: bytes | None,
-        timeouts: Timeouts,
-    ) -> Response:
+    async def send(self, *ask: *Ask) -> Response:
         """Send a request and wait for the whole reply.
 
         Cancelling the task ends the transfer and waits for nothing.
@@ -295,7 +285,7 @@ class Transport:
         loop = asyncio.get_running_loop()
         port = self._loop_port(loop)
         future: asyncio.Future[Response] = loop.create_future()
-        ident = port.submit(future, origin, method, target, headers, body, timeouts)
+        ident = port.submit(future, *ask)
         try:
             return await future
         except BaseException:
@@ -303,16 +293,7 @@ class Transport:
             raise
 
     async def stream(
-        self,
-        origin: Origin,
-        method: str,
-        target: str,
-        headers: list[str] | None,
-        body: bytes | None,
-        timeouts: Timeouts,
-        *,
-        mode: int = 1,
-        marks: Sequence[bytes] = (),
+        self, *ask: *Ask, mode: int = 1, marks: Sequence[bytes] = ()
     ) -> Stream:
         """Send a request; return once the headers of its reply are here.
 
@@ -320,62 +301,30 @@ class Transport:
         marks : the first event containing one of them is the first content;
             without marks any event is
         """
-        inbox = self.enter(
-            *(origin, method, target, headers, body, timeouts), mode=mode, marks=marks
-        )
+        inbox = self.enter(*ask, mode=mode, marks=marks)
         while inbox.head is None:
             await inbox.change()
         return Stream(inbox)
 
-    def send_blocking(
-        self,
-        origin: Origin,
-        method: str,
-        target: str,
-        headers: list[str] | None,
-        body: bytes | None,
-        timeouts: Timeouts,
-    ) -> Response:
+    def send_blocking(self, *ask: *Ask) -> Response:
         """As send(), for a thread without a loop; other threads go on meanwhile."""
-        inbox = self.enter(
-            origin, method, target, headers, body, timeouts, blocking=True
-        )
+        inbox = self.enter(*ask, blocking=True)
         while inbox.end is None:
             inbox.wait()
         return inbox.end
 
     def stream_blocking(
-        self,
-        origin: Origin,
-        method: str,
-        target: str,
-        headers: list[str] | None,
-        body: bytes | None,
-        timeouts: Timeouts,
-        *,
-        mode: int = 1,
-        marks: Sequence[bytes] = (),
+        self, *ask: *Ask, mode: int = 1, marks: Sequence[bytes] = ()
     ) -> BlockingStream:
         """As stream(), for a thread without a loop; read it in that same thread."""
-        inbox = self.enter(
-            *(origin, method, target, headers, body, timeouts),
-            mode=mode,
-            marks=marks,
-            blocking=True,
-        )
+        inbox = self.enter(*ask, mode=mode, marks=marks, blocking=True)
         while inbox.head is None:
             inbox.wait()
         return BlockingStream(inbox)
 
     def enter(
         self,
-        origin: Origin,
-        method: str,
-        target: str,
-        headers: list[str] | None,
-        body: bytes | None,
-        timeouts: Timeouts,
-        *,
+        *ask: *Ask,
         mode: int = 0,
         marks: Sequence[bytes] = (),
         blocking: bool = False,
@@ -391,9 +340,7 @@ class Transport:
             else self._loop_port(asyncio.get_running_loop())
         )
         inbox = Inbox(port)
-        inbox.id = port.submit(
-            inbox, origin, method, target, headers, body, timeouts, mode, tuple(marks)
-        )
+        inbox.id = port.submit(inbox, *ask, mode, tuple(marks))
         return inbox
 
     def close(self) -> None:
