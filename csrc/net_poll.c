@@ -66,6 +66,17 @@ report(const net_poll *p, net_ready *out, int *n, int fd, int what)
 }
 #endif
 
+#ifndef NET_USE_KQUEUE
+/* Rounded up: waking a little late is right, waking early spins. */
+static int
+milliseconds(lb_ns wait)
+{
+    if (wait >= (lb_ns)INT_MAX * LB_NS_PER_MS)
+        return -1;
+    return (int)((wait + LB_NS_PER_MS - 1) / LB_NS_PER_MS);
+}
+#endif
+
 #ifdef NET_USE_EPOLL
 
 static int
@@ -90,15 +101,6 @@ kernel_set(net_poll *p, int fd, int had, int want)
     if (errno == ENOENT)
         return epoll_ctl(p->kernel, EPOLL_CTL_ADD, fd, &ev) == 0;
     return errno == EEXIST && epoll_ctl(p->kernel, EPOLL_CTL_MOD, fd, &ev) == 0;
-}
-
-/* Rounded up: waking a little late is right, waking early spins. */
-static int
-milliseconds(lb_ns wait)
-{
-    if (wait >= (lb_ns)INT_MAX * LB_NS_PER_MS)
-        return -1;
-    return (int)((wait + LB_NS_PER_MS - 1) / LB_NS_PER_MS);
 }
 
 int
@@ -178,14 +180,6 @@ kernel_set(net_poll *p, int fd, int had, int want)
     (void)had;
     (void)want;
     return true;
-}
-
-static int
-milliseconds(lb_ns wait)
-{
-    if (wait >= (lb_ns)INT_MAX * LB_NS_PER_MS)
-        return -1;
-    return (int)((wait + LB_NS_PER_MS - 1) / LB_NS_PER_MS);
 }
 
 int

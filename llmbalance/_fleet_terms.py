@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ._config import ABILITIES, Backend, Breaker, Limits, seconds_of
@@ -56,6 +56,23 @@ def charge_of(backend: Backend, limits: Limits) -> str:
     return limits.charge or _CHARGE.get(backend.provider, "actual")
 
 
+def add_limits(
+    add: Callable[..., int], i: int, limits: Limits, charge: str
+) -> list[int]:
+    """Add every limit of a backend by a method of its pool; return their numbers."""
+    return [
+        add(
+            i,
+            UNITS.index(limit.what),
+            CHARGES.index(charge),
+            limit.amount,
+            seconds_of("per", limit.per),
+            limit.burst or 0,
+        )
+        for limit in limits.all()
+    ]
+
+
 def _context(info: ModelInfo | None) -> int:
     """The longest prompt in tokens; of embeddings it limits each text, not the call."""
     if info is None or info.kind == "embedding":
@@ -96,19 +113,8 @@ class RateLimits:
                 for index in shared[limits.shared][1]:
                     pool.share_limit(i, index)
                 continue
-            charge = CHARGES.index(charge_of(backend, limits))
-            made = [
-                pool.add_limit(
-                    i,
-                    UNITS.index(limit.what),
-                    charge,
-                    limit.amount,
-                    seconds_of("per", limit.per),
-                    limit.burst or 0,
-                )
-                for limit in limits.all()
-            ]
-            self.share(limits, made)
+            charge = charge_of(backend, limits)
+            self.share(limits, add_limits(pool.add_limit, i, limits, charge))
 
     def share(self, limits: Limits, made: list[int]) -> None:
         """Note the numbers of limits for others that share them."""

@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from backends import backend
 
 from llmbalance import (
     AuthenticationError,
-    Backend,
     BadRequestError,
     Breaker,
     Budget,
@@ -50,17 +50,6 @@ class Stalling(MockProvider):
     @ttft.setter
     def ttft(self, seconds: float) -> None:
         self.usual = seconds
-
-
-def backend(provider: MockProvider, **options: Any) -> Backend:
-    settings: dict[str, Any] = {
-        "name": provider.name,
-        "groups": ["all"],
-        "api_key": "test-key",
-        "base_url": provider.base_url,
-        "price": Price(1, 2),
-    }
-    return Backend(f"openai/{provider.model}", **(settings | options))
 
 
 @pytest.fixture

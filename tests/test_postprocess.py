@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from backends import backend
 from hypothesis import given
 from hypothesis import strategies as st
 
 from llmbalance import (
-    Backend,
     ConfigError,
     Group,
     InvalidRequestError,
-    Price,
     Router,
     StreamInterruptedError,
 )
@@ -32,17 +31,6 @@ BARE = '  {"name": "Bern"}'
 @dataclass
 class Place:
     name: str
-
-
-def backend(provider: MockProvider, **options: Any) -> Backend:
-    settings: dict[str, Any] = {
-        "name": provider.name,
-        "groups": ["all"],
-        "api_key": "test-key",
-        "base_url": provider.base_url,
-        "price": Price(1, 2),
-    }
-    return Backend(f"{provider.dialect}/{provider.models[0]}", **settings | options)
 
 
 def add(tail: str) -> Callable[[str], str]:

@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from backends import backend
 
 from llmbalance import (
-    Backend,
     ConfigError,
     InvalidRequestError,
     NoBackendError,
@@ -50,17 +50,6 @@ class Spot:
 
 
 BERN = '{"city": "Bern", "people": 130000}'
-
-
-def backend(provider: MockProvider, **options: Any) -> Backend:
-    settings: dict[str, Any] = {
-        "name": provider.name,
-        "groups": ["all"],
-        "api_key": "test-key",
-        "base_url": provider.base_url,
-        "price": Price(1, 2),
-    }
-    return Backend(f"{provider.dialect}/{provider.models[0]}", **settings | options)
 
 
 def one(make: Provider, reply: str = BERN, **options: Any) -> Router:

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import pytest
+from backends import backend
 
 from llmbalance import (
     Backend,
@@ -26,17 +27,6 @@ from llmbalance._retries import AGAIN, Retries
 from llmbalance._types import Failure
 
 ASK = [{"role": "user", "content": "What is the capital of France?"}]
-
-
-def backend(provider: Any, **options: Any) -> Backend:
-    settings: dict[str, Any] = {
-        "name": provider.name,
-        "groups": ["all"],
-        "api_key": "test-key",
-        "base_url": provider.base_url,
-        "price": Price(1, 2),
-    } | options
-    return Backend("openai/gpt-4o", **settings)
 
 
 # -- the retry budget --------------------------------------------------------------

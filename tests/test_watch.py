@@ -7,23 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from backends import backend
 
 from llmbalance import Backend, ConfigError, Price, Router
 from llmbalance.testing import MockProvider
 
 ASK = [{"role": "user", "content": "Hello?"}]
 Provider = Callable[..., MockProvider]
-
-
-def backend(provider: MockProvider, **options: Any) -> Backend:
-    settings: dict[str, Any] = {
-        "name": provider.name,
-        "groups": ["all"],
-        "api_key": "test-key",
-        "base_url": provider.base_url,
-        "price": Price(1, 2),
-    }
-    return Backend(f"{provider.dialect}/gpt-4o", **settings | options)
 
 
 def two(make: Provider, **options: Any) -> tuple[MockProvider, MockProvider, Router]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
@@ -12,7 +11,7 @@ from typing import Any
 from .._config import positive
 from .._errors import ConfigError
 from ._fleet import Fleet
-from ._result import Result, html_table, table
+from ._result import Result, html_table, table, write_csv
 from ._run import run
 from ._trace import Trace
 
@@ -106,11 +105,7 @@ class Comparison:
 
     def to_csv(self, path: str | PathLike[str]) -> None:
         """Write rows() to a file."""
-        rows = self.rows()
-        with open(path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+        write_csv(path, self.rows())
 
     def plot(self) -> Any:
         """Draw cost against p95; a matplotlib Figure."""

@@ -18,11 +18,11 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from .._config import Backend, Breaker, Budget, Limits, one_of, seconds_of
-from .._core import CHARGES, UNITS, PriceRow, Simulation
+from .._config import Backend, Breaker, Budget, Limits, one_of
+from .._core import PriceRow, Simulation
 from .._errors import ConfigError, UnknownModelError
 from .._fleet import Fleet as RouterFleet
-from .._fleet_terms import charge_of
+from .._fleet_terms import add_limits, charge_of
 from .._price import Price
 from .._prices import PriceTable
 from .._windows import window
@@ -260,18 +260,8 @@ class Fleet:
             for index in shared[limits.shared]:
                 simulation.share_limit(i, index)
             return
-        charge = CHARGES.index(self.charge(backend, limits))
-        made = [
-            simulation.limit(
-                i,
-                UNITS.index(limit.what),
-                charge,
-                limit.amount,
-                seconds_of("per", limit.per),
-                limit.burst or 0,
-            )
-            for limit in limits.all()
-        ]
+        charge = self.charge(backend, limits)
+        made = add_limits(simulation.limit, i, limits, charge)
         if limits.shared is not None:
             shared[limits.shared] = made
 

@@ -221,11 +221,7 @@ class Result:
 
     def to_csv(self, path: str | PathLike[str]) -> None:
         """Write rows() to a file."""
-        rows = self.rows()
-        with open(path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+        write_csv(path, self.rows())
 
     def plot(self) -> Any:
         """Draw share, cost, headroom and latency; a matplotlib Figure."""
@@ -238,6 +234,14 @@ class Result:
 
     def _repr_html_(self) -> str:
         return html_table([self.to_dict()])
+
+
+def write_csv(path: str | PathLike[str], rows: list[dict[str, Any]]) -> None:
+    """Write rows of equal keys to a file, the keys above them."""
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def cells_of(row: dict[str, Any]) -> list[str]:
