@@ -1,4 +1,14 @@
-/* net_receive.h - what libcurl hears, turned into headers, bodies and events. */
+/* net_receive.h - what libcurl hears, turned into headers, bodies and events.
+ *
+ *     connected    the connect timer stops, the first-byte timer starts
+ *     header line  kept (net_headers.h); after the last, a stream's head is delivered
+ *     body bytes   a body grows, or a decoder cuts events out: net_sse.h, net_frames.h
+ *                  what came at once is delivered at once; above NET_HIGH_WATER
+ *                  undelivered bytes the stream stops until there is room
+ *
+ * libcurl calls in here from within any call made to it.  A callback cannot end the
+ * transfer: it notes a verdict and breaks off, and the result comes with the rest.
+ */
 #ifndef NET_RECEIVE_H
 #define NET_RECEIVE_H
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-CSRC = Path(__file__).parents[1] / "csrc"
+TOP = Path(__file__).parents[1]
+CSRC = TOP / "csrc"
 SOURCES = sorted(CSRC.glob("*.[ch]"))
 INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^">]+)[">]', re.M)
 OUTSIDE = {"time.h", "sys/time.h", "unistd.h", "pthread.h", "threads.h"}
@@ -176,6 +177,14 @@ def test_a_long_function_is_measured() -> None:
     assert functions(f"static int\nlong_one(void)\n{{\n{body}}}\n") == [
         ("long_one", 100)
     ]
+
+
+def test_the_table_of_floors_names_every_room_of_the_package() -> None:
+    rows = re.findall(r"^\| .* \|$", (TOP / "docs/architecture.md").read_text(), re.M)
+    told = {word for row in rows for word in re.findall(r"[\w/]+", row)}
+    files = {path.stem for path in TOP.glob("llmbalance/[_d]*.py")}
+    folders = {f"{path.parent.name}/" for path in TOP.glob("llmbalance/*/__init__.py")}
+    assert (files | folders) - told == {"__init__", "__main__"}
 
 
 @pytest.mark.skipif(
