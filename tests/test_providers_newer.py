@@ -453,9 +453,9 @@ def test_each_host_keeps_its_ways_in_the_responses_api() -> None:
     _, body, _ = sent(xai, reasoning_effort="low", stop="x")
     assert body["store"] is False and body["include"] == ["reasoning.encrypted_content"]
     assert body["reasoning"] == {"effort": "low"} and "stop" not in body
-    groq = make("groq", api="responses")
+    groq = make("groq", "openai/gpt-oss-120b", api="responses")
     _, body, warnings = sent(groq, prompt_cache_key="k", reasoning_effort="xhigh")
-    assert body.keys() == {"model", "input", "reasoning"} and len(warnings) == 1
+    assert body.keys() == {"model", "input", "reasoning"} and len(warnings) == 2
     assert body["reasoning"] == {"effort": "high"}
     deepseek = make("deepseek", api="responses")
     _, body, _ = sent(deepseek, response_format=JSON, reasoning_effort="none")
@@ -612,7 +612,11 @@ def test_a_refusal_stays_in_the_conversation_whoever_goes_on(name: str) -> None:
 
 
 def test_efforts_and_tiers_have_each_hosts_own_names() -> None:
-    _, body, _ = sent(make("groq"), reasoning_effort="minimal", service_tier="priority")
+    _, body, _ = sent(
+        make("groq", "openai/gpt-oss-20b"),
+        reasoning_effort="minimal",
+        service_tier="priority",
+    )
     assert body["reasoning_effort"] == "low" and body["service_tier"] == "performance"
     _, body, _ = sent(make("mistral"), reasoning_effort="low", service_tier="default")
     assert body["reasoning_effort"] == "low"

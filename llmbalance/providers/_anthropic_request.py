@@ -12,7 +12,7 @@ from .._types import Call
 from . import _messages
 from ._anthropic_messages import marked_part, split_turns, text_block
 from ._bodies import merge
-from ._models import ClaudeModel, claude_model, nearest
+from ._models import ClaudeModel, claude_model, fit_effort
 
 if TYPE_CHECKING:
     from ._base import Dialect
@@ -78,9 +78,6 @@ def write_body(dialect: Dialect, call: Call, warnings: list[str]) -> dict[str, A
 def _default_limit(dialect: Dialect, model: ClaudeModel) -> int:
     limit = dialect.options.get("max_output_tokens")
     return int(limit) if limit else model.max_output
-
-
-# -- messages ---------------------------------------------------------------
 
 
 # -- parameters ---------------------------------------------------------------
@@ -153,7 +150,7 @@ def _reasoning(
     if effort is None:
         return
     if "thinking" in params:
-        warnings.append("reasoning_effort left out: thinking was given too")
+        dialect.leave_out("reasoning_effort", "thinking was given too", warnings)
         return
     if effort == "none":
         if model.rests:
@@ -174,7 +171,7 @@ def _reasoning(
     if model.adaptive:
         body["thinking"] = {"type": "adaptive"}
     if model.efforts:
-        body["output_config"] = {"effort": nearest(effort, model.efforts)}
+        body["output_config"] = {"effort": fit_effort(effort, model.efforts, warnings)}
     else:
         _budget(dialect, body, BUDGETS[effort], warnings)
 

@@ -12,7 +12,7 @@ from .._types import Call
 from . import _messages
 from ._anthropic_request import BUDGETS, JSON_TOOL, fit_thinking
 from ._bodies import merge
-from ._models import claude_model, nearest
+from ._models import claude_model, fit_effort
 
 if TYPE_CHECKING:
     from .bedrock import Bedrock
@@ -243,7 +243,8 @@ def _reasoning(
     if effort == "none":
         if model.rests:
             more.setdefault("thinking", {"type": "disabled"})
-        elif model.efforts:
+        else:
+            warnings.append(f"reasoning_effort raised: {dialect.model} always reasons")
             more["output_config"] = {"effort": model.efforts[0]}
         return
     if effort not in BUDGETS:
@@ -253,7 +254,7 @@ def _reasoning(
     if model.adaptive:
         more["thinking"] = {"type": "adaptive"}
     if model.efforts:
-        more["output_config"] = {"effort": nearest(effort, model.efforts)}
+        more["output_config"] = {"effort": fit_effort(effort, model.efforts, warnings)}
     else:
         budget = {"type": "enabled", "budget_tokens": BUDGETS[effort]}
         more.setdefault("thinking", budget)

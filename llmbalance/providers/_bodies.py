@@ -27,17 +27,48 @@ def unreadable(body: bytes, error: Exception) -> ProtocolError:
     )
 
 
+# Fields that hold the arguments of a call, in which null is a value like any other.
+_ARGUMENTS = frozenset(("args", "arguments", "input"))
+
+
 def decoder(kind: type[T]) -> Callable[[bytes], T]:
-    """A function that decodes a body as ``kind``; ProtocolError when it is none."""
+    """A function that decodes a body as ``kind``; ProtocolError when it is none.
+
+    A field that is null is read as one that is not there, whatever its type.
+    """
     decode = msgspec.json.Decoder(kind).decode
+    lenient = msgspec.json.Decoder(kind, strict=False).decode
 
     def read(body: bytes) -> T:
         try:
             return decode(body)
+        except msgspec.ValidationError:
+            pass  # rare, so the second look may be slow
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise unreadable(body, error) from None
+        try:
+            return lenient(encode(_without_nulls(msgspec.json.decode(body))))
+        except msgspec.ValidationError as error:
+            raise ProtocolError(
+                f"the answer has an unexpected shape: {error}", offset=len(body)
+            ) from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise unreadable(body, error) from None
 
     return read
+
+
+def _without_nulls(value: Any) -> Any:
+    """A decoded answer without the fields and items that are null."""
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value if item is not None]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: inner if name in _ARGUMENTS else _without_nulls(inner)
+        for name, inner in value.items()
+        if inner is not None
+    }
 
 
 def posted(

@@ -317,6 +317,9 @@ def _reasoning(
         effort = model.least
     if model.levels:
         level = model.least if effort == "minimal" else _LEVELS.get(effort, effort)
+        if level != effort:
+            told = f"reasoning_effort {effort} sent as {level}, the nearest it takes"
+            warnings.append(told)
         generation["thinkingConfig"] = {"thinkingLevel": level.upper()}
     else:
         budget = BUDGETS.get(effort, 0)

@@ -18,8 +18,7 @@ def put_right(value: dict[str, Any]) -> dict[str, Any]:
     """Return an answer or stream chunk with the known faults mended, in place."""
     for name in _STRINGS:
         _string(value, name)
-    if not isinstance(value.get("created"), int):
-        value["created"] = int(value.get("created") or 0)
+    value["created"] = _whole(value.get("created"))
     choices = value.get("choices")
     value["choices"] = choices = choices if isinstance(choices, list) else []
     for choice in choices:
@@ -42,6 +41,14 @@ def put_right(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+def _whole(value: Any) -> int:
+    """Epoch seconds; 0 for what is no number, such as a date in words."""
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        return 0
+
+
 def _string(value: dict[str, Any], name: str) -> None:
     if name in value and not isinstance(value[name], str):
         if value[name] is None:
@@ -55,7 +62,8 @@ def _message(message: dict[str, Any]) -> None:
     content = message.get("content")
     if isinstance(content, list):
         _split_parts(message, content)
-    for number, call in enumerate(message.get("tool_calls") or ()):
+    calls = message.get("tool_calls")
+    for number, call in enumerate(calls if isinstance(calls, list) else ()):
         if isinstance(call, dict):
             _tool_call(call, number)
     for name in ("annotations", "images", "thinking_blocks", "reasoning_details"):
@@ -90,8 +98,9 @@ def _tool_call(call: dict[str, Any], number: int) -> None:
     if not isinstance(function, dict):
         function = call["function"] = {}
     arguments = function.get("arguments")
-    if arguments is not None and not isinstance(arguments, str):
-        function["arguments"] = msgspec.json.encode(arguments).decode()
+    if "arguments" in function and not isinstance(arguments, str):
+        text = "" if arguments is None else msgspec.json.encode(arguments).decode()
+        function["arguments"] = text
     if "name" in function and function["name"] is None and "arguments" in function:
         del function["name"]
     identity = call.get("id")

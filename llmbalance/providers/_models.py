@@ -62,9 +62,20 @@ class GeminiModel(NamedTuple):
 
 
 def nearest(effort: str, taken: Sequence[str]) -> str:
-    """The amount in ``taken`` that is nearest to ``effort``, of two the larger."""
-    at = EFFORTS.index(effort)
+    """The amount in ``taken`` that is nearest to ``effort``, of two the larger.
+
+    "none" is nearest to the least.
+    """
+    at = EFFORTS.index(effort) if effort != "none" else -1
     return min(reversed(taken), key=lambda one: abs(EFFORTS.index(one) - at))
+
+
+def fit_effort(asked: str, taken: Sequence[str], warnings: list[str]) -> str:
+    """The amount in ``taken`` that is nearest; a warning says so if it is another."""
+    fit = nearest(asked, taken)
+    if fit != asked:
+        warnings.append(f"reasoning_effort {asked} sent as {fit}, the nearest it takes")
+    return fit
 
 
 def version_in(name: str) -> tuple[int, int]:

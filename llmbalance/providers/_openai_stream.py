@@ -54,16 +54,15 @@ class OpenAIStream(StreamReader):
             raise unreadable(data, error) from None
         if wire.usage is not None:
             self.usage = wire.usage.usage()
-        elif wire.x_groq is not None and wire.x_groq.usage is not None:
-            self.usage = wire.x_groq.usage.usage()
+        elif wire.x_groq is not None:
+            self.usage = wire.x_groq.counted() or self.usage
         if wire.error or event == "error":
             raise self.dialect.error_inside({}, data)
         if not self.id:
             self.id, self.created = wire.id, wire.created
             self.model = wire.model or self.dialect.model
             self.system_fingerprint = wire.system_fingerprint
-        if wire.service_tier is not None:
-            self.service_tier = wire.service_tier
+        self.service_tier = wire.tier() or self.service_tier
         kept = [choice for choice in wire.choices if self._keep(choice)]
         return self.chunk(kept) if kept else []
 
@@ -96,9 +95,12 @@ class OpenAIStream(StreamReader):
         )
 
     def _number(self, index: int, calls: list[ToolCallDelta]) -> None:
-        """Give every fragment its call's index (Mistral may leave it out)."""
+        """Give every fragment its call's index (Mistral may leave it out, Gemini's
+        copy of this API gives all calls the same)."""
         known = self._calls.setdefault(index, [])
         for call in calls:
+            if self._begins_another(known, call):
+                call.index = None
             if call.index is None:
                 if call.id is not None and call.id in known:
                     call.index = known.index(call.id)
@@ -108,6 +110,14 @@ class OpenAIStream(StreamReader):
                     call.index = len(known) - 1
             while len(known) <= call.index:
                 known.append(call.id)
+
+    @staticmethod
+    def _begins_another(known: list[str | None], call: ToolCallDelta) -> bool:
+        """Whether a fragment begins a new call under the number of another one."""
+        if call.index is None or not 0 <= call.index < len(known):
+            return False
+        named = call.function is not None and bool(call.function.name)
+        return named and bool(call.id) and call.id != known[call.index] is not None
 
 
 def finish_error(reason: str) -> dict[str, Any]:

@@ -40,6 +40,7 @@ class WireUsage(Struct):
     cached_tokens: int | None = None  # Together and others, outside the details
     cost: float | dict[str, Any] | None = None  # OpenRouter, USD; Perplexity nests it
     cost_in_usd_ticks: int | None = None  # xAI, in 1e-10 USD
+    service_tier: str | None = None  # Mistral: the tier that was billed
 
     def usage(self) -> Usage:
         """The same in the common form."""
@@ -72,31 +73,42 @@ class WireUsage(Struct):
 class GroqExtra(Struct):
     usage: WireUsage | None = None
 
+    def counted(self) -> Usage | None:
+        """What was used; None where only Groq's own hardware is counted there."""
+        told = self.usage
+        if told is None or told.prompt_tokens is None:
+            return None
+        return told.usage()
 
-class WireReply(Struct):
+
+class _Answer(Struct):
+    """What complete answers and the events of streams have in common."""
+
+    id: str = ""
+    created: int = 0
+    model: str = ""
+    usage: WireUsage | None = None
+    service_tier: str | None = None
+    system_fingerprint: str | None = None
+    error: Any = None
+
+    def tier(self) -> str | None:
+        """The tier that was billed; Mistral says it with the usage."""
+        if self.service_tier is None and self.usage is not None:
+            return self.usage.service_tier
+        return self.service_tier
+
+
+class WireReply(_Answer):
     """A complete answer."""
 
     choices: list[Choice] = []
-    id: str = ""
-    created: int = 0
-    model: str = ""
-    usage: WireUsage | None = None
-    service_tier: str | None = None
-    system_fingerprint: str | None = None
-    error: Any = None
 
 
-class WireChunk(Struct):
+class WireChunk(_Answer):
     """One event of a stream."""
 
     choices: list[ChunkChoice] = []
-    id: str = ""
-    created: int = 0
-    model: str = ""
-    usage: WireUsage | None = None
-    service_tier: str | None = None
-    system_fingerprint: str | None = None
-    error: Any = None
     x_groq: GroqExtra | None = None
 
 

@@ -14,7 +14,7 @@ from .._errors import InvalidRequestError
 from .._types import LimitReading, Request
 from ._base import NATIVE, REFUSED, TRANSLATED
 from ._limits import mistral_limits, openai_limits, per_minute, together_limits
-from ._models import EFFORTS, nearest
+from ._models import EFFORTS, fit_effort, version_in
 from .openai_compatible import FEATURES, OpenAICompatible
 
 # OpenAI's service tiers under Groq's names.
@@ -54,11 +54,27 @@ class Groq(OpenAICompatible):
         """Drop what Groq answers with status 400."""
         super().adapt(body, warnings)
         one_answer(body, "Groq")
-        effort, tier = body.get("reasoning_effort"), body.get("service_tier")
-        if effort in EFFORTS:
-            body["reasoning_effort"] = nearest(effort, EFFORTS[1:4])
+        tier = body.get("service_tier")
+        if body.get("reasoning_effort") in ("none", *EFFORTS):
+            self._fit_effort(body, warnings)
         if tier is not None:
             body["service_tier"] = _GROQ_TIERS.get(tier, tier)
+
+    def _fit_effort(self, body: dict[str, Any], warnings: list[str]) -> None:
+        """Ask for an amount this model takes: older Qwens reason or do not."""
+        effort, name = body["reasoning_effort"], self.model
+        if "qwen" in name and effort == "none":
+            return
+        if "gpt-oss" in name or "qwen3.8" in name:
+            body["reasoning_effort"] = fit_effort(effort, EFFORTS[1:4], warnings)
+        elif "qwen" in name:
+            body["reasoning_effort"] = "default"
+            warnings.append(f"reasoning_effort {effort} sent as default, its only one")
+        else:
+            del body["reasoning_effort"]
+            if effort != "none":
+                why = f"{name} does not take it at Groq"
+                self.leave_out("reasoning_effort", why, warnings)
 
     def message(self, message: dict[str, Any]) -> dict[str, Any]:
         """Without ``name``, which Groq refuses."""
@@ -111,7 +127,8 @@ class Mistral(OpenAICompatible):
             self.leave_out("service_tier", f"Mistral has no tier {tier!r}", warnings)
         if "reasoning_effort" in body and "magistral" in self.model:
             del body["reasoning_effort"]  # these always reason and take no amount
-            warnings.append("reasoning_effort left out: this model always reasons")
+            why = "this model always reasons"
+            self.leave_out("reasoning_effort", why, warnings)
 
     def message(self, message: dict[str, Any]) -> dict[str, Any]:
         """With ids of other providers' tool calls replaced by ones Mistral takes."""
@@ -273,9 +290,13 @@ class XAI(OpenAICompatible):
                 if name in body:
                     del body[name]
                     self.leave_out(name, f"{self.model} refuses it", warnings)
-        if "reasoning_effort" in body and not self._takes_effort():
+        effort, taken = body.get("reasoning_effort"), self._efforts()
+        if effort is not None and not taken:
             del body["reasoning_effort"]
             self.leave_out("reasoning_effort", f"{self.model} refuses it", warnings)
+        elif effort in ("none", *EFFORTS) and effort not in taken:
+            amounts = [one for one in taken if one != "none"]
+            body["reasoning_effort"] = fit_effort(effort, amounts, warnings)
 
     def _reasons(self) -> bool:
         if "non-reasoning" in self.model:
@@ -283,9 +304,19 @@ class XAI(OpenAICompatible):
         names = ("grok-3-mini", "grok-4", "grok-5", "grok-code", "grok-latest")
         return self.model.startswith(names)
 
-    def _takes_effort(self) -> bool:
-        names = ("grok-3-mini", "grok-4.3", "grok-4-3", "grok-5", "grok-latest")
-        return self._reasons() and self.model.startswith(names)
+    def _efforts(self) -> tuple[str, ...]:
+        """The amounts of reasoning this model takes; () where it refuses them."""
+        version = version_in(self.model)
+        if "multi-agent" in self.model:
+            return EFFORTS[1:5]
+        if not self._reasons() or version == (4, 20):
+            return ()
+        if version == (3, 0):  # grok-3-mini
+            return ("low", "high")
+        if version < (4, 3) and "latest" not in self.model:
+            return ()
+        rests = version == (4, 3) or self.model == "grok-latest"
+        return ("none", "low", "medium", "high") if rests else ("low", "medium", "high")
 
     def limits(self, headers: Mapping[str, str], now_wall: float) -> list[LimitReading]:
         """OpenAI's names without a reset: counted by the minute."""

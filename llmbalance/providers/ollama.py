@@ -38,6 +38,7 @@ from ._base import NATIVE, REFUSED, TRANSLATED, Dialect, StreamReader
 from ._bodies import decoder, encode, json_text, merge, posted
 from ._classify import request_id
 from ._inputs import inputs_of
+from ._models import EFFORTS, fit_effort
 from .openai_compatible import rename_max_tokens
 
 MARKS = (b'"message"', b'"error"')
@@ -181,7 +182,7 @@ class Ollama(Dialect):
             elif name == "response_format":
                 _format(body, value)
             elif name == "reasoning_effort":
-                body["think"] = _think(self.model, value)
+                body["think"] = _think(self.model, value, warnings)
             elif name == "n" and value != 1:
                 raise InvalidRequestError("n", value, "Ollama gives one answer")
             elif name != "n" and not _messages.changes_nothing(name, value):
@@ -309,10 +310,14 @@ def _format(body: dict[str, Any], value: Any) -> None:
         )
 
 
-def _think(model: str, effort: Any) -> Any:
+def _think(model: str, effort: Any, warnings: list[str]) -> Any:
     """gpt-oss takes an amount; other models think or do not."""
-    if "gpt-oss" in model and effort in ("low", "medium", "high"):
-        return effort
+    if effort != "none" and effort not in EFFORTS:
+        raise InvalidRequestError(
+            "reasoning_effort", effort, f"use none, {', '.join(EFFORTS)}"
+        )
+    if "gpt-oss" in model:  # which always reasons
+        return fit_effort(effort, EFFORTS[1:4], warnings)
     return effort != "none"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ._models import EFFORTS, OpenAIModel, nearest, openai_model
+from ._models import EFFORTS, OpenAIModel, fit_effort, openai_model
 from .openai_compatible import OpenAICompatible, rename_max_tokens
 
 _SAMPLING = (
@@ -115,7 +115,5 @@ def _fit_effort(
         why = f"{dialect.model} reasons as much as it likes"
         dialect.leave_out("reasoning_effort", why, warnings)
     elif asked == "none" or asked in EFFORTS:
-        least = asked == "none"
-        fit = model.efforts[0] if least else nearest(asked, model.efforts)
-        body["reasoning_effort"] = fit
-        warnings.append(f"reasoning_effort {asked} sent as {fit}, the nearest it takes")
+        taken = model.efforts[:1] if asked == "none" else model.efforts
+        body["reasoning_effort"] = fit_effort(asked, taken, warnings)

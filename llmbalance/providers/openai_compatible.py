@@ -259,7 +259,7 @@ class OpenAICompatible(Dialect):
             created=wire.created,
             model=wire.model or self.model,
             usage=wire.usage.usage() if wire.usage is not None else None,
-            service_tier=wire.service_tier,
+            service_tier=wire.tier(),
             system_fingerprint=wire.system_fingerprint,
             provider_request_id=request_id(headers),
             raw_body=body,
@@ -272,7 +272,8 @@ class OpenAICompatible(Dialect):
             message.reasoning_content = message.reasoning_content or message.reasoning
             message.reasoning = None
         reason = choice.finish_reason
-        if reason is None:
+        if not reason:  # the answer is whole all the same
+            choice.finish_reason = "tool_calls" if message.tool_calls else "stop"
             return
         if reason in FAILED:
             raise self.error_inside(headers, finish_error(reason))
