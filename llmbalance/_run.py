@@ -414,7 +414,7 @@ class Run(Walk):
             or shot.target.name not in self.fleet.rates.unpriced
         )
         self._note(shot, failure.kind, counts, nano, known, seconds, None)
-        self.error = error
+        self._failed(error)
         if self.visits:
             self.first.setdefault(shot.lease.group, failure.kind)
         if self.fleet.group_terms and self._divert(shot.lease.group, failure.kind):

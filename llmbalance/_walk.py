@@ -10,10 +10,11 @@ gets when there is nowhere left to go.
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Hashable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from ._core import Lease
 from ._decision import Attempt, refusal
@@ -45,6 +46,7 @@ class Walk:
 
     __slots__ = (
         "attempts",
+        "back_at",
         "call",
         "chain",
         "deadline",
@@ -76,6 +78,7 @@ class Walk:
         self.visits: dict[int, list[float]] = {}  # times of attempts, where it matters
         self.ticket: Ticket | None = None  # its place in the line of those who wait
         self.tried = 0  # attempts of this round
+        self.back_at: float | None = None  # when the first of them may be asked again
         self.round = 0
         if now >= fleet.due:
             fleet.refresh()
@@ -212,9 +215,9 @@ class Walk:
 
     def _pause(self, refusals: list[Lease], left: float) -> float:
         """Nothing fits now: how long to wait, or raise when waiting is no use."""
-        if self.tried:
-            return self._next_round(left)
         wait = min(lease.wait for lease in refusals)
+        if self.tried:
+            return self._next_round(left, wait if self.options.wait else math.inf)
         if not self.options.wait or wait >= left:
             self._refuse(refusals, wait)
         if wait < _BUSY_WAIT:
@@ -270,18 +273,21 @@ class Walk:
             f"{self.fleet.lines.waiting} calls wait already, {why}", retry_after=wait
         )
 
-    def _next_round(self, left: float) -> float:
-        """Everything was tried: the same again after a pause, if that may help."""
+    def _next_round(self, left: float, wait: float) -> float:
+        """Everything was tried: the same again after a pause, if that may help.
+
+        ``wait``: seconds until somebody untried has room, if anybody has.
+        """
         self.round += 1
-        again = self.error is not None and _may_recover(self.error)
+        back_at, self.back_at = self.back_at, None
+        if back_at is not None:  # who comes back first, not who failed last
+            wait = min(wait, back_at - time.monotonic())
         rounds = max(_ROUNDS, *(self._most(group) or 0 for group in self.chain))
-        if not again or self.round >= rounds:
+        if self.round >= rounds:
             self._stop()
         first, longest = _BACKOFF
         pause = random.uniform(0, min(longest, first * 2**self.round))
-        retry_after = self.error.retry_after if self.error else None
-        if retry_after is not None:
-            pause = max(pause, retry_after)
+        pause = max(pause, wait)
         if pause >= left:
             self._stop()
         retries = self.fleet.retries
@@ -291,9 +297,16 @@ class Walk:
         self.tried = 0
         return pause
 
+    def _failed(self, error: LLMBalanceError) -> None:
+        """An attempt has failed; its backend may be asked again when it said so."""
+        self.error = error
+        if _may_recover(error):
+            back_at = time.monotonic() + (error.retry_after or 0.0)
+            self.back_at = min(back_at, self.back_at or back_at)
+
     # -- the end -------------------------------------------------------------
 
-    def _stop(self) -> None:
+    def _stop(self) -> NoReturn:
         """Raise the newest error, with everything that was tried."""
         error = self.error or NoBackendError("no backend took the call")
         self.verdict = type(error).__name__
