@@ -567,6 +567,8 @@ history_stands_in_for_what_is_not_known(void)
     CHECK(fabs(quote(0).seconds - (2 + 25.6)) < 1e-5);
     CHECK_EQ(lb_pool_set_usual(p, 0, 2, 0), LB_OK);
     CHECK(fabs(quote(0).seconds - (2 + 256 * 0.02)) < 1e-5);
+    CHECK_EQ(lb_pool_set_usual(p, 0, 0, 0.1), LB_OK);
+    CHECK(fabs(quote(0).seconds - (0.5 + 25.6)) < 1e-5);
     lb_answer answer = {1000, 101, 1, 2, 1};
     lb_latency_learn(&b->latency, &first, &answer, 100 * SEC);
     CHECK_EQ(lb_pool_set_usual(p, 0, 2, 0.1), LB_OK);

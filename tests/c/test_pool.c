@@ -130,6 +130,8 @@ backends_of_one_account_count_their_calls_together(void)
         CHECK(lb_pool_held(p, lb_pool_backend(p, i)) == &lb_pool_backend(p, 0)->held);
     lb_pool_backend(p, 1)->latency.calls = 1;
     CHECK_EQ(lb_pool_share_calls(p, 1, 2), LB_EINVAL);
+    lb_pool_backend(p, 0)->held = 1;
+    CHECK_EQ(lb_pool_share_calls(p, 0, 2), LB_EINVAL);
     lb_pool_free(p);
 }
 
