@@ -1,6 +1,4 @@
 /* lb_lease.h - choose a backend, reserve what the call will use, settle it.
- * (choosing and reserving: lb_lease.c; settling, learning and what was learned:
- * lb_lease_settle.c)
  *
  *   ask --pick--> lease (live) --settle--> what it cost
  *                   |
@@ -14,6 +12,9 @@
  *
  * The lease also carries the record of the decision: who competed, at what
  * price and speed, and why the others did not.
+ *
+ * Choosing and reserving are in lb_lease.c, settling and what it teaches in
+ * lb_lease_settle.c.
  */
 #ifndef LB_LEASE_H
 #define LB_LEASE_H

@@ -56,6 +56,8 @@ extern PyMethodDef py_engine_functions[]; /* py_engine.c: module-level functions
 
 #define PY_FAST(f) ((PyCFunction)(void (*)(void))(f)) /* METH_FASTCALL cast */
 
+/* What every type file needs: py_args.c. */
+
 /* CLOCK_MONOTONIC, the clock of time.monotonic_ns(). */
 lb_ns py_now(void);
 

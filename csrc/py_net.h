@@ -23,6 +23,9 @@ net_origin *py_origin_get(py_state *st, PyObject *o);
  * the argument `what` but no element. */
 int py_texts(PyObject *o, const char *what, net_text **texts, size_t *n);
 
+/* The same for a sequence of bytes. */
+int py_byte_texts(PyObject *o, const char *what, net_text **texts, size_t *n);
+
 /* The arguments of Port.submit(), in their order. */
 enum {
     PY_TOKEN,

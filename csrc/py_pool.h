@@ -86,6 +86,11 @@ PyObject *py_pool_spent(PyObject *op, PyObject *args);
 PyObject *py_quote(const lb_quote *q);
 PyObject *py_decision(const lb_decision *d);
 
+/* The words for an enum lb_outcome, lb_unit, lb_charge. */
+const char *py_outcome_name(int i);
+const char *py_unit_name(int i);
+const char *py_charge_name(int i);
+
 /* The tuples of names that indices refer to: STRATEGIES, OUTCOMES, KINDS, ... */
 int py_add_names(PyObject *mod);
 

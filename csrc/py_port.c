@@ -57,19 +57,25 @@ ticket_free(port_object *self, ticket *t)
     PyMem_Free(t);
 }
 
-static void
-drop_tickets(port_object *self)
+/* 0, or -1 with an exception when the list `told`, if there is one, could not take
+ * all their tokens; they are let go of all the same. */
+static int
+drop_tickets(port_object *self, PyObject *told)
 {
+    int failed = 0;
     PY_LOCK(self);
     ticket *t = self->tickets;
     self->tickets = NULL;
     PY_UNLOCK(self);
     while (t != NULL) {
         ticket *next = t->next;
+        if (told != NULL && failed == 0)
+            failed = PyList_Append(told, t->token);
         Py_DECREF(t->token);
         PyMem_Free(t);
         t = next;
     }
+    return failed;
 }
 
 /* Open, and of this process: in a forked child it starts afresh, for what was
@@ -87,7 +93,7 @@ port_ready(port_object *self)
         PyErr_SetString(PyExc_OSError, "no file descriptor left for a Port");
         return -1;
     }
-    drop_tickets(self);
+    (void)drop_tickets(self, NULL);
     return 0;
 }
 
@@ -106,17 +112,18 @@ port_init(PyObject *op, PyObject *args, PyObject *kwargs)
     return self->port == NULL ? -1 : 0;
 }
 
-static void
-shut(port_object *self)
+/* As drop_tickets(). */
+static int
+shut(port_object *self, PyObject *told)
 {
     if (self->port == NULL || self->closed)
-        return;
+        return 0;
     self->closed = true;
     if (self->port->epoch == net_fork_epoch()) {
         net_port_close(self->port);
         net_engine_abandon(net_port_ref(self->port));
     }
-    drop_tickets(self);
+    return drop_tickets(self, told);
 }
 
 PyDoc_STRVAR(port_fileno_doc,
@@ -293,15 +300,10 @@ static PyObject *
 port_close(PyObject *op, PyObject *unused)
 {
     (void)unused;
-    port_object *self = (port_object *)op;
-    PyObject *list = PyList_New(0);
-    PY_LOCK(self);
-    for (const ticket *t = self->tickets; list != NULL && t != NULL; t = t->next)
-        if (PyList_Append(list, t->token) < 0)
-            Py_CLEAR(list);
-    PY_UNLOCK(self);
-    shut(self);
-    return list;
+    PyObject *told = PyList_New(0);
+    if (shut((port_object *)op, told) < 0)
+        Py_CLEAR(told);
+    return told;
 }
 
 static int
@@ -316,7 +318,7 @@ port_traverse(PyObject *op, visitproc visit, void *arg)
 static int
 port_clear(PyObject *op)
 {
-    shut((port_object *)op);
+    (void)shut((port_object *)op, NULL);
     return 0;
 }
 
@@ -326,7 +328,7 @@ port_dealloc(PyObject *op)
     port_object *self = (port_object *)op;
     PyTypeObject *tp = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
-    shut(self);
+    (void)shut(self, NULL);
     if (self->port != NULL)
         net_port_unref(self->port);
     freefunc tp_free = (freefunc)PyType_GetSlot(tp, Py_tp_free);

@@ -1,62 +1,7 @@
 /* py_view.c - what a pool shows of itself: state and records as plain dicts. */
 #include "py_pool.h"
 
-static const char *const outcomes[] = {
-    "done",  "slow", "failed",  "broken",   "timed_out", "rate_limited",
-    "quota", "auth", "missing", "rejected", "cancelled",
-};
-static const char *const units[] = {"requests", "tokens", "input_tokens",
-                                    "output_tokens"};
-static const char *const charges[] = {"actual", "chars4", "max"};
 static const char *const states[] = {"closed", "open", "half_open", "ramp"};
-
-_Static_assert(sizeof outcomes / sizeof *outcomes == LB_NOUTCOMES, "names");
-_Static_assert(sizeof units / sizeof *units == LB_NUNITS, "names");
-_Static_assert(sizeof charges / sizeof *charges == LB_NCHARGES, "names");
-
-static const char *
-outcome_name(int i)
-{
-    return outcomes[i];
-}
-
-static const char *
-unit_name(int i)
-{
-    return units[i];
-}
-
-static const char *
-charge_name(int i)
-{
-    return charges[i];
-}
-
-static int
-add_tuple(PyObject *mod, const char *name, const char *(*of)(int), int n)
-{
-    PyObject *t = PyTuple_New(n);
-    for (int i = 0; t != NULL && i < n; i++) {
-        PyObject *s = PyUnicode_InternFromString(of(i));
-        if (s == NULL || PyTuple_SetItem(t, i, s) < 0)
-            Py_CLEAR(t);
-    }
-    int bad = t == NULL ? -1 : PyModule_AddObjectRef(mod, name, t);
-    Py_XDECREF(t);
-    return bad;
-}
-
-int
-py_add_names(PyObject *mod)
-{
-    if (add_tuple(mod, "STRATEGIES", lb_strategy_name, LB_NSTRATEGIES) < 0 ||
-        add_tuple(mod, "REASONS", lb_reason_name, LB_NREASONS) < 0 ||
-        add_tuple(mod, "OUTCOMES", outcome_name, LB_NOUTCOMES) < 0 ||
-        add_tuple(mod, "KINDS", lb_kind_name, LB_NKINDS) < 0 ||
-        add_tuple(mod, "UNITS", unit_name, LB_NUNITS) < 0)
-        return -1;
-    return add_tuple(mod, "CHARGES", charge_name, LB_NCHARGES);
-}
 
 PyObject *
 py_quote(const lb_quote *q)
@@ -151,7 +96,7 @@ breaker_view(const lb_pool *p, uint32_t i, lb_ns now)
                                                        : "auto";
     return Py_BuildValue(
         "{s:s,s:s,s:s,s:i,s:i,s:i,s:i,s:d,s:I}", "state", states[state], "order", order,
-        "reason", b->total_trips > 0 ? outcomes[b->reason] : "", "trips",
+        "reason", b->total_trips > 0 ? py_outcome_name(b->reason) : "", "trips",
         (int)b->total_trips, "calls", (int)calls, "failed", (int)failed, "consecutive",
         (int)b->consecutive, "seconds_left",
         state == LB_OPEN || state == LB_RAMP ? left : 0.0, "generation",
@@ -164,10 +109,10 @@ limit_view(const lb_pool *p, uint32_t i, lb_ns now)
     const lb_limit *l = lb_pool_limit(p, i);
     return Py_BuildValue(
         "{s:I,s:s,s:s,s:L,s:d,s:L,s:L,s:d,s:O,s:d,s:L}", "index", (unsigned)i, "unit",
-        units[l->unit], "charge", charges[l->charge], "limit", (long long)l->rate.limit,
-        "window", (double)l->rate.window / 1e9, "burst", (long long)l->rate.burst,
-        "free", (long long)lb_rate_free(&l->rate, now), "used",
-        lb_rate_used(&l->rate, now), "learned", l->learned ? Py_True : Py_False,
+        py_unit_name(l->unit), "charge", py_charge_name(l->charge), "limit",
+        (long long)l->rate.limit, "window", (double)l->rate.window / 1e9, "burst",
+        (long long)l->rate.burst, "free", (long long)lb_rate_free(&l->rate, now),
+        "used", lb_rate_used(&l->rate, now), "learned", l->learned ? Py_True : Py_False,
         "working", l->working / 100.0, "charged", (long long)l->rate.charged);
 }
 
@@ -237,7 +182,7 @@ py_pool_backend(PyObject *op, PyObject *args)
         (double)b->fail, "paused", pause, "calls", (long long)lb_tally_calls(t), "cost",
         (long long)t->cost, "breaker", breaker_view(p, i, now), "limits",
         limits_view(p, b, now), "latency", latency_view(p, i), "outcomes",
-        counts_view(outcome_name, t->outcome, LB_NOUTCOMES), "tokens",
+        counts_view(py_outcome_name, t->outcome, LB_NOUTCOMES), "tokens",
         counts_view(lb_kind_name, t->tokens, LB_NTOKENS));
 }
 
