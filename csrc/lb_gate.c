@@ -83,14 +83,14 @@ ahead(const lb_limit *l, float used, lb_ns horizon, lb_ns now)
     return later > used ? later : used;
 }
 
-/* The share of the fullest limit, and, *with this call in it, that of the one that
- * will be nearest to its end. */
+/* The share of the fullest limit, *with this call in it that of the one that will be
+ * nearest to its end, and what all of them are worth to others. */
 static inline float
 fullest(const lb_pool *p, const lb_backend *b, const lb_outlook *o, const lb_figures *f,
-        int32_t held, float *with)
+        int32_t held, float *with, float *rent)
 {
     float most = (float)held * b->per_call;
-    *with = 0;
+    *with = *rent = 0;
     for (int k = 0; k < b->nlimits; k++) {
         const lb_limit *l = lb_pool_limit(p, b->limit[k]);
         float used = lb_limit_used(l, o->now);
@@ -98,6 +98,7 @@ fullest(const lb_pool *p, const lb_backend *b, const lb_outlook *o, const lb_fig
         *with = then > *with ? then : *with;
         if (o->forecast)
             used = ahead(l, used, p->horizon, o->now);
+        *rent += f->use[l->unit] * l->rent * used;
         most = used > most ? used : most;
     }
     return most;
@@ -219,7 +220,7 @@ static __attribute__((noinline)) void
 refuse(enum lb_reason why, lb_quote *q)
 {
     q->reason = (uint8_t)why;
-    q->used = 0;
+    q->used = q->rent = 0;
     q->stalls = 0;
     q->seconds = 0;
     q->cost = LB_UNKNOWN;
@@ -260,7 +261,7 @@ lb_gate(lb_pool *p, uint32_t i, const lb_ask *ask, lb_outlook *o, lb_quote *q)
     int64_t hold = price(p, i, b, o, f, cached, q);
     float with;
     int32_t held = b->terms.max_calls > 0 ? *lb_pool_held(p, b) : 0;
-    q->used = fullest(p, b, o, f, held, &with);
+    q->used = fullest(p, b, o, f, held, &with, &q->rent);
     bool busy = (uint32_t)held > (uint32_t)(b->terms.max_calls - 1);
     bool unwell = (b->breaker.order | b->breaker.state) != 0;
     bool unknown = (q->cost | hold) < 0;

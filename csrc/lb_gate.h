@@ -105,6 +105,7 @@ typedef struct lb_figures {
     float ratio;            /* billed / estimated prompt tokens of the family */
     float noise;            /* what a backend's own ratio may be apart from it */
     float units[LB_NUNITS]; /* that a limit counts at most, by enum lb_unit */
+    float use[LB_NUNITS];   /* the same, as expected */
 } lb_figures;
 
 /* What is the same for all backends of one choice; made once per choice. */

@@ -101,6 +101,10 @@ figure(const lb_ask *ask, const lb_outlook *o, const lb_backend *b, float ratio,
     f->reach = o->longest <= INT32_MAX ? f->padded : INT64_MAX;
     f->ratio = ratio;
     f->noise = LB_RATIO_NOISE * ratio;
+    f->use[LB_PER_REQUEST] = 1;
+    f->use[LB_PER_TOKEN] = (float)(input + f->expected);
+    f->use[LB_PER_INPUT] = (float)input;
+    f->use[LB_PER_OUTPUT] = (float)f->expected;
     f->units[LB_PER_REQUEST] = 1;
     f->units[LB_PER_TOKEN] = (float)lb_max(input + load->most, by_chars(load));
     f->units[LB_PER_INPUT] = (float)input;

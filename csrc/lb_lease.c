@@ -248,6 +248,31 @@ hold_all(lb_pool *p, const lb_backend *b, const lb_ask *ask, lb_lease *lease)
     hold(p, b->budget, b->nbudgets, lease);
 }
 
+/* What the call saves where it goes against the next cheapest; 0 or less: nothing. */
+static double
+saved(const lb_pool *p, const lb_ask *ask, const lb_quote *chosen)
+{
+    const lb_quote *q = lb_pool_quotes(p);
+    uint32_t n = lb_pool_group(p, ask->group)->count;
+    int64_t least = INT64_MAX;
+    for (uint32_t i = 0; i < n; i++)
+        if (&q[i] != chosen && q[i].reason == LB_ELIGIBLE && q[i].cost < least)
+            least = q[i].cost;
+    return least < INT64_MAX ? (double)(least - chosen->cost) : 0;
+}
+
+/* Scarce for the first time: from now on it has a price.  These rules look at all of
+ * a group, so that all quotes are there. */
+static void
+begin_rent(const lb_pool *p, const lb_ask *ask, const lb_outlook *o, const lb_quote *q,
+           const lb_figures *f, lb_limit *l)
+{
+    double units = (double)f->use[l->unit];
+    if (o->strategy >= LB_COMPOSITE && l->rent == 0 &&
+        lb_limit_used(l, o->now) > LB_RENT_SCARCE)
+        l->rent = lb_rent_begin(saved(p, ask, q), units);
+}
+
 static void
 reserve(lb_pool *p, const lb_ask *ask, lb_outlook *o, const lb_quote *q,
         lb_lease *lease)
@@ -274,6 +299,7 @@ reserve(lb_pool *p, const lb_ask *ask, lb_outlook *o, const lb_quote *q,
     lease->hold = q->hold;
     for (int k = 0; k < b->nlimits; k++) {
         lb_limit *l = lb_pool_limit(p, b->limit[k]);
+        begin_rent(p, ask, o, q, f, l);
         lb_limit_charge(l, lb_gate_units(l, &lease->load), o->now);
         lease->mark[k] = l->rate.charged;
     }

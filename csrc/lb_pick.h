@@ -65,6 +65,7 @@ typedef struct lb_quote {
     float ease;      /* of that the slow start alone: 0.1..1 */
     float used;      /* share of its fullest limit, 0..1 and above */
     float fail;      /* share of recent calls that failed, 0..1 */
+    float rent;      /* nano-USD: what its use of scarce limits is worth to others */
     double seconds;  /* expected duration of this call */
     int64_t cost;    /* expected nano-USD, cache savings included */
     double score;    /* what the rule compared first; set by lb_pick */

@@ -83,6 +83,8 @@ void
 lb_limit_charge(lb_limit *l, int64_t units, lb_ns now)
 {
     if (units > 0) {
+        float since = (float)lb_max(now - l->paced, 0) * l->per_ns;
+        l->rent = lb_rent_move(l->rent, lb_limit_used(l, now), since);
         l->pace = lb_limit_pace(l, now) + (float)units / (float)PACE_SECONDS;
         l->paced = now;
     }

@@ -29,6 +29,7 @@
 #include "lb_price.h"
 #include "lb_quantile.h"
 #include "lb_rate.h"
+#include "lb_rent.h"
 #include "lb_rng.h"
 #include "lb_tokens.h"
 
@@ -59,6 +60,7 @@ typedef struct lb_limit {
     uint8_t learned; /* told by headers, not configured */
     uint8_t working; /* % of it that are worked with, see lb_throttle.h */
     float pace;      /* units a second of late, for the forecast */
+    float rent;      /* nano-USD a unit, see lb_rent.h; 0: was never scarce */
     lb_rate rate;  /* its burst is the whole one, its limit that which is worked with */
     lb_ns paced;   /* time of the newest charge in `pace` */
     lb_ns changed; /* time of the newest change of `working` */

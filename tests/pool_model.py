@@ -34,6 +34,7 @@ class Limit:
     working: int = 100  # % of it
     changed: int = 0
     whole: int = 0  # the limit as configured
+    rent: float = 0.0  # nano-USD a unit
 
     def __post_init__(self) -> None:
         """Nothing refused it yet."""
@@ -67,6 +68,19 @@ class Limit:
             return -(-load.chars // 4) + 2 * load.messages
         return load.input + output
 
+    def expected(self, tokens: int, output: int) -> int:
+        """The same, as expected, by whatever it charges."""
+        if self.unit == "requests":
+            return 1
+        if self.unit == "input_tokens":
+            return tokens
+        return output if self.unit == "output_tokens" else tokens + output
+
+    def begin(self, saves: int, units: int, now: int) -> None:
+        """A call that saves so much here takes of it: is it scarce by now?"""
+        if not self.rent and units and saves > 0 and self.used(now, False) > 0.501:
+            self.rent = 0.3 * saves / units
+
     def pace_at(self, now: int) -> float:
         """Units a second of late."""
         age = max(now - self.paced, 0) / SECOND
@@ -75,6 +89,9 @@ class Limit:
     def spend(self, units: int, now: int) -> None:
         """Charge, or give back below 0."""
         if units > 0:
+            refills = max(now - self.paced, 0) / (self.bucket.unit * self.bucket.burst)
+            step = min(0.3 * float(refills), 0.5)
+            self.rent *= 1 + step * (self.used(now, False) - 0.5)
             self.pace = self.pace_at(now) + units / PACE_MEMORY
             self.paced = now
         self.bucket.charge(units, now)
@@ -296,6 +313,7 @@ class Quote:
     ease: float = 1.0
     hold: int = 0
     stalls: bool = False
+    rent: float = 0.0
 
 
 @dataclass
@@ -409,7 +427,11 @@ class Router:
         for limit in server.limits:
             share = limit.working / 100
             waits.append(limit.bucket.wait(limit.units(load), share, now))
-            q.used = max(q.used, limit.used(now, forecast))
+            used = limit.used(now, forecast)
+            q.used = max(q.used, used)
+            q.rent += (
+                limit.expected(load.input, self.expected(wish)) * limit.rent * used
+            )
         if max(waits):
             shut.append(("burst" if max(waits) == FOREVER else "rate", max(waits)))
         budgets = self._over(wish.group, server)
@@ -522,7 +544,10 @@ class Router:
                 group.smooth[j] = group.smooth.get(j, 0.0) + quotes[j].weight
             group.smooth[i] -= sum(quotes[j].weight for j in open_)
         load, expected = self.load(wish, server), self.expected(wish)
+        saves = self._saves(quotes, i)
         for limit in server.limits:
+            if wish.strategy in ("composite", "predictive"):
+                limit.begin(saves, limit.expected(load.input, expected), now)
             limit.spend(limit.units(load), now)
         budgets = self._over(wish.group, server)
         for budget in budgets:
@@ -543,6 +568,14 @@ class Router:
         )
         server.latency.live.append(held)
         return held
+
+    @staticmethod
+    def _saves(quotes: dict[int, Quote], i: int) -> int:
+        """Nano-USD against the next cheapest; 0 without one."""
+        others = [
+            q.cost for j, q in quotes.items() if j != i and q.reason == "eligible"
+        ]
+        return min(others) - quotes[i].cost if others else 0
 
     def give_back(self, held: Held, result: Result, now: int) -> int:
         """Settle; returns the nano-USD billed."""
@@ -664,7 +697,7 @@ def best(figures: dict[int, float], band: float) -> set[int]:
 def crowded(q: Quote) -> float:
     """A cost that rises from SHIFT on, to the double at STOP."""
     over = max(q.used - SHIFT, 0.0) / (STOP - SHIFT)
-    return (q.cost + 1) * (1 + over * over)
+    return (q.cost + q.rent + 1) * (1 + over * over)
 
 
 def calibrated(ratio: float, estimate: int, billed: int) -> float:

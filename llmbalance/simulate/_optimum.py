@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ._result import Result
     from ._trace import Trace
 
-_MOST_WINDOWS = 400
+_MOST_WINDOWS = 800
 
 
 class Bound(NamedTuple):

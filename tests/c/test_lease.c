@@ -494,6 +494,52 @@ one_session_spills_over_its_bounded_share(void)
 
 /* ---- explaining ---------------------------------------------------------- */
 
+static void
+a_limit_gets_a_price_when_it_is_scarce_for_the_first_time(void)
+{
+    static const enum lb_strategy rules[] = {LB_COMPOSITE, LB_PREDICTIVE, LB_COST};
+    for (int r = 0; r < 3; r++) {
+        fresh(4, rules[r]);
+        kit_reprice(p, 0, 1, 1);
+        kit_reprice(p, 3, 9, 99);
+        lb_pool_backend(p, 2)->terms.weight = 0;
+        CHECK_EQ(lb_pool_add_limit(p, 0, LB_PER_REQUEST, LB_CHARGE_ACTUAL, 10, MIN, 0),
+                 0);
+        const lb_limit *l = lb_pool_limit(p, 0);
+        for (int k = 0; k < 6; k++) {
+            CHECK(l->rent == 0);
+            CHECK_EQ(pick(0), 0);
+        }
+        CHECK_EQ(pick(0), 0); /* the first that finds more than half in use */
+        CHECK((l->rent > 0) == (rules[r] != LB_COST));
+        double saves = (double)(lb_pool_quotes(p)[1].cost - lb_pool_quotes(p)[0].cost);
+        if (rules[r] != LB_COST)
+            CHECK(fabs((double)l->rent - 0.3 * saves) < 1e-3 * saves);
+        float before = l->rent; /* twice refilled and idle: half of once counts */
+        (void)pick(0);          /* a price it keeps until time has passed */
+        CHECK(l->rent == before);
+        lb_limit_charge(lb_pool_limit(p, 0), 1, 2 * MIN);
+        CHECK(fabsf(l->rent - 0.75F * before) <= 0.01F * before);
+    }
+}
+
+static void
+where_nothing_is_saved_no_limit_gets_a_price(void)
+{
+    fresh(1, LB_COMPOSITE);
+    CHECK_EQ(lb_pool_add_limit(p, 0, LB_PER_REQUEST, LB_CHARGE_ACTUAL, 4, MIN, 0), 0);
+    for (int k = 0; k < 4; k++)
+        CHECK_EQ(pick(0), 0); /* there is nobody else */
+    CHECK(lb_pool_limit(p, 0)->rent == 0);
+    fresh(2, LB_COMPOSITE);
+    for (uint32_t i = 0; i < 2; i++)
+        CHECK_EQ(lb_pool_add_limit(p, i, LB_PER_OUTPUT, LB_CHARGE_ACTUAL, 4000, MIN, 0),
+                 (int)i);
+    for (int k = 0; k < 6; k++)
+        (void)pick(0); /* the other one costs as much */
+    CHECK(lb_pool_limit(p, 0)->rent == 0 && lb_pool_limit(p, 1)->rent == 0);
+}
+
 /* Three calls have left and do not come back. */
 static void
 hang(uint32_t i, lb_ns now)
@@ -593,6 +639,8 @@ main(void)
     CHECK_RUN(a_session_returns_to_the_cache_it_filled);
     CHECK_RUN(sessions_are_not_kept_where_there_is_no_cache);
     CHECK_RUN(one_session_spills_over_its_bounded_share);
+    CHECK_RUN(a_limit_gets_a_price_when_it_is_scarce_for_the_first_time);
+    CHECK_RUN(where_nothing_is_saved_no_limit_gets_a_price);
     CHECK_RUN(who_stalls_yields_while_somebody_else_is_free);
     CHECK_RUN(who_stalls_gives_way_to_a_later_order_too);
     CHECK_RUN(explaining_changes_nothing);

@@ -285,6 +285,23 @@ composite_gets_dearer_from_shift_and_costs_twice_at_stop(void)
 }
 
 static void
+composite_adds_what_a_scarce_limit_is_worth_to_others(void)
+{
+    equal(2, LB_COMPOSITE);
+    q[0].cost = 500000000;
+    for (int k = 0; k < 10; k++)
+        CHECK_EQ(pick(2), 0);
+    q[0].rent = 7e8F; /* it saves 0.50 here, others save 0.70 by these units */
+    for (int k = 0; k < 10; k++)
+        CHECK_EQ(pick(2), 1);
+    CHECK(fabs(q[0].score - 1.2e9) < 100);
+    taste.value = 0;
+    q[0].fail = 0.5F; /* paid again when it fails; a rent is not */
+    (void)pick(2);
+    CHECK(fabs(q[0].score - 1.45e9) < 100);
+}
+
+static void
 a_value_turns_seconds_and_failures_into_dollars(void)
 {
     equal(2, LB_COMPOSITE);
@@ -479,6 +496,7 @@ main(void)
     CHECK_RUN(composite_takes_the_cheapest_band_then_the_fastest);
     CHECK_RUN(composite_draws_by_headroom);
     CHECK_RUN(composite_gets_dearer_from_shift_and_costs_twice_at_stop);
+    CHECK_RUN(composite_adds_what_a_scarce_limit_is_worth_to_others);
     CHECK_RUN(a_value_turns_seconds_and_failures_into_dollars);
     CHECK_RUN(p2c_keeps_the_first_unless_the_second_is_much_faster);
     CHECK_RUN(p2c_bounds_the_share_of_the_worst);
