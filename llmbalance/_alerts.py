@@ -34,17 +34,18 @@ class Meter:
     """A budget, its place in the pool, and what was told of it in this window."""
 
     __slots__ = (
-        *("_lock", "_rolls", "_silent_until", "_start", "_told", "_turned"),
-        *("budget", "index", "marks"),
+        *("_lock", "_rolls", "_silent_until", "_start", "_turned"),
+        *("budget", "first", "index", "marks", "told"),
     )
 
     def __init__(self, budget: Budget, index: int) -> None:
         self.budget = budget
         self.index = index
         self.marks = _marks(budget)
+        self.first = self._first()  # nano-USD of the lowest mark
         self._start = math.inf  # epoch second of the window, once known
         self._turned = 0  # windows that had ended then
-        self._told = 0  # marks already told
+        self.told = 0  # marks already told
         self._rolls = 0  # of the window they were told in
         self._silent_until = 0.0  # rolling: when all may be told again
         self._lock = threading.Lock()  # two threads may pass one mark together
@@ -56,13 +57,17 @@ class Meter:
         """
         spent, _ = pool.spent(self.index)
         with self._lock:
-            told = {share for _, share in self.marks[: self._told]}
+            told = {share for _, share in self.marks[: self.told]}
             self.budget, self.marks = budget, _marks(budget)
-            self._told = 0
+            self.first = self._first()
+            self.told = 0
             for nano, share in self.marks:
                 if share not in told or nano > spent:
                     break
-                self._told += 1
+                self.told += 1
+
+    def _first(self) -> int:
+        return self.marks[0][0] if self.marks else 0
 
     def turn(self, pool: Pool, wall: float) -> float:
         """Keep the pool's window in step with the calendar at ``wall`` (epoch s).
@@ -93,7 +98,7 @@ class Meter:
         again by its successor.
         """
         spent, rolls = pool.spent(self.index, now)
-        if not self._told and spent < self.marks[0][0]:
+        if not self.told and spent < self.first:
             return
         with self._lock:
             passed = self._passed(spent, rolls, now)
@@ -107,15 +112,15 @@ class Meter:
         """The shares to tell now; they count as told."""
         if self.budget.rolling:
             if now >= self._silent_until:
-                self._told = 0
+                self.told = 0
         elif rolls > self._rolls:
-            self._rolls, self._told = rolls, 0
-        first = self._told
-        while self._told < len(self.marks) and spent >= self.marks[self._told][0]:
-            self._told += 1
-        if self.budget.rolling and first == 0 and self._told:
+            self._rolls, self.told = rolls, 0
+        first = self.told
+        while self.told < len(self.marks) and spent >= self.marks[self.told][0]:
+            self.told += 1
+        if self.budget.rolling and first == 0 and self.told:
             self._silent_until = now + self.budget.seconds
-        return [share for _, share in self.marks[first : self._told]]
+        return [share for _, share in self.marks[first : self.told]]
 
     def _event(self, share: float, spent: int) -> BudgetEvent:
         label = self.budget.label

@@ -155,9 +155,10 @@ class Books:
             _log.exception("the ledger refused an entry")
 
     def _watch(self, nano: int) -> None:
-        now = time.monotonic()
+        now, pool = time.monotonic(), self.fleet.pool
         for meter in self._meters:
-            meter.check(self.fleet.pool, now, emit=self.fleet.events.emit)
+            if meter.told or pool.spent(meter.index, now)[0] >= meter.first:
+                meter.check(pool, now, emit=self.fleet.events.emit)
         strange = self._pulse.add(nano, now) if self._pulse else None
         if strange is not None:
             text = (

@@ -212,7 +212,9 @@ def _session(_: Fleet, o: Options, value: Any, model: str) -> None:
 
 
 def _tags(fleet: Fleet, o: Options, value: Any, model: str) -> None:
-    names = tuple(dict.fromkeys([value] if isinstance(value, str) else value))
+    names = (value,) if isinstance(value, str) else tuple(value)
+    if len(names) > 1:
+        names = tuple(dict.fromkeys(names))
     o.labels = (*names, *o.labels)  # behind them those of its experiments
     bits = 0
     for name in names:
@@ -247,9 +249,14 @@ def _tuned(_: Fleet, o: Options, value: Any, model: str) -> None:
 
 def choose_budgets(fleet: Fleet, o: Options) -> None:
     """Put a call under the budgets of its tags, its task and its user."""
-    carried = [("tag", name) for name in o.labels]
-    carried += [("task", o.task or ""), ("user", o.user or "")]
-    found = [i for key in carried for i in fleet.call_budgets.get(key, ())]
+    of = fleet.call_budgets.get
+    found: list[int] = []
+    for name in o.labels:
+        found += of(("tag", name), ())
+    if o.task is not None:
+        found += of(("task", o.task), ())
+    if o.user is not None:
+        found += of(("user", o.user), ())
     if len(found) > _MOST_BUDGETS:
         raise InvalidRequestError(
             "tags", o.labels, f"a call can be under {_MOST_BUDGETS} budgets at most"

@@ -119,7 +119,8 @@ class Study:
             return split.arm(place, place / treated) if place < treated else 0
         if self.bandit is not None and (seat := self._units.get(unit)) is not None:
             return int(seat[0])
-        return split.arm(*split.places(unit))
+        enters, which = split.places(unit)
+        return 0 if enters >= split.treated else split.arm(enters, which)
 
     def hear(self, outcome: Heard, now: float) -> None:
         """Take note of how a call went."""
