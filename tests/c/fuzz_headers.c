@@ -1,7 +1,7 @@
 /* fuzz_headers.c - any bytes as header lines of a response, and as a line that a
  * caller wants to send: no crash, caps kept, nothing smuggled. */
-#include "net_headers.h"
 #include "net_ask.h"
+#include "net_headers.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
