@@ -111,3 +111,16 @@ def test_every_body_is_answered_or_refused(dialect, data):
     if conn.status != 200:
         assert json.loads(conn.data)["error"]
     assert provider.in_flight == 0
+
+
+@pytest.mark.parametrize("stop", [[True], [None, "a"], 5])
+def test_stops_that_are_no_texts_are_refused_as_ollama_does(stop):
+    told = {"messages": [{"role": "user", "content": "hi"}], "options": {"stop": stop}}
+    provider, conn = MockProvider("ollama", model="m"), Paper()
+    loop = asyncio.new_event_loop()
+    try:
+        sent = json.dumps({"model": "m", "stream": False, **told}).encode()
+        Desk(provider, loop, 0).handle(conn, Request("POST", "/api/chat", KEYS, sent))
+    finally:
+        loop.close()
+    assert conn.status == 400 and json.loads(conn.data)["error"]

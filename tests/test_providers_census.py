@@ -16,7 +16,15 @@ import pytest
 from llmbalance._errors import ServerError
 from llmbalance._options import PARAMETERS
 from llmbalance._types import Call
-from llmbalance.providers import Dialect, _models, anthropic, dialect, google
+from llmbalance.providers import (
+    Dialect,
+    _models,
+    _openai_stream,
+    anthropic,
+    dialect,
+    google,
+    hosts,
+)
 from llmbalance.providers import _anthropic_wire as claude
 from llmbalance.providers import _google_wire as gemini
 from llmbalance.providers import _openai_wire as openai_wire
@@ -230,3 +238,60 @@ def test_googles_counts_are_read() -> None:
 def _camel(name: str) -> str:
     first, *rest = name.split("_")
     return first + "".join(part.capitalize() for part in rest)
+
+
+# -- Groq and Mistral ---------------------------------------------------------------
+
+
+def written(name: str, model: str = "m") -> set[str]:
+    """What stands in a body when a call gives everything that every host may know."""
+    embeds = {"dimensions", "encoding_format", "input_type"}
+    sample: dict[str, Any] = dict.fromkeys(PARAMETERS - embeds, 1)
+    del sample["n"], sample["extra_body"]
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    sample |= {
+        "reasoning_effort": "low",
+        "service_tier": "default",
+        "response_format": {"type": "json_object"},
+        "tools": tools,
+        "stream_options": {},
+    }
+    call = Call(messages=ASK, params=sample, stream=True)
+    return set(json.loads(make(name, model).chat(call).body))
+
+
+def test_openai_knows_every_parameter_that_it_gets() -> None:
+    module = vendor("openai.types.chat.completion_create_params")
+    known = hints(module.CompletionCreateParamsBase)
+    for model in ("gpt-4o", "gpt-5.2", "o3"):
+        assert written("openai", model) - known == {"stream"}
+
+
+def test_groq_knows_every_parameter_that_it_gets() -> None:
+    module = vendor("groq.types.chat.completion_create_params")
+    known = hints(module.CompletionCreateParams)
+    usage = {"stream_options"}  # not in the client, answered all the same
+    assert written("groq", "openai/gpt-oss-120b") - known == usage
+    told = vendor("groq.types.completion_usage")
+    times = {"completion_time", "prompt_time", "queue_time", "total_time"}
+    assert hints(told.CompletionUsage) - names(openai_wire.WireUsage) == times
+    parts = hints(told.PromptTokensDetails)
+    assert parts <= names(openai_wire.PromptParts)
+    tiers = typing.get_type_hints(module.CompletionCreateParams)["service_tier"]
+    assert words(tiers) >= {*hosts._GROQ_TIERS.values(), "auto", "flex"}
+
+
+def test_mistral_knows_every_parameter_that_it_gets() -> None:
+    module = vendor("mistralai.client.models.chatcompletionrequest")
+    known = hints(module.ChatCompletionRequest)
+    assert written("mistral") - known == set()
+    usage = vendor("mistralai.client.models.usageinfo")
+    heard = {"prompt_audio_seconds"}  # audio is counted in tokens, too
+    assert hints(usage.UsageInfo) - names(openai_wire.WireUsage) <= heard
+    tier = vendor("mistralai.client.models.requestedservicetier")
+    assert words(tier.RequestedServiceTier) == {"auto", "standard_only"}
+    choice = vendor("mistralai.client.models.chatcompletionchoice")
+    reasons = words(choice.ChatCompletionChoiceFinishReason)
+    alike = {"stop", "length", "tool_calls"}
+    mapped = {*_openai_stream.FINISH_REASONS, *_openai_stream.FAILED}
+    assert reasons - alike <= mapped

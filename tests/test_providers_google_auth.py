@@ -77,8 +77,10 @@ class Google:
 
 @pytest.fixture
 def google(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Google]:
-    pytest.importorskip("google.auth", reason="needs google-auth")
     pytest.importorskip("requests", reason="needs requests")
+    # Before the environment is set: it reads some variables once and for all.
+    machine = "google.auth.compute_engine._metadata"
+    pytest.importorskip(machine, reason="needs google-auth")
     for name in (
         *("GOOGLE_APPLICATION_CREDENTIALS", "CLOUDSDK_AUTH_ACCESS_TOKEN"),
         *("GOOGLE_CLOUD_PROJECT", "GOOGLE_CLOUD_LOCATION", "CLOUD_ML_REGION"),
@@ -86,6 +88,7 @@ def google(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Google]:
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
     with FaultServer() as server:
         yield Google(server)
 
@@ -204,10 +207,28 @@ async def test_on_googles_machines_the_metadata_server_gives_tokens(
     host = google.server.url.removeprefix("http://")
     monkeypatch.setattr(_metadata, "_GCE_METADATA_HOST", host)
     monkeypatch.setenv("GCE_METADATA_IP", host)
-    options = {"project": "mine"}
-    async with Router([backend(google, options=options)]) as router:
+    monkeypatch.delenv("NO_GCE_CHECK")
+    async with Router([backend(google)]) as router:
         assert (await router.chat("v", ASK)).text == "Hi."
     assert google.seen("authorization") == ["Bearer token-1"]
+    targets = [request.target for request in google.server.requests]
+    assert targets[0] == "/computeMetadata/v1/project/project-id"
+    assert targets[-1].startswith("/v1/projects/machine-project/locations/")
+
+
+def test_nobody_is_asked_for_a_project_that_is_known_or_off_googles_machines(
+    google: Google, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = google.server.url.removeprefix("http://")
+    monkeypatch.setenv("GCE_METADATA_HOST", host)
+    with pytest.raises(ConfigError, match="project"):
+        Router([backend(google)])
+    monkeypatch.delenv("NO_GCE_CHECK")
+    Router([backend(google, options={"project": "mine"})]).close()
+    assert google.server.requests == []
+    monkeypatch.setenv("GCE_METADATA_HOST", "127.0.0.1:1")  # nobody listens there
+    with pytest.raises(ConfigError, match="GOOGLE_CLOUD_PROJECT"):
+        Router([backend(google)])
 
 
 async def test_a_token_is_replaced_before_it_ends_and_no_call_waits_for_it(

@@ -360,3 +360,104 @@ def test_what_is_left_out_is_refused_where_that_is_asked(
     assert warning.startswith("reasoning_effort left out")
     with pytest.raises(InvalidRequestError, match="reasoning_effort"):
         make(name, model, unsupported="refuse").chat(call)
+
+
+@pytest.mark.parametrize("name", ["anthropic", "google", "bedrock", "responses"])
+@pytest.mark.parametrize("role", ["system", "developer"])
+def test_a_picture_is_not_lost_in_a_system_message(name: str, role: str) -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}
+    text = {"type": "text", "text": "look"}
+    told = [{"role": role, "content": [text, picture]}, *ASK]
+    with pytest.raises(InvalidRequestError, match=r"messages\[0\].content"):
+        make(name).chat(Call(messages=told))
+    told[0]["content"] = [text, "and read"]
+    body = make(name).chat(Call(messages=told)).body
+    assert b"look" in body and b"and read" in body
+
+
+def test_a_picture_is_not_lost_in_what_an_assistant_said() -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}
+    told = [*ASK, {"role": "assistant", "content": [picture]}, *ASK]
+    with pytest.raises(InvalidRequestError, match=r"messages\[1\].content"):
+        make("anthropic").chat(Call(messages=told))
+
+
+@pytest.mark.parametrize(
+    "name", ["anthropic", "google", "bedrock", "ollama", "responses"]
+)
+def test_a_refusal_given_as_a_part_is_what_was_said(name: str) -> None:
+    part = {"type": "refusal", "refusal": "I would rather not"}
+    told = [*ASK, {"role": "assistant", "content": [part]}, *ASK]
+    assert b"I would rather not" in make(name).chat(Call(messages=told)).body
+
+
+WRONG_CALLS: list[Any] = ["x", [None], [{"id": "a"}], {"a": 1}, [{"function": "f"}]]
+
+
+@pytest.mark.parametrize("name", [*ANSWERS, "mistral", "groq"])
+@pytest.mark.parametrize("wrong", WRONG_CALLS)
+def test_tool_calls_that_are_none_are_refused_by_place(name: str, wrong: Any) -> None:
+    told = [*ASK, {"role": "assistant", "tool_calls": wrong}]
+    with pytest.raises(InvalidRequestError, match=r"messages\[1\].tool_calls"):
+        make(name).chat(Call(messages=told))
+
+
+@pytest.mark.parametrize("name", ["anthropic", "google", "bedrock", "ollama"])
+@pytest.mark.parametrize("wrong", [5, [5], {"a": 1}])
+def test_stops_that_are_none_are_refused_by_name(name: str, wrong: Any) -> None:
+    with pytest.raises(InvalidRequestError, match="stop = "):
+        make(name).chat(Call(messages=ASK, params={"stop": wrong}))
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_what_json_cannot_say_is_refused(name: str) -> None:
+    for value in (object(), "\ud800"):
+        call = Call(messages=ASK, params={"extra_body": {"x": value}})
+        with pytest.raises(InvalidRequestError, match="give what JSON can say"):
+            make(name).chat(call)
+
+
+# -- keys and who may see them ------------------------------------------------------
+
+
+def test_anthropics_token_goes_as_bearer_whatever_it_looks_like(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_AUTH_TOKEN", "my-gateways-token")
+    target = dialect("anthropic")(model="m", api_key="my-gateways-token")
+    assert "Authorization: Bearer my-gateways-token" in target.headers()
+    other = dialect("anthropic")(model="m", api_key="sk-ant-api-1")
+    assert "x-api-key: sk-ant-api-1" in other.headers()
+
+
+def test_a_functions_key_is_struck_out_of_messages() -> None:
+    target = dialect("openai")(model="m", api_key=lambda: "moving-target-123")
+    assert target.request_headers() == ["Authorization: Bearer moving-target-123"]
+    body = json.dumps({"error": {"message": "bad key moving-target-123."}})
+    assert "moving" not in target.failure(401, {}, body.encode()).message
+
+
+@pytest.mark.parametrize("api", ["converse", "invoke"])
+def test_aws_quotes_what_was_signed_and_nobody_sees_the_token(api: str) -> None:
+    target = dialect("bedrock")(
+        model="anthropic.claude-sonnet-4-5",
+        base_url="http://h",
+        options={
+            "region": "us-east-1",
+            "access_key": "an-access-key",
+            "secret_key": "the-secret-part",
+            "session_token": "the-session-token",
+            "api": api,
+        },
+    )
+    signed = target.sigv4()
+    assert signed is not None
+    assert signed[1] == "an-access-key:the-secret-part:the-session-token"
+    quoted = "The Canonical String should have been x-amz-security-token:"
+    told = {"message": f"{quoted}the-session-token"}
+    body = json.dumps(told).encode()
+    failure = target.failure(
+        403, {"x-amzn-errortype": "InvalidSignatureException"}, body
+    )
+    assert failure.kind == "auth" and "the-session" not in failure.message
+    assert "the-se" not in repr(target)

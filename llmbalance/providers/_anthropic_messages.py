@@ -18,12 +18,12 @@ def split_turns(messages: list[dict[str, Any]]) -> tuple[Any, list[dict[str, Any
     for at, message in enumerate(messages):
         role, content = message["role"], message.get("content")
         if role in _messages.SYSTEM_ROLES:
-            system += _text_blocks(message, content)
+            system += _text_blocks(at, message, content)
             continue
         if role == "tool":
             role, blocks = "user", [_tool_result(at, message)]
         elif role == "assistant":
-            blocks = _assistant(message)
+            blocks = _assistant(at, message)
         else:
             blocks = _user(at, message)
         if turns and turns[-1]["role"] == role:
@@ -52,13 +52,16 @@ def _plain_system(blocks: list[dict[str, Any]]) -> Any:
     return "\n\n".join(block["text"] for block in blocks)
 
 
-def _text_blocks(message: Mapping[str, Any], content: Any) -> list[dict[str, Any]]:
+def _text_blocks(
+    at: int, message: Mapping[str, Any], content: Any
+) -> list[dict[str, Any]]:
     if not isinstance(content, list):
         return _marked([text_block(content)], message) if content else []
+    _messages.only_text(at, message["role"], content)
     blocks = [
-        marked_part(text_block(part["text"]), part)
-        for part in content
-        if isinstance(part, dict) and part.get("text")
+        marked_part(text_block(text), part)
+        for _, part in _messages.parts_of(at, content)
+        if (text := part.get("text"))
     ]
     return _marked(blocks, message)
 
@@ -129,12 +132,12 @@ def _document(at: int, file: dict[str, Any]) -> dict[str, Any]:
     return block
 
 
-def _assistant(message: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _assistant(at: int, message: Mapping[str, Any]) -> list[dict[str, Any]]:
     own = (message.get("extra_content") or {}).get("anthropic")
     if own:
         return list(own["content"])
     blocks: list[dict[str, Any]] = list(message.get("thinking_blocks") or ())
-    blocks += _text_blocks(message, _messages.said_by(message))
+    blocks += _text_blocks(at, message, _messages.said_by(message))
     for call in message.get("tool_calls") or ():
         blocks.append(
             {

@@ -32,14 +32,7 @@ class Aws:
         """Credentials to sign with, when there is no API key."""
         if self.api_key:
             return None
-        found = [
-            self.options.get(option) or os.environ.get(variable)
-            for option, variable in (
-                ("access_key", "AWS_ACCESS_KEY_ID"),
-                ("secret_key", "AWS_SECRET_ACCESS_KEY"),
-                ("session_token", "AWS_SESSION_TOKEN"),
-            )
-        ]
+        found = self._credentials()
         if not found[0] or not found[1]:
             raise ConfigError(
                 "api_key",
@@ -47,5 +40,22 @@ class Aws:
                 "set AWS_BEARER_TOKEN_BEDROCK, or AWS_ACCESS_KEY_ID and "
                 "AWS_SECRET_ACCESS_KEY",
             )
-        credentials = ":".join(str(part) for part in found if part)
+        credentials = ":".join(part for part in found if part)
         return f"aws:amz:{self.region}:bedrock", credentials
+
+    def secrets(self) -> tuple[str, ...]:
+        """What no message may repeat: AWS quotes signed headers in its errors."""
+        known = self.api_key if isinstance(self.api_key, str) else ""
+        _, *hidden = self._credentials()
+        return tuple(part for part in (known, *hidden) if part)
+
+    def _credentials(self) -> list[str]:
+        """Access key, secret key and session token; "" for what is not set."""
+        return [
+            str(self.options.get(option) or os.environ.get(variable) or "")
+            for option, variable in (
+                ("access_key", "AWS_ACCESS_KEY_ID"),
+                ("secret_key", "AWS_SECRET_ACCESS_KEY"),
+                ("session_token", "AWS_SESSION_TOKEN"),
+            )
+        ]

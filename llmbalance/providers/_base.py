@@ -102,6 +102,7 @@ class Dialect:
     ) -> None:
         self.model = model
         self.api_key = api_key
+        self._given_key = ""  # by a function, last
         self.options: Mapping[str, Any] = dict(options or {})
         unsupported = self.options.get("unsupported", "drop")
         if unsupported not in ("drop", "refuse"):
@@ -162,7 +163,15 @@ class Dialect:
         Whoever sends a Request adds them: a key that expires is asked for at the last
         moment, and once per attempt.
         """
-        return self.auth(self.api_key()) if callable(self.api_key) else []
+        if not callable(self.api_key):
+            return []
+        self._given_key = self.api_key()
+        return self.auth(self._given_key)
+
+    def secrets(self) -> tuple[str, ...]:
+        """What no message may repeat: the key, of a function the last one."""
+        known = self.api_key if isinstance(self.api_key, str) else self._given_key
+        return (known,) if known else ()
 
     def chat(self, call: Call) -> Request:
         """Write a chat call; InvalidRequestError where it cannot be expressed."""
@@ -235,8 +244,8 @@ class Dialect:
         """Understand an error answer; ``now_wall`` (epoch s) defaults to its Date."""
         if now_wall is None:
             now_wall = wall_time(headers)
-        secret = self.api_key if isinstance(self.api_key, str) else None
-        failure = classify(status, headers, body, now_wall=now_wall, secret=secret)
+        hidden = self.secrets()
+        failure = classify(status, headers, body, now_wall=now_wall, secrets=hidden)
         failure.limits = self.limits(headers, now_wall)
         return failure
 

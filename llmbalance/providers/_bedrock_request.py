@@ -85,6 +85,7 @@ def _turns(
     for at, message in enumerate(messages):
         role = message["role"]
         if role in _messages.SYSTEM_ROLES:
+            _messages.only_text(at, role, message.get("content"))
             system += _content(at, message)
             continue
         if role == "assistant":

@@ -11,7 +11,17 @@ from .._errors import InvalidRequestError, ProtocolError
 from .._types import Call, Request, StreamMode
 
 T = TypeVar("T")
-encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder().encode
+
+
+def encode(body: Any) -> bytes:
+    """Write a body as JSON; InvalidRequestError for what JSON cannot say."""
+    try:
+        return _encode(body)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidRequestError(
+            "request", "(see there)", f"give what JSON can say: {error}"
+        ) from None
 
 
 def unreadable(body: bytes, error: Exception) -> ProtocolError:

@@ -10,7 +10,7 @@ Content types are not believed: JSON comes as text/plain, and HTML as anything.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -337,12 +337,12 @@ def classify(
     body: bytes | str | dict[str, Any],
     *,
     now_wall: float,
-    secret: str | None = None,
+    secrets: Sequence[str] = (),
 ) -> Failure:
     """Understand an error answer, whichever provider sent it.
 
-    ``status`` is 200 for an error inside an answer. ``secret`` is struck out of the
-    message, should the provider repeat it.
+    ``status`` is 200 for an error inside an answer. ``secrets`` are struck out of
+    the message, should the provider repeat them.
     """
     hint = headers.get("x-amzn-errortype", "").partition(":")[0]
     error = read_error(body, hint)
@@ -360,7 +360,7 @@ def classify(
             kind = "quota"
     return Failure(
         kind=kind,
-        message=clean(error.message, secret) or f"HTTP status {status}",
+        message=clean(error.message, secrets) or f"HTTP status {status}",
         status=status,
         code=error.code,
         request_id=error.request_id or request_id(headers),
@@ -368,10 +368,11 @@ def classify(
     )
 
 
-def clean(message: str, secret: str | None = None) -> str:
+def clean(message: str, secrets: Sequence[str] = ()) -> str:
     """Shorten a provider's message and strike keys out of it."""
-    if secret and len(secret) >= 8 and secret in message:
-        message = message.replace(secret, "[key]")
+    for secret in secrets:
+        if len(secret) >= 8 and secret in message:
+            message = message.replace(secret, "[key]")
     words = message.split()
     for at, word in enumerate(words):
         bare = word.strip("\"'`().,:;")

@@ -39,6 +39,8 @@ _LAST = 10.0  # seconds before its end that a token is no longer used
 _LIFE = 3000.0  # of a token that does not say when it ends
 _AGAIN = 1.0  # seconds after a failure that the next attempt may begin
 _PAUSE = 10.0  # seconds after a success
+_PATIENCE = 1.0  # seconds to wait for the machine's own word
+_METADATA = "169.254.169.254"  # where Google's computers ask who they are
 _LOOK = 0.01  # seconds between two looks at a token on its way
 _MISSING = """\
 set CLOUDSDK_AUTH_ACCESS_TOKEN, pass api_key, or for Google's application default \
@@ -49,7 +51,7 @@ class ApplicationDefault:
     """A key function: returns an access token that is good for a while.
 
     ``path``: a file of credentials; None: look where Google's own clients look.
-    ``project`` and ``quota_project`` are what the credentials say of themselves, or "".
+    ``quota_project`` is what the credentials say of themselves, or "".
     Raises ConfigError when google-auth is missing or the file is no such thing.
     """
 
@@ -67,7 +69,8 @@ class ApplicationDefault:
         if path is not None and self._kind not in _KINDS:
             remedy = f"for type {self._kind!r} set {_VARIABLE} instead"
             raise ConfigError("credentials", "(a file)", remedy)
-        self.project = str(told.get("project_id") or told.get("quota_project_id") or "")
+        named = told.get("project_id") or told.get("quota_project_id")
+        self._project = str(named or "") if told else None  # None: not asked yet
         self.quota_project = str(told.get("quota_project_id") or "")
         self._credentials: Any = None
         self._token = ""
@@ -85,6 +88,32 @@ class ApplicationDefault:
 
     def __hash__(self) -> int:
         return hash(self._path)
+
+    @property
+    def project(self) -> str:
+        """The project the credentials belong to, "" when nothing tells.
+
+        Without a file the machine is asked, once: that may take a second.
+        """
+        if self._project is None:
+            self._project = self._machines_project()
+        return self._project
+
+    def _machines_project(self) -> str:
+        if os.environ.get("NO_GCE_CHECK", "").lower() == "true":
+            return ""
+        named = os.environ.get("GCE_METADATA_HOST") or os.environ.get("GCE_METADATA_IP")
+        host = named or _METADATA
+        try:
+            answer = self._carrier.Request()(
+                url=f"http://{host}/computeMetadata/v1/project/project-id",
+                headers={"Metadata-Flavor": "Google"},
+                timeout=_PATIENCE,
+            )
+        except Exception:  # no such server: this is not Google's computer
+            return ""
+        own = answer.headers.get("Metadata-Flavor") == "Google"
+        return answer.data.decode().strip() if own and answer.status == 200 else ""
 
     def __call__(self) -> str:
         """Return a token; KeyPending while there is none, AuthenticationError if

@@ -104,6 +104,7 @@ class _Contents:
         """Append one message."""
         role, content = message["role"], message.get("content")
         if role in _messages.SYSTEM_ROLES:
+            _messages.only_text(at, role, content)
             text = _messages.text_of(content)
             if text:
                 self.system.append({"text": text})

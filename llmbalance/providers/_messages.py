@@ -59,8 +59,24 @@ def as_dicts(messages: Sequence[Mapping[str, Any] | Message]) -> list[dict[str, 
                 message.get("role"),
                 f"use one of {', '.join(sorted(ROLES))}",
             )
+        if message.get("tool_calls"):
+            _check_calls(at, message["tool_calls"])
         result.append(message)
     return result
+
+
+def _check_calls(at: int, calls: Any) -> None:
+    """Refuse tool calls that are none."""
+    if not isinstance(calls, list | tuple):
+        calls = [None]
+    for call in calls:
+        told = call if isinstance(call, Mapping) else {}
+        if not isinstance(told.get("function"), Mapping) and "custom" not in told:
+            raise InvalidRequestError(
+                f"messages[{at}].tool_calls",
+                _name_of(call),
+                'give a list of {"id": ..., "function": {"name": ..., ...}}',
+            )
 
 
 def _to_dict(at: int, message: Any) -> dict[str, Any]:
@@ -91,11 +107,13 @@ def text_of(content: Any) -> str:
         return content
     if not isinstance(content, list):
         return ""
-    return "".join(
-        part["text"]
-        for part in content
-        if isinstance(part, dict) and isinstance(part.get("text"), str)
-    )
+    return "".join(map(_text_in, content))
+
+
+def _text_in(part: Any) -> str:
+    if isinstance(part, dict):
+        part = part.get("text") or part.get("refusal")
+    return part if isinstance(part, str) else ""
 
 
 def media_of(at: int, content: Any) -> list[tuple[str, dict[str, Any]]]:
@@ -103,6 +121,16 @@ def media_of(at: int, content: Any) -> list[tuple[str, dict[str, Any]]]:
     if not isinstance(content, list):
         return []
     return [(kind, part) for kind, part in parts_of(at, content) if kind not in _TEXTS]
+
+
+def only_text(at: int, role: str, content: Any) -> None:
+    """Refuse a content of which a part is no text, where nothing else can be sent."""
+    for kind, _ in media_of(at, content):
+        raise InvalidRequestError(
+            f"messages[{at}].content",
+            kind,
+            f"in a message of the {role} give text only; a user's takes more",
+        )
 
 
 def said_by(message: Mapping[str, Any]) -> Any:
@@ -132,6 +160,8 @@ def parts_of(at: int, content: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     for number, part in enumerate(content):
         if isinstance(part, str):
             yield "text", {"type": "text", "text": part}
+        elif isinstance(part, dict) and part.get("type") == "refusal":
+            yield "text", {"type": "text", "text": part.get("refusal")}
         elif isinstance(part, dict) and isinstance(part.get("type"), str):
             yield part["type"], part
         else:
@@ -212,5 +242,10 @@ def changes_nothing(name: str, value: Any) -> bool:
 
 
 def stops_of(stop: Any) -> list[str]:
-    """``stop`` as a list of strings."""
-    return [stop] if isinstance(stop, str) else list(stop)
+    """``stop`` as a list of strings; InvalidRequestError when it is none."""
+    stops = [stop] if isinstance(stop, str) else stop
+    if not isinstance(stops, list | tuple) or not all(
+        isinstance(one, str) for one in stops
+    ):
+        raise InvalidRequestError("stop", stop, "give a string or a list of strings")
+    return list(stops)

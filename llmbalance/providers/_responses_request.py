@@ -61,6 +61,7 @@ def write_items(messages: list[dict[str, Any]]) -> tuple[str, list[dict[str, Any
     for at, message in enumerate(messages):
         role, content = message["role"], message.get("content")
         if role in _messages.SYSTEM_ROLES and not items:
+            _messages.only_text(at, role, content)
             instructions.append(_messages.text_of(content))
         elif role == "tool":
             identity = message.get("tool_call_id")

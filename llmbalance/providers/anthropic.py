@@ -17,6 +17,7 @@ pass in ``tools`` as they are; an answer with blocks of theirs keeps them all in
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -103,8 +104,9 @@ class Anthropic(Dialect):
     }
 
     def auth(self, key: str) -> list[str]:
-        """The key's own header; OAuth tokens go as bearer."""
-        if key.startswith("sk-ant-oat"):
+        """The key's own header; tokens, by their look or variable, go as bearer."""
+        token = os.environ.get("ANTHROPIC_AUTH_TOKEN")
+        if key.startswith("sk-ant-oat") or key == token:
             return [f"Authorization: Bearer {key}"]
         return [f"x-api-key: {key}"]
 

@@ -20,6 +20,11 @@ from .openai_compatible import FEATURES, OpenAICompatible
 # OpenAI's service tiers under Groq's names.
 _GROQ_TIERS = {"default": "on_demand", "priority": "performance"}
 _NONE = "this host has no such parameter"
+# What only OpenAI, or only Anthropic, knows.
+_OTHERS = (
+    *("cache_control", "web_search_options", "audio"),
+    *("prompt_cache_options", "prompt_cache_retention"),
+)
 
 
 def one_answer(body: dict[str, Any], host: str) -> None:
@@ -48,7 +53,14 @@ class Groq(OpenAICompatible):
     }
     rejects: ClassVar[Mapping[str, str]] = {
         name: "Groq refuses it" for name in ("logprobs", "top_logprobs", "logit_bias")
-    } | dict.fromkeys(("store", "prediction", "verbosity", "top_k"), _NONE)
+    } | dict.fromkeys(
+        (
+            *("store", "prediction", "verbosity", "top_k", "min_p", "modalities"),
+            *("repetition_penalty", "safety_identifier", "prompt_cache_key"),
+            *("thinking", *_OTHERS),
+        ),
+        _NONE,
+    )
 
     def adapt(self, body: dict[str, Any], warnings: list[str]) -> None:
         """Drop what Groq answers with status 400."""
@@ -106,7 +118,7 @@ class Mistral(OpenAICompatible):
     rejects: ClassVar[Mapping[str, str]] = dict.fromkeys(
         (
             *("logit_bias", "user", "store", "stream_options", "verbosity"),
-            *("modalities", "safety_identifier", "min_p"),
+            *("modalities", "safety_identifier", "min_p", "thinking", *_OTHERS),
         ),
         _NONE,
     )
@@ -184,6 +196,7 @@ class DeepSeek(OpenAICompatible):
         (
             *("seed", "logit_bias", "store", "service_tier", "prediction", "top_k"),
             *("parallel_tool_calls", "verbosity", "modalities", "metadata"),
+            *("min_p", "repetition_penalty", *_OTHERS),
         ),
         _NONE,
     )
@@ -216,7 +229,11 @@ class Together(OpenAICompatible):
         "responses": REFUSED,
     }
     rejects: ClassVar[Mapping[str, str]] = dict.fromkeys(
-        ("store", "service_tier", "prediction", "verbosity", "metadata"), _NONE
+        (
+            *("store", "service_tier", "prediction", "verbosity", "metadata"),
+            *("thinking", "modalities", *_OTHERS),
+        ),
+        _NONE,
     )
 
     def limits(self, headers: Mapping[str, str], now_wall: float) -> list[LimitReading]:
@@ -278,7 +295,10 @@ class XAI(OpenAICompatible):
         "service_tier": REFUSED,
     }
     rejects: ClassVar[Mapping[str, str]] = dict.fromkeys(
-        ("logit_bias", "store", "service_tier", "prediction", "metadata", "top_k"),
+        (
+            *("logit_bias", "store", "service_tier", "prediction", "metadata", "top_k"),
+            *("thinking", "min_p", "repetition_penalty", "modalities", *_OTHERS),
+        ),
         _NONE,
     )
 

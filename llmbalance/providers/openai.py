@@ -34,6 +34,8 @@ class OpenAI(OpenAICompatible):
     rejects: ClassVar[Mapping[str, str]] = {
         "top_k": "OpenAI has no such parameter",
         "min_p": "OpenAI has no such parameter",
+        "repetition_penalty": "OpenAI has presence_penalty and frequency_penalty",
+        "input_type": "OpenAI has no such parameter",
         "cache_control": "OpenAI caches by itself; see prompt_cache_key",
         "thinking": "OpenAI has reasoning_effort instead",
     }

@@ -145,8 +145,8 @@ class OpenAICompatible(Dialect):
     def adapt(self, body: dict[str, Any], warnings: list[str]) -> None:
         """Put the parameters right for this host and model, in place."""
         for name in self.rejects.keys() & body.keys():
-            self.leave_out(name, self.rejects[name], warnings)
-            del body[name]
+            if not _messages.changes_nothing(name, body.pop(name)):
+                self.leave_out(name, self.rejects[name], warnings)
         for name in self.renames.keys() & body.keys():
             body[self.renames[name]] = body.pop(name)
         if self.max_tokens_name:

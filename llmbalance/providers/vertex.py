@@ -141,7 +141,7 @@ class Vertex(_Place, Google):
         key = self.api_key
         if not self.project and not (isinstance(key, str) and key.startswith("A")):
             raise ConfigError(
-                "project", None, "set options project or GOOGLE_CLOUD_PROJECT"
+                "project", None, "set option project or GOOGLE_CLOUD_PROJECT"
             )
         return super().headers()
 
@@ -250,7 +250,7 @@ class VertexClaude(_Place, Anthropic):
         """The common lines; the version goes into the body."""
         if not self.project:
             raise ConfigError(
-                "project", None, "set options project or GOOGLE_CLOUD_PROJECT"
+                "project", None, "set option project or GOOGLE_CLOUD_PROJECT"
             )
         lines = super().headers()
         return [line for line in lines if not line.startswith("anthropic-version")]

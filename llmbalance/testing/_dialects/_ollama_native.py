@@ -38,7 +38,11 @@ def read_native(ask: Ask, body: dict[str, Any]) -> Ask:
     unlimited = isinstance(predict, int) and predict < 0
     ask.max_tokens = None if unlimited else integer(predict, "num_predict")
     stop = options.get("stop")
+    if not isinstance(stop, str | list | None):
+        bad("stop must be an array of strings")
     ask.stop = (stop,) if isinstance(stop, str) else tuple(stop or ())
+    if not all(isinstance(one, str) for one in ask.stop):
+        bad("stop must be an array of strings")
     form = body.get("format")
     ask.wants_json = bool(form)
     ask.schema = form if isinstance(form, dict) else None
