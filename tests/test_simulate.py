@@ -143,6 +143,14 @@ def test_known_limits_are_kept_without_a_single_refusal() -> None:
     assert told["share"][CHEAP] * len(TRACE) == pytest.approx(60 * 10 + 57, abs=2)
 
 
+def test_the_marks_of_limits_are_the_routers() -> None:
+    fleet = two(limits=Limits(rpm=60), stop_at=1.0)
+    told = run(TRACE, fleet, strategy="composite").to_dict()
+    assert told["share"][CHEAP] * len(TRACE) == pytest.approx(60 * 10 + 60, abs=2)
+    with pytest.raises(ConfigError, match="shift_at"):
+        two(shift_at=0.9, stop_at=0.8)
+
+
 def test_hidden_limits_are_learned_from_what_comes_back() -> None:
     services = {CHEAP: Service(limits=Limits(rpm=60))}
     told = run(TRACE, two(services=services), strategy="composite").to_dict()

@@ -69,7 +69,13 @@ class Fleet:
     Service()). ``troubles``, ``price_changes``: what happens meanwhile. ``start``: the
     date and time (UTC) at which traces begin, for calendar budgets and prices that
     depend on the time. The rest is the Router's: value, fallbacks, budgets, prices,
-    unknown_price, breaker, sessions. The group "*" holds all backends.
+    unknown_price, breaker, shift_at, stop_at, sessions. The group "*" holds all
+    backends.
+
+    What a Router has and a simulation has not: priorities and the line of waiting calls
+    (here each comes back by itself), groups with a strategy or v of their own, budgets
+    of tags, tasks and users, hedging, health checks, and calendar months (a window
+    keeps the length it has at ``start``).
     Raises ConfigError as the Router does, and for names that are no backend.
     """
 
@@ -87,6 +93,8 @@ class Fleet:
         prices: PriceTable | None = None,
         unknown_price: str | Price = "dearest",
         breaker: Breaker | None = None,
+        shift_at: float = 0.8,
+        stop_at: float = 0.95,
         sessions: int = 4096,
     ) -> None:
         self.backends = list(backends)
@@ -104,6 +112,8 @@ class Fleet:
             "prices": prices or PriceTable(),
             "unknown_price": unknown_price,
             "breaker": breaker,
+            "shift_at": shift_at,
+            "stop_at": stop_at,
             "sessions": sessions,
         }
         try:
@@ -138,7 +148,10 @@ class Fleet:
         plan = reader.plan()
         if reader.faults:
             raise ConfigFileError(sorted(reader.faults, key=lambda fault: fault.line))
-        taken = ("value", "fallbacks", "budgets", "prices", "unknown_price", "breaker")
+        taken = (
+            *("value", "fallbacks", "budgets", "prices", "unknown_price", "breaker"),
+            *("shift_at", "stop_at"),
+        )
         own = {name: plan.options[name] for name in taken if name in plan.options}
         return cls(plan.backends, **(own | options))
 
