@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from ._core import Lease
@@ -177,12 +177,15 @@ class Walk:
 
     def _chain(self) -> list[int]:
         """The call's group and, behind it, its fallbacks and theirs, each once."""
-        chain = [self.options.group]
+        of, first = self.fleet.fallbacks.get, self.options.group
+        chain = [first]
         for group in chain:
-            more = self.fleet.fallbacks.get(group, [])
-            if group == self.options.group and self.options.fallbacks:
+            more: Sequence[int] = of(group, ())
+            if group == first and self.options.fallbacks:
                 more = self.options.fallbacks
-            chain += [g for g in more if g not in chain]
+            for other in more:
+                if other not in chain:
+                    chain.append(other)
         return chain if self.options.tuned is None else self._tuned(chain)
 
     def _tuned(self, chain: list[int]) -> list[int]:

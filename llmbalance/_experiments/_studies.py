@@ -136,7 +136,7 @@ class Trial(Struct, eq=False):
         good = True if verdict is None else None if verdict in _LEFT else False
         for study, _, number, unit in self.seats:
             study.hear((number, unit, good, nano, seconds, None), now)
-        self.options = {}  # nobody asks any more; rewards may take their time
+        self.options = self.studies.no_options  # rewards may take their time
         if self.answer and self.seats:
             self.studies.await_reward(self.answer, self)
 
@@ -164,6 +164,7 @@ class Studies:
         # A plain dict looks for its first key among all that were taken out before it.
         self._awaited: OrderedDict[str, Trial] = OrderedDict()
         self._lessons: Mapping[str, Any] = {}  # what a ledger knows of experiments
+        self.no_options: dict[str, Any] = {}  # of all calls that have ended
 
     def start(self, experiment: Experiment | str) -> None:
         """Take up an experiment, or go on with the one of this name.
