@@ -18,7 +18,8 @@
  *
  * U = (cost + v * seconds) * (1 + share of calls that fail), in dollars: a call
  * that fails is paid again elsewhere, in money and in time.  Composite and
- * predictive raise their figure from `shift` on, to the double at `stop`.
+ * predictive add the rent of scarce limits (lb_rent.h), with or without v, and raise
+ * their figure from `shift` on, to the double at `stop`.
  *
  * "Random" needs no luck to spread load: every reservation makes its backend
  * look slower or fuller before the next choice.  The bands keep differences
