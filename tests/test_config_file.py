@@ -435,3 +435,33 @@ def test_tables_are_merged_key_by_key_and_lists_are_replaced(
     before = repr(below)
     assert merge(below, above) == merged
     assert repr(below) == before
+
+
+def test_arms_of_experiments_are_checked_line_by_line(tmp_path: Path) -> None:
+    file = tmp_path / "fleet.toml"
+    file.write_text("""\
+[provider.opnai]
+api_key = "k"
+
+[[backend]]
+model = "ollama/x"
+groups = ["all"]
+
+[experiment.e]
+models = ["all"]
+[experiment.e.arms]
+control = {}
+wrong = { model = "al", max_cots = 1, strategy = "csot", fallbacks = ["all", "y"] }
+""")
+    with pytest.raises(ConfigFileError) as caught:
+        load(file)
+    found = [(fault.line, fault.field) for fault in caught.value.errors]
+    arm = "experiment.e.arms.wrong"
+    assert found == [
+        (1, "provider.opnai"),
+        (12, f"{arm}.model"),
+        (12, f"{arm}.max_cots"),
+        (12, f"{arm}.strategy"),
+        (12, f"{arm}.fallbacks[1]"),
+    ]
+    assert "did you mean 'max_cost'" in str(caught.value)

@@ -12,6 +12,7 @@ from llmbalance import (
     Backend,
     ConfigError,
     ConfigFileError,
+    Experiment,
     InvalidRequestError,
     NoBackendError,
     Price,
@@ -415,3 +416,45 @@ def test_wildcards_and_variants_may_join(llm_provider: Provider) -> None:
     router.reload(wilder(server.base_url, tuned={"v": "ft:t:b", "u": "ft:t:a"}))
     assert router.sync.chat("all", ASK, tuned="v").backend == "t/ft:t:b"
     assert router.sync.chat("all", ASK, tuned="u").backend == "t/ft:t:a"
+
+
+def test_a_file_may_not_take_what_an_experiment_begun_by_hand_is_about() -> None:
+    big = {"name": "e", "models": ["all"], "arms": {"control": {}, "big": {}}}
+    for changes in (
+        {"arms": {"control": {}, "big": {"model": "big"}}},
+        {"arms": {"control": {}, "big": {"fallbacks": ["big"]}}},
+        {"models": ["big"]},
+    ):
+        router = Router.from_file(config())
+        router.start_experiment(Experiment(**(big | changes)))
+        with pytest.raises(ConfigFileError, match=r"experiment\.e: .*by hand.*'big'"):
+            router.reload(config(**backends({"groups": ["all"]})))
+        for _ in range(8):  # nothing has changed
+            with router.acquire("all", ASK) as lease:
+                lease.release()
+        router.stop_experiment("e")
+        router.reload(config(**backends({"groups": ["all"]})))
+        with pytest.raises(UnknownModelError):
+            router.acquire("big", ASK)
+        with pytest.raises(ConfigError, match="big"):
+            router.start_experiment("e")
+
+
+def test_experiments_and_mirrors_follow_an_alias(llm_provider: Provider) -> None:
+    server = llm_provider("ollama")
+
+    def pointing(to: str) -> dict[str, Any]:
+        data = config(experiment={"e": {"models": ["x"], "arms": {"a": {}, "b": {}}}})
+        for table in data["backend"]:
+            table |= {"base_url": server.base_url, "api_key": "test-key"}
+        data["mirror"] = {"m": {"to": "x", "models": ["all"], "share": 1}}
+        data["backend"][1]["groups"] = ["all", "small"]
+        return data | {"router": {"aliases": {"x": to}}}
+
+    router = Router.from_file(pointing("big"))
+    assert router.sync.chat("big", ASK).experiments
+    router.reload(pointing("small"))
+    assert router.sync.chat("small", ASK).experiments
+    assert not router.sync.chat("big", ASK).experiments
+    glass = router._intake.mirrors._glasses[0]  # type: ignore[union-attr]
+    assert glass.group == router._fleet.groups["small"]

@@ -582,3 +582,22 @@ async def test_an_experiment_in_the_way_of_another_does_not_start_again(make):
         router.start_experiment("size")
     router.stop_experiment("other")
     router.start_experiment("size")
+
+
+def test_an_arm_may_only_ask_for_what_there_is():
+    backend = Backend("openai/gpt-4o", api_key="k", tuned={"law": "ft:gpt-4o:a::b"})
+    other = Backend("openai/gpt-4.1", api_key="k")
+
+    def split(**arm: Any) -> Experiment:
+        return Experiment(name="e", arms={"control": {}, "new": arm})
+
+    for arm, says in (
+        ({"tuned": "lwa"}, "did you mean 'law'"),
+        ({"tuned": "law", "model": "openai/gpt-4.1"}, "known are law"),
+        ({"fallbacks": ["openai/gpt-4"]}, "use one of"),
+        ({"strategy": "csot"}, "did you mean 'cost'"),
+    ):
+        with pytest.raises(ConfigError, match=says) as caught:
+            Router([backend, other], experiments=[split(**arm)])
+        assert caught.value.field.startswith("experiments['e'].arms['new'].")
+    Router([backend, other], experiments=[split(tuned="law", model="openai/gpt-4o")])

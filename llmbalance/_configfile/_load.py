@@ -29,6 +29,8 @@ from .._target import make_dialect
 from .._tasks import Rule, Task
 from .._wildcards import STAR, is_known
 from .._windows import window
+from ..providers import PROVIDERS
+from ._arms import check_arms
 from ._places import ConfigFileError, Document, Note, Path, read
 from ._schema import SECTIONS, GroupTable, RouterTable
 from ._tables import Tables, kind_of, suggestion
@@ -176,6 +178,8 @@ class Reader(Tables):
         tables = self._named(section)
         made = [self.table((section, n), t, shape) for n, t in tables.items()]
         for name, table in tables.items():
+            if shape is Experiment:
+                check_arms((section, name), table, self.fault, self._known)
             for field in (
                 ("group", "to", "models") if isinstance(table, Mapping) else ()
             ):
@@ -267,6 +271,9 @@ class Reader(Tables):
             self.fault(("provider",), "write one table for each: [provider.NAME]")
             providers = {}
         for name, table in providers.items():
+            if name not in PROVIDERS:
+                hint = suggestion(name, PROVIDERS)
+                self.fault(("provider", name), f"no provider {name!r}; {hint}")
             self._inherited(("provider", name), table)
         made = []
         for i, table in enumerate(tables):

@@ -36,7 +36,12 @@ from .._target import Target
 from ._amounts import Amounts
 from ._load import Plan
 from ._places import ConfigFileError, Note
-from ._trials import changed_experiments, follow_experiments, follow_mirrors
+from ._trials import (
+    changed_experiments,
+    follow_experiments,
+    follow_mirrors,
+    orphaned_experiments,
+)
 
 if TYPE_CHECKING:
     from .._router import Router
@@ -168,6 +173,8 @@ class Source:
         amounts = Amounts(fleet, plan.backends, plan.options.get("budgets", ()))
         _refuse(plan, amounts.faults)
         fresh = self._tried(router, plan)
+        files = (self.plan.options, plan.options)
+        _refuse(plan, orphaned_experiments(router, fresh, *files))
         members = fresh._fleet.members()
         _refuse(plan, self._room_faults(fleet, fresh._fleet, members))
         _take_over(fleet, fresh._fleet, members, amounts)

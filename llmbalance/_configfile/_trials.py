@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from .._errors import ConfigError
+
 if TYPE_CHECKING:
     from .._experiments._experiment import Experiment
     from .._router import Router
@@ -30,6 +32,23 @@ def changed_experiments(
         for new in options.get("experiments", ())
         if new.name in known and _still(new) != _still(known[new.name].experiment)
     ]
+
+
+def orphaned_experiments(
+    router: Router, fresh: Router, *files: Mapping[str, Any]
+) -> list[tuple[str, str]]:
+    """Say which experiments that no file has would lose what they are about."""
+    studies = router._intake.studies
+    if studies is None:
+        return []
+    theirs = {one.name for file in files for one in file.get("experiments", ())}
+    found = []
+    for name in sorted(studies.all.keys() - theirs):
+        try:
+            studies.check(fresh._fleet, name)
+        except ConfigError as error:
+            found.append((f"experiment.{name}", f"was begun by hand, stop it: {error}"))
+    return found
 
 
 def _still(experiment: Experiment) -> Experiment:
@@ -52,6 +71,8 @@ def follow_experiments(
             router.start_experiment(new)
         elif new.running and not (name in before and before[name].running):
             router.start_experiment(name)
+    if studies is not None:
+        studies.refit()
 
 
 def follow_mirrors(router: Router, options: Mapping[str, Any]) -> None:

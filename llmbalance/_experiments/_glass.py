@@ -42,8 +42,7 @@ class Glass:
 
     def __init__(self, fleet: Fleet, mirror: Mirror) -> None:
         self.mirror = mirror
-        self.group = group_of(fleet, "to", mirror.to)
-        self.scope = Scope(fleet, mirror)
+        self.refit(fleet)
         self.lock = threading.Lock()
         self.in_flight = self.sent = self.answered = self.dropped = 0
         self.failed: dict[str, int] = {}  # by the exception's name
@@ -52,6 +51,11 @@ class Glass:
         self.original_seconds: deque[float] = deque(maxlen=RECENT)
         self.scores, self.score, self.square = 0, 0.0, 0.0
         self.complained = False
+
+    def refit(self, fleet: Fleet) -> None:
+        """Look up what it names; ConfigError for what the fleet has not."""
+        self.group = group_of(fleet, "to", self.mirror.to)
+        self.scope = Scope(fleet, self.mirror)
 
     def enter(self) -> bool:
         """Take one of the places in flight; False: this copy is dropped."""

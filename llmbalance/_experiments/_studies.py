@@ -10,6 +10,7 @@ and whether the call itself said otherwise: only that was left to chance.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections import OrderedDict
@@ -23,6 +24,8 @@ from .._config import one_of
 from .._errors import ConfigError, InvalidRequestError
 from .._options import Options, read_options
 from .._sessions import session_of
+from .._types import Call
+from .._walk import Walk
 from .._windows import since_when
 from ._experiment import Experiment
 from ._memory import knowledge_of, recall
@@ -83,10 +86,14 @@ class _Room:
         self.study = study
         self.name = experiment.name
         self.unit = experiment.unit
-        self.scope = Scope(fleet, experiment)
         self.arms = [_Arm(self.name, *arm) for arm in experiment.arms.items()]
+        self.scope = self.fit(fleet)
+
+    def fit(self, fleet: Fleet) -> Scope:
+        """Look up what it is about; ConfigError for what the fleet has not."""
         for arm in self.arms:
-            _check_arm(fleet, experiment, arm)
+            _check_arm(fleet, self.study.experiment, arm)
+        return Scope(fleet, self.study.experiment)
 
 
 class Trial(Struct, eq=False):
@@ -173,7 +180,9 @@ class Studies:
         """
         if isinstance(experiment, str):
             study = self.find(experiment)
-            self._check(next(room for room in self._rooms if room.study is study))
+            room = next(room for room in self._rooms if room.study is study)
+            self._check(room)
+            room.scope = room.fit(self._fleet)
             study.start(time.monotonic())
             return
         if not isinstance(experiment, Experiment):
@@ -206,6 +215,18 @@ class Studies:
         study.work(time.monotonic())
         study.winner = None if winner is None else study.split.arms.index(winner)
         study.running = False
+
+    def check(self, fleet: Fleet, name: str) -> None:
+        """Refuse a fleet that lacks what an experiment at work is about."""
+        room = next(room for room in self._rooms if room.name == name)
+        if room.study.running or room.study.winner is not None:
+            room.fit(fleet)
+
+    def refit(self) -> None:
+        """The fleet has changed: names may lead elsewhere."""
+        for room in self._rooms:
+            with contextlib.suppress(ConfigError):  # it rests, and what it had is gone
+                room.scope = Scope(self._fleet, room.study.experiment)
 
     # -- over a restart ------------------------------------------------------
 
@@ -333,11 +354,31 @@ def _check_arm(fleet: Fleet, experiment: Experiment, arm: _Arm) -> None:
     field = f"experiments[{experiment.name!r}].arms[{arm.name!r}]"
     if arm.model is not None:
         group_of(fleet, f"{field}.model", arm.model)
-    routing = Options(group=0, fallbacks=[])
+    fallbacks = arm.options.get("fallbacks")
+    for name in fallbacks if isinstance(fallbacks, list | tuple) else ():
+        group_of(fleet, f"{field}.fallbacks", name)
+    routing = Options(group=0)
     try:
         read_options(fleet, routing, arm.options, arm.model or "")
     except InvalidRequestError as error:
         raise ConfigError(f"{field}.{error.field}", error.value, error.remedy) from None
+    if routing.tuned is not None:
+        _check_tuned(fleet, experiment, arm, f"{field}.tuned")
+
+
+def _check_tuned(fleet: Fleet, experiment: Experiment, arm: _Arm, field: str) -> None:
+    """Refuse a variant that calls of the arm could not have."""
+    variant = arm.options["tuned"]
+    models = (arm.model,) if arm.model is not None else experiment.models
+    for name in models:
+        group = fleet.group(name)
+        call = Call(kind="chat", model=name)
+        try:
+            Walk(fleet, call, Options(group=group, tuned=variant), 0.0)
+        except InvalidRequestError as error:
+            raise ConfigError(field, variant, error.remedy) from None
+    if not models:
+        one_of(field, variant, sorted({name for _, name in fleet.variants}))
 
 
 def _check_apart(room: _Room, other: _Room) -> None:
