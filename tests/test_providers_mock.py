@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 from exchanges import Told, lines, sse, told
 
+from llmbalance import Backend, Price, Router
 from llmbalance._types import Call, ChatReply, Failure, Request
 from llmbalance.providers import Dialect, dialect
 from llmbalance.testing import MockProvider
@@ -259,3 +260,26 @@ def test_embeddings_arrive(llm_provider: Any) -> None:
     reply = line.dialect.embed_reply(*answer)
     assert [item.index for item in reply.data] == [0, 1]
     assert reply.usage is not None and reply.usage.prompt_tokens > 0
+
+
+async def test_a_picture_goes_past_a_backend_that_takes_none(llm_provider: Any) -> None:
+    blind, seeing = llm_provider(dialect="deepseek"), llm_provider(dialect="ollama")
+    part = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    told = [{"role": "user", "content": [{"type": "text", "text": "see"}, part]}]
+    fleet = [
+        Backend(
+            f"{name}/{mock.model}",
+            base_url=mock.base_url,
+            api_key="test-key",
+            groups=["all"],
+            price=price,
+        )
+        for name, mock, price in (
+            ("deepseek", blind, Price(1, 1)),
+            ("ollama", seeing, None),
+        )
+    ]
+    async with Router(fleet, strategy="round_robin") as router:
+        replies = [await router.chat("all", told) for _ in range(3)]
+    assert {reply.backend.partition("/")[0] for reply in replies} == {"ollama"}
+    assert blind.served == blind.refused == 0

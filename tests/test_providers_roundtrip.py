@@ -10,9 +10,11 @@ import contextlib
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmbalance._errors import InvalidRequestError
 from llmbalance._types import Call
 from llmbalance.providers import dialect
 
@@ -194,8 +196,13 @@ def test_bedrock_keeps_what_was_said(messages: list[dict[str, Any]]) -> None:
 def test_openai_and_its_copies_keep_what_was_said(
     messages: list[dict[str, Any]],
 ) -> None:
-    for name in ("openai", "groq", "mistral", "deepseek", "openrouter"):
+    for name in ("openai", "groq", "mistral", "openrouter"):
         assert meaning(sent(name, messages)["messages"]) == meaning(messages)
+    if any(isinstance(message["content"], list) for message in messages):
+        with pytest.raises(InvalidRequestError):
+            sent("deepseek", messages)  # which takes no images
+    else:
+        assert meaning(sent("deepseek", messages)["messages"]) == meaning(messages)
 
 
 @settings(max_examples=60)

@@ -173,3 +173,58 @@ def test_the_table_says_what_the_dialects_do(name: str) -> None:
         except InvalidRequestError:
             arrived = False
         assert arrived == (target.supports[feature] != "refused"), feature
+
+
+PARTS: dict[str, dict[str, Any]] = {
+    "image_url": {"type": "image_url", "image_url": {"url": "https://h/a.png"}},
+    "image_data": {
+        "type": "image_url",
+        "image_url": {"url": "data:image/png;base64,AAAA"},
+    },
+    "input_audio": {
+        "type": "input_audio",
+        "input_audio": {"data": "AAAA", "format": "wav"},
+    },
+    "file": {
+        "type": "file",
+        "file": {
+            "filename": "a.pdf",
+            "file_data": "data:application/pdf;base64,AAAA",
+        },
+    },
+}
+
+
+@pytest.mark.parametrize("feature", PARTS)
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_the_table_says_what_a_message_may_hold(name: str, feature: str) -> None:
+    """Refused before it is sent: then another backend of the group is asked."""
+    target = dialect(name)(
+        model="m",
+        base_url="http://h",
+        api_key="k",
+        options={"region": "r", "project": "p"},
+    )
+    content = [{"type": "text", "text": "see"}, PARTS[feature]]
+    call = Call(messages=[{"role": "user", "content": content}])
+    if target.supports[feature] == "refused":
+        with pytest.raises(InvalidRequestError, match=r"messages\[0\].content"):
+            target.chat(call)
+    else:
+        assert b"AAAA" in target.chat(call).body or feature == "image_url"
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_the_table_says_who_embeds(name: str) -> None:
+    target = dialect(name)(
+        model="m",
+        base_url="http://h",
+        api_key="k",
+        options={"region": "r", "project": "p"},
+    )
+    call = Call(kind="embed", input=["a"])
+    if target.supports["embeddings"] == "refused":
+        with pytest.raises(InvalidRequestError, match="embeddings"):
+            target.embed(call)
+    else:
+        assert target.embed(call).body

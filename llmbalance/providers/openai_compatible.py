@@ -181,7 +181,22 @@ class OpenAICompatible(Dialect):
         """The messages without what this host does not know; copies where changed."""
         if self.cleans_nothing(messages):
             return messages
+        for at, message in enumerate(messages):
+            if isinstance(message.get("content"), list):
+                self._check_parts(at, message["content"])
         return [self.message(message) for message in messages]
+
+    def _check_parts(self, at: int, content: list[Any]) -> None:
+        """Refuse parts that this host does not take, so that another one is asked."""
+        for kind, part in _messages.media_of(at, content):
+            feature = kind
+            if kind == "image_url":
+                data = _messages.image_url(at, part).startswith("data:")
+                feature = "image_data" if data else "image_url"
+            if self.supports.get(feature) == REFUSED:
+                raise InvalidRequestError(
+                    f"messages[{at}].content", kind, f"{self.name} takes none of these"
+                )
 
     def cleans_nothing(self, messages: list[dict[str, Any]]) -> bool:
         """Whether all messages are plain text and can be sent as they are."""
@@ -210,6 +225,8 @@ class OpenAICompatible(Dialect):
 
     def embed(self, call: Call) -> Request:
         """Write an embedding call of at most ``embed_limits`` inputs."""
+        if self.supports.get("embeddings") == REFUSED:
+            return super().embed(call)
         inputs_of(self, call.input)
         inputs = call.input if isinstance(call.input, str) else list(call.input)
         warnings: list[str] = []
