@@ -65,6 +65,20 @@ def positive(field: str, value: float | None, *, zero: bool = False) -> None:
         raise ConfigError(field, value, f"give a number {'>=' if zero else '>'} 0")
 
 
+def switches(**given: object) -> None:
+    """Refuse what is neither True nor False: the text "false" would be true."""
+    for field, value in given.items():
+        if not isinstance(value, bool):
+            raise ConfigError(field, value, "give True or False")
+
+
+def whole_numbers(**given: object) -> None:
+    """Refuse what is no whole number; None is fine."""
+    for field, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, int | None):
+            raise ConfigError(field, value, "give a whole number")
+
+
 def check_marks(shift_at: float, stop_at: float) -> None:
     """Refuse marks of rate limits unless 0 < shift_at < stop_at <= 1."""
     for field, mark in (("shift_at", shift_at), ("stop_at", stop_at)):

@@ -37,6 +37,7 @@ class Parts:
     ) -> None:
         self.inputs: list[Sequence[Any]] = []
         self._fleet, self._model, self._options = fleet, model, options
+        self._limit = whole.options.max_cost  # nano-USD, its task's perhaps
         self._trial = whole.trial
         if self._trial is not None:
             self._model, self._options = self._trial.model, self._trial.options
@@ -44,7 +45,8 @@ class Parts:
         many = not isinstance(texts, str) and len(texts) > 1
         if not many or not all(isinstance(text, str | list | tuple) for text in texts):
             return  # what is wrong is refused by position when the call is measured
-        targets = [target for target in whole.targets() if _embeds(target)]
+        all_ = whole.targets(overflow=True)
+        targets = [target for target in all_ if _embeds(target)]
         limits = [target.dialect.embed_limits() for target in targets]
         if not limits:
             return
@@ -62,17 +64,17 @@ class Parts:
         if first is not None:
             inputs = inputs[1:]
             model = self._fleet.backends[self._fleet.index(first.backend)].model
-        whole, limit = sum(self._weights), options.get("max_cost")
+        whole, limit = sum(self._weights), self._limit
         runs = []
         at = len(self.inputs[0]) if first is not None else 0
         for part in inputs:
             if limit is not None:
                 share = sum(self._weights[at : at + len(part)]) / whole
-                options["max_cost"] = limit * share
+                options["max_cost"] = limit * share / 1e9
             at += len(part)
             run = make(model, part, options, self._trial and self._trial.again())
             if first is not None:
-                run.chain = run.chain[:1]
+                run.stay()
             runs.append(run)
         return runs
 

@@ -213,7 +213,10 @@ class Fleet:
 
     def group(self, name: str) -> int:
         """Return the number of a group, model or backend name."""
-        index = self.groups.get(name)
+        try:
+            index = self.groups.get(name)
+        except TypeError:  # a list, perhaps: no name at all
+            index = None
         return open_name(self, name) if index is None else index
 
     def groups_of(self, name: str) -> tuple[int, ...]:

@@ -16,7 +16,12 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from ._errors import ConfigError, LLMBalanceError, UnknownModelError
+from ._errors import (
+    ConfigError,
+    InvalidRequestError,
+    LLMBalanceError,
+    UnknownModelError,
+)
 from ._fleet_kin import Opened, Roster, kin_of, model_for, variant_name
 from ._fleet_names import members_of
 from ._target import Target
@@ -29,10 +34,18 @@ _ORDERS = {"open": 1, "closed": 2}  # to breakers, as pool.order takes them
 
 
 def open_name(fleet: Fleet, name: object) -> int:
-    """Return the number of a name that is not there yet; UnknownModelError: nor can
-    be."""
+    """Return the number of a name that is not there yet.
+
+    UnknownModelError: nor can it be; InvalidRequestError: it is no name.
+    """
     kin = fleet.kin
-    found = kin.find(name) if isinstance(name, str) else None
+    if not name or not isinstance(name, str):
+        raise InvalidRequestError(
+            "model",
+            name,
+            "give the name of a group, model or backend, or a task that has a group",
+        )
+    found = kin.find(name)
     if found is not None and found[0] in kin.aliases:
         goal = kin.aliases[found[0]]
         name = fill(goal, found[1]) if STAR in goal else goal
@@ -48,7 +61,6 @@ def open_name(fleet: Fleet, name: object) -> int:
     pattern, stood_for = found
     if pattern not in kin.templates:
         return fleet.groups[pattern]
-    assert isinstance(name, str)
     with fleet.growing:
         number = fleet.groups.get(name, kin.pending.get(name))
         return _open(fleet, name, pattern, stood_for) if number is None else number

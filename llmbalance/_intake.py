@@ -18,13 +18,13 @@ from ._options import Options, checked_messages, choose_budgets, read_options
 from ._run import Run
 from ._sessions import session_of
 from ._shape import check_asked
+from ._tasks import AUTO, Tasks
 from ._types import Call
 
 if TYPE_CHECKING:
     from ._experiments._mirror import Mirrors
     from ._experiments._studies import Studies, Trial
     from ._fleet import Fleet
-    from ._tasks import Tasks
 
 
 class Intake:
@@ -72,8 +72,8 @@ class Intake:
                 "input", content, "give a text or a list of texts"
             )
         asked = options
-        if self.tasks is not None and options.get("task") and kind == "chat":
-            model, options = self.tasks.apply(model, content, options)
+        if options.get("task") and trial is None:
+            model, options = self._of_task(kind, model, content, options)
         if self.studies is not None and trial is None:
             trial = self.studies.assign(
                 kind, model, content, asked, options, self.auto_session
@@ -82,7 +82,6 @@ class Intake:
                 model, options = trial.model, trial.options
         routing = Options(
             group=self.fleet.group(model),
-            fallbacks=[],
             timeout=self.timeout,
             wait=self.wait,
             labels=() if trial is None else trial.labels,
@@ -109,3 +108,17 @@ class Intake:
         if self.mirrors is not None:
             run.mirror = self.mirrors.sample(kind, model, options)
         return run
+
+    def _of_task(
+        self, kind: str, model: str, content: Any, options: dict[str, Any]
+    ) -> tuple[str, dict[str, Any]]:
+        """Where a call goes and its options, with what its task says."""
+        auto = options["task"] == AUTO
+        if auto and (self.tasks is None or kind != "chat"):
+            remedy = "is for chats of a router with tasks=[Task(...)]: name the task"
+            raise InvalidRequestError("task", AUTO, remedy)
+        if self.tasks is None:
+            return model, options
+        if kind != "chat":
+            return self.tasks.apply_to_texts(model, options)
+        return self.tasks.apply(model, content, options)

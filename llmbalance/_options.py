@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from ._config import ABILITIES, Timeouts, check_strategy
-from ._errors import InvalidRequestError
+from ._errors import ConfigError, InvalidRequestError
 from ._fleet_names import ANY_TAG
 from ._hash import stable_hash
 
@@ -62,7 +62,7 @@ class Options(Struct, kw_only=True):
     """The routing part of a call, as the core takes it; None: not asked for."""
 
     group: int
-    fallbacks: list[int]
+    fallbacks: list[int] | None = None  # None: the group's own
     max_tokens: int | None = None
     needs: int = 0
     tags: int | None = None
@@ -118,7 +118,7 @@ def read_options(
             reader(fleet, routing, value, model)
     limit = params.get("max_tokens", params.get("max_completion_tokens"))
     if limit is not None:
-        if not isinstance(limit, int) or limit <= 0:
+        if not isinstance(limit, int) or isinstance(limit, bool) or limit <= 0:
             raise InvalidRequestError("max_tokens", limit, "give a whole number > 0")
         routing.max_tokens = limit
     if params.get("tools"):
@@ -212,9 +212,7 @@ def _session(_: Fleet, o: Options, value: Any, model: str) -> None:
 
 
 def _tags(fleet: Fleet, o: Options, value: Any, model: str) -> None:
-    names = (value,) if isinstance(value, str) else tuple(value)
-    if len(names) > 1:
-        names = tuple(dict.fromkeys(names))
+    names = (value,) if isinstance(value, str) else _tag_names(value)
     o.labels = (*names, *o.labels)  # behind them those of its experiments
     bits = 0
     for name in names:
@@ -229,8 +227,17 @@ def _tags(fleet: Fleet, o: Options, value: Any, model: str) -> None:
     o.tags = bits | ANY_TAG if bits and o.any_tag else bits
 
 
+def _tag_names(value: Any) -> tuple[str, ...]:
+    good = isinstance(value, list | tuple | set | frozenset)
+    for name in value if good else ():
+        good = good and isinstance(name, str)
+    if not good:
+        raise InvalidRequestError("tags", value, 'give a list such as ["eu", "paid"]')
+    return tuple(value) if len(value) < 2 else tuple(dict.fromkeys(value))
+
+
 def _any_tag(_: Fleet, o: Options, value: Any, model: str) -> None:
-    o.any_tag = bool(value)
+    o.any_tag = _switch("any_tag", value)
     if o.tags and o.any_tag:
         o.tags |= ANY_TAG
 
@@ -265,13 +272,17 @@ def choose_budgets(fleet: Fleet, o: Options) -> None:
 
 
 def _fallbacks(fleet: Fleet, o: Options, value: Any, model: str) -> None:
-    if isinstance(value, str):
-        raise InvalidRequestError("fallbacks", value, "give a list of group names")
+    if not isinstance(value, list | tuple):
+        remedy = "give a list of group names, [] for none"
+        raise InvalidRequestError("fallbacks", value, remedy)
     o.fallbacks = [fleet.group(name) for name in value]
 
 
 def _strategy(_: Fleet, o: Options, value: Any, model: str) -> None:
-    o.strategy = check_strategy("strategy", value)
+    try:
+        o.strategy = check_strategy("strategy", value)
+    except ConfigError as error:
+        raise InvalidRequestError("strategy", value, error.remedy) from None
 
 
 def _value(_: Fleet, o: Options, value: Any, model: str) -> None:
@@ -280,7 +291,8 @@ def _value(_: Fleet, o: Options, value: Any, model: str) -> None:
 
 
 def _quality(_: Fleet, o: Options, value: Any, model: str) -> None:
-    if not isinstance(value, int) or not 0 <= value <= 255:
+    number = isinstance(value, int) and not isinstance(value, bool)
+    if not number or not 0 <= value <= 255:
         raise InvalidRequestError("min_quality", value, "give a whole number 0 to 255")
     o.quality = value
 
@@ -300,7 +312,7 @@ def _attempts(_: Fleet, o: Options, value: Any, model: str) -> None:
 
 
 def _waiting(_: Fleet, o: Options, value: Any, model: str) -> None:
-    o.wait = bool(value)
+    o.wait = _switch("wait", value)
 
 
 def _postprocess(_: Fleet, o: Options, value: Any, model: str) -> None:
@@ -314,9 +326,13 @@ def _postprocess(_: Fleet, o: Options, value: Any, model: str) -> None:
 
 
 def _hedge(_: Fleet, o: Options, value: Any, model: str) -> None:
+    o.hedge = _switch("hedge", value)
+
+
+def _switch(field: str, value: Any) -> bool:
     if not isinstance(value, bool):
-        raise InvalidRequestError("hedge", value, "give True or False")
-    o.hedge = value
+        raise InvalidRequestError(field, value, "give True or False")
+    return value
 
 
 def _number(field: str, value: Any, *, zero: bool = False) -> None:
@@ -349,3 +365,5 @@ _ROUTING = {
     "hedge": _hedge,
     "postprocess": _postprocess,
 }
+
+ROUTING = frozenset(_ROUTING)

@@ -25,6 +25,8 @@ from ._config import (
     Budget,
     Timeouts,
     positive,
+    switches,
+    whole_numbers,
 )
 from ._count import TokenCount, count
 from ._drive import drive
@@ -139,6 +141,8 @@ class Router(Reports, Operation):
     ) -> None:
         positive("timeout", timeout)
         positive("v", v, zero=True)
+        switches(wait=wait, auto_session=auto_session)
+        whole_numbers(max_waiting=max_waiting, sessions=sessions, seed=seed)
         self._fleet = Fleet(
             backends,
             strategy=strategy,

@@ -18,7 +18,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ._config import check_strategy, one_of, positive
+from ._config import check_strategy, one_of, positive, whole_numbers
 from ._errors import ConfigError, InvalidRequestError
 from ._patterns import must_contain
 from ._reports import Report
@@ -49,6 +49,8 @@ SCRIPTS: Mapping[str, tuple[tuple[int, int], ...]] = {
 Messages = Sequence[Mapping[str, Any]]
 Classifier = Callable[[Messages], str]
 
+_NO_TASKS = "give tasks=[Task(...)] as well"
+
 
 class Task(Struct, frozen=True, kw_only=True):
     """A kind of call, and what it asks for unless the call itself says otherwise.
@@ -76,8 +78,11 @@ class Task(Struct, frozen=True, kw_only=True):
             check_strategy("strategy", self.strategy)
         for field in ("max_latency", "max_tokens", "timeout"):
             positive(field, getattr(self, field))
-        for field in ("v", "max_cost"):
+        for field in ("v", "max_cost", "min_quality"):
             positive(field, getattr(self, field), zero=True)
+        whole_numbers(max_tokens=self.max_tokens, min_quality=self.min_quality)
+        if self.min_quality is not None and self.min_quality > 255:
+            raise ConfigError("min_quality", self.min_quality, "at most 255")
 
     def options(self) -> dict[str, Any]:
         """Return what it sets, as options of a call."""
@@ -266,6 +271,8 @@ class Tasks:
             self.by_name[task.name] = task
         self._options = {name: task.options() for name, task in self.by_name.items()}
         if default is not None:
+            if not self.by_name:
+                raise ConfigError("default_task", default, _NO_TASKS)
             one_of("default_task", default, self.by_name)
         self.default = default or next(iter(self.by_name), None)
         self.classifier = self._ready("classifier", classifier)
@@ -278,7 +285,7 @@ class Tasks:
         if value is None:
             return None
         if not self.by_name:
-            raise ConfigError(field, value, "give tasks=[Task(...)] as well")
+            raise ConfigError(field, value, _NO_TASKS)
         if isinstance(value, list | tuple):
             return self._rules(field, value)
         if hasattr(value, "predict"):
@@ -334,6 +341,16 @@ class Tasks:
             chosen.pop("max_tokens", None)
         chosen["task"] = name
         return model or task.group, chosen
+
+    def apply_to_texts(
+        self, model: str, options: Mapping[str, Any]
+    ) -> tuple[str, dict[str, Any]]:
+        """The same for embeddings, which have no answer to bound and no classifier."""
+        own = options.get("max_tokens", options.get("max_completion_tokens"))
+        model, chosen = self.apply(model, (), options)
+        if own is None:
+            chosen.pop("max_tokens", None)
+        return model, chosen
 
     def report(self) -> Report:
         """What was chosen and what the shadow classifier would have chosen."""

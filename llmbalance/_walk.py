@@ -167,7 +167,7 @@ class Walk:
         """Take the chain that a group has for this kind of failure; False: none."""
         terms = self.fleet.group_terms.get(group)
         chain = terms.chain(kind) if terms is not None else []
-        if not chain or self.options.fallbacks == [self.options.group]:
+        if not chain or self.options.fallbacks in ([], [self.options.group]):
             return False
         rest = self.chain if self.gone else []  # the general chain is left at once
         self.gone.append(group)
@@ -181,7 +181,7 @@ class Walk:
         chain = [first]
         for group in chain:
             more: Sequence[int] = of(group, ())
-            if group == first and self.options.fallbacks:
+            if group == first and self.options.fallbacks is not None:
                 more = self.options.fallbacks
             for other in more:
                 if other not in chain:
@@ -199,11 +199,23 @@ class Walk:
             raise InvalidRequestError("tuned", variant, remedy)
         return [g for pair in found for g in pair if g is not None]
 
-    def targets(self) -> list[Target]:
-        """All that may serve the call: the group's in their order, then fallbacks'."""
+    def targets(self, *, overflow: bool = False) -> list[Target]:
+        """All that may serve the call: the group's in their order, then fallbacks'.
+
+        ``overflow``: those as well that a prompt goes to that is too long.
+        """
         members, names = self.fleet.members(), self.fleet.group_names
-        found = dict.fromkeys(i for group in self.chain for i in members[names[group]])
+        chain = list(self.chain)
+        if overflow and self.options.fallbacks not in ([], [self.options.group]):
+            terms = (self.fleet.group_terms.get(group) for group in self.chain)
+            chain += [g for one in terms if one is not None for g in one.context]
+        found = dict.fromkeys(i for group in chain for i in members[names[group]])
         return [self.fleet.targets[i] for i in found]
+
+    def stay(self) -> None:
+        """Go nowhere but to the call's own group, whatever happens there."""
+        self.options.fallbacks = []
+        self.chain = self._chain()
 
     def _pick(self, group: int) -> Lease:
         if self.lease is not None:

@@ -12,11 +12,13 @@ from llmbalance import (
     Breaker,
     Budget,
     ConfigError,
+    InvalidRequestError,
     Limit,
     Limits,
     Price,
     PriceTable,
     Router,
+    Task,
     Timeouts,
 )
 
@@ -41,6 +43,13 @@ def router(*backends: Backend, **options: Any) -> Router:
         (lambda: router(strategy="compsite"), "strategy", "did you mean 'composite'"),
         (lambda: router(timeout=0), "timeout", "> 0"),
         (lambda: router(v=-1), "v", ">= 0"),
+        (lambda: router(wait="false"), "wait", "True or False"),
+        (lambda: router(auto_session="no"), "auto_session", "True or False"),
+        (lambda: router(max_waiting=1.5), "max_waiting", "whole number"),
+        (lambda: router(seed="x"), "seed", "whole number"),
+        (lambda: router(default_task="x"), "default_task", "tasks="),
+        (lambda: Task(name="t", group="g", max_tokens=1.5), "max_tokens", "whole"),
+        (lambda: Task(name="t", group="g", min_quality=256), "min_quality", "255"),
         (lambda: router(fallbacks={"openai/gpt-4o": ["x"]}), "fallbacks", "use one of"),
         (lambda: router(fallbacks={"nobody": ["x"]}), "fallbacks", "use one of"),
         (lambda: router(fallbacks={"openai/gpt-4o": "x"}), "fallbacks", "[...]"),
@@ -114,3 +123,29 @@ def test_no_key_is_ever_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_two_backends_of_one_model_need_names_and_then_share_its_group() -> None:
     made = router(GOOD, OTHER)
     assert made.backends == ["openai/gpt-4o", "other"]
+
+
+@pytest.mark.parametrize(
+    ("options", "field", "says"),
+    [
+        ({"model": ""}, "model", "group"),
+        ({"model": ["openai/gpt-4o"]}, "model", "group"),
+        ({"task": "auto"}, "task", "tasks="),
+        ({"tags": 5}, "tags", "list"),
+        ({"tags": [5]}, "tags", "list"),
+        ({"any_tag": "no"}, "any_tag", "True or False"),
+        ({"wait": "no"}, "wait", "True or False"),
+        ({"min_quality": True}, "min_quality", "0 to 255"),
+        ({"max_tokens": True}, "max_tokens", "whole number"),
+        ({"strategy": "compsite"}, "strategy", "did you mean 'composite'"),
+        ({"fallbacks": "other"}, "fallbacks", r"\[\] for none"),
+        ({"fallbacks": [3]}, "model", "name of a group"),
+    ],
+)
+def test_what_a_call_cannot_mean_is_refused_before_anything_is_sent(
+    options: dict[str, Any], field: str, says: str
+) -> None:
+    asked = {"model": "openai/gpt-4o", **options}
+    with pytest.raises(InvalidRequestError, match=says) as caught:
+        router().acquire(messages="Hello", **asked)
+    assert caught.value.field == field

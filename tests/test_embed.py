@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,10 +13,12 @@ import pytest
 from llmbalance import (
     Backend,
     CostLimitError,
+    Group,
     InvalidRequestError,
     Price,
     Router,
     ServerError,
+    Task,
 )
 from llmbalance._embed import cut
 from llmbalance._types import Call
@@ -135,6 +139,42 @@ async def test_a_limit_of_cost_holds_for_the_whole_call(llm_provider: Provider) 
         assert len(fits.data) == 400
         with pytest.raises(CostLimitError):
             await router.embed("all", texts, max_cost=fits.cost / 2)
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+async def test_no_part_overflows_to_another_model(
+    llm_provider: Provider, blocking: bool
+) -> None:
+    small = llm_provider("openai", name="small", model="text-embedding-3-small")
+    large = llm_provider("openai", name="large", model="text-embedding-3-large")
+    body = {"error": {"code": "context_length_exceeded", "message": "too long"}}
+    backends = [backend(small), backend(large, groups=["long"])]
+    groups = [Group(name="all", context_fallbacks=["long"])]
+    texts = [str(i) for i in range(3000)]
+    async with Router(backends, groups=groups) as router:
+        call = partial(asyncio.to_thread, router.sync.embed) if blocking else None
+        whole = await (call or router.embed)("all", texts)
+        assert whole.backend == "small"
+        small.fail_next(1, status=400, body=json.dumps(body))
+        moved = await (call or router.embed)("all", texts)
+    assert moved.backend == "large"  # the first part overflowed, and all the others
+
+
+async def test_a_task_bounds_an_embedding(llm_provider: Provider) -> None:
+    provider = embedder(llm_provider)
+    tasks = [
+        Task(name="index", group="all", max_cost=0.015, max_tokens=5),
+        Task(name="cheap", group="all", max_cost=0),
+    ]
+    async with Router([backend(provider)], tasks=tasks) as router:
+        reply = await router.embed("", ["a text"] * 5, task="index")
+        assert reply.backend == "a"
+        with pytest.raises(CostLimitError):
+            await router.embed("all", ["a text"] * 5, task="cheap")
+        with pytest.raises(CostLimitError):  # of all parts together
+            await router.embed("all", ["a text of several words"] * 4000, task="index")
+        with pytest.raises(InvalidRequestError, match="name the task"):
+            await router.embed("all", "a text", task="auto")
 
 
 def test_texts_are_cut_by_number_and_by_tokens() -> None:

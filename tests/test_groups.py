@@ -15,6 +15,7 @@ from llmbalance import (
     Group,
     OverloadedError,
     Price,
+    ProviderError,
     RequestTimeoutError,
     Router,
 )
@@ -107,6 +108,20 @@ async def test_a_prompt_that_is_too_long_takes_its_own_chain(make):
         assert names(caught.value.attempts) == ["a", "long"]
         providers["a"].fail_next(1, status=503)  # any other failure: the general one
         assert names((await router.chat("g-a", ASK)).attempts) == ["a", "b"]
+
+
+async def test_a_call_without_fallbacks_stays_in_its_group_whatever_happens(make):
+    providers, backends = make("a", "b", "long")
+    group = Group(name="g-a", fallbacks=["g-b"], context_fallbacks=["g-long"])
+    async with Router(backends, groups=[group], retry_budget=None) as router:
+        providers["a"].fail_next(1, status=400, body=TOO_LONG)
+        with pytest.raises(ContextLengthError):
+            await router.chat("g-a", ASK, fallbacks=[])
+        providers["a"].fail_next(9, status=503)
+        with pytest.raises(ProviderError) as caught:
+            await router.chat("g-a", ASK, fallbacks=[], timeout=1)
+        assert set(names(caught.value.attempts)) == {"a"}
+    assert not providers["b"].requests and not providers["long"].requests
 
 
 async def test_without_its_own_chain_a_long_prompt_takes_the_general_one(make):

@@ -16,6 +16,7 @@ from llmbalance import (
     Budget,
     CallEvent,
     ConfigError,
+    Group,
     Limits,
     Mirror,
     Price,
@@ -118,6 +119,18 @@ async def test_failures_and_delays_of_copies_never_reach_the_caller(make):
     assert row["failed"] == 4
     assert row["failures"]["cancelled"] == 3
     assert router.stats()["backends"]["b-mid"]["in_flight"] == 0
+
+
+async def test_a_copy_that_is_too_long_for_its_group_goes_nowhere_else(make):
+    groups = [Group(name="mid", context_fallbacks=["big"])]
+    providers, router = make(ALL, groups=groups)
+    async with router:
+        body = {"error": {"code": "context_length_exceeded", "message": "too long"}}
+        providers["mid"].fail_next(1, status=400, body=json.dumps(body))
+        await router.chat("big", ASK)
+        row = await done(router)
+    assert row["failures"] == {"ContextLengthError": 1}
+    assert len(providers["big"].requests) == 1
 
 
 async def test_copies_beyond_the_bound_are_dropped_and_counted(make):

@@ -143,6 +143,8 @@ class Mirrors:
             glass = old.get(mirror.label)
             if glass is None or glass.mirror != mirror:
                 glass = Glass(self._fleet, mirror)
+            else:
+                glass.refit(self._fleet)  # an alias may lead elsewhere now
             glasses[mirror.label] = glass
         self._glasses = list(glasses.values())
 
@@ -210,9 +212,7 @@ class Mirrors:
             input=call.input,
             params=params,
         )
-        copy = Run(self._fleet, same, routing)
-        copy.chain = copy.chain[:1]
-        return copy
+        return Run(self._fleet, same, routing)
 
     async def _send(self, glass: Glass, original: Original, copy: Run) -> str | None:
         """Send a copy; returns the name of what went wrong."""
