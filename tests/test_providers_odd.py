@@ -276,6 +276,50 @@ def test_groqs_hardware_counts_are_no_usage() -> None:
     assert usage is not None and usage.prompt_tokens == 3
 
 
+def test_a_usage_that_counts_nothing_is_no_usage_and_costs_are_estimated() -> None:
+    for told in ({}, {"prompt_tokens": None, "completion_tokens": None}):
+        body = json.dumps({**OPENAI, "usage": told}).encode()
+        assert make("openai").chat_reply(200, {}, body).usage is None
+        reader = make("openai").stream()
+        reader.feed("", json.dumps(CHUNK).encode())
+        reader.feed("", json.dumps({"choices": [], "usage": told}).encode())
+        usage = reader.end().usage
+        assert usage is not None and usage.prompt_tokens == 3  # what came before
+
+
+def test_a_prompt_that_is_not_counted_is_what_is_left_of_the_whole() -> None:
+    told = {"completion_tokens": 2, "total_tokens": 7}
+    body = json.dumps({**OPENAI, "usage": told}).encode()
+    usage = make("openai").chat_reply(200, {}, body).usage
+    assert usage is not None and usage.prompt_tokens == 5
+    zero = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+    body = json.dumps({**OPENAI, "usage": zero}).encode()
+    usage = make("openai").chat_reply(200, {}, body).usage
+    assert usage is not None and usage.total_tokens == 0  # that is said
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("MAX_TOKENS", "length"),
+        ("STOP", "stop"),
+        ("COMPLETE", "stop"),
+        ("SAFETY", "content_filter"),
+        ("refusal", "content_filter"),
+        ("TOOL_CALL", "tool_calls"),
+        ("", "tool_calls"),
+    ],
+)
+def test_reasons_that_a_gateway_passes_on_are_openais(said: str, meant: str) -> None:
+    body = with_at(OPENAI, ("choices", 0, "finish_reason"), said)
+    found = make("openai_compatible").chat_reply(200, {}, body).choices[0]
+    assert found.finish_reason == meant
+    if said:
+        reader = make("openai_compatible").stream()
+        reader.feed("", with_at(CHUNK, ("choices", 0, "finish_reason"), said))
+        assert reader.end().choices[0].finish_reason == meant
+
+
 # -- what is asked of a model, and what it takes ------------------------------------
 
 

@@ -23,8 +23,18 @@ FINISH_REASONS: Mapping[str, str] = {
     "stop_sequence": "stop",
     "eos": "stop",
     "eos_token": "stop",
+    "complete": "stop",
+    "stop": "stop",
     "function_call": "tool_calls",
     "tool_use": "tool_calls",
+    "tool_call": "tool_calls",
+    **dict.fromkeys(
+        (
+            *("refusal", "safety", "recitation", "blocklist", "prohibited_content"),
+            *("spii", "content_filtered", "guardrail_intervened", "error_toxic"),
+        ),
+        "content_filter",
+    ),
 }
 # Finish reasons that are failures: the answer before them is not to be trusted.
 FAILED = {
@@ -53,7 +63,7 @@ class OpenAIStream(StreamReader):
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise unreadable(data, error) from None
         if wire.usage is not None:
-            self.usage = wire.usage.usage()
+            self.usage = wire.usage.usage() or self.usage
         elif wire.x_groq is not None:
             self.usage = wire.x_groq.counted() or self.usage
         if wire.error or event == "error":
@@ -72,9 +82,7 @@ class OpenAIStream(StreamReader):
             if reason in FAILED:
                 raise self.dialect.error_inside({}, finish_error(reason))
             if reason:
-                self.reasons.setdefault(
-                    choice.index, FINISH_REASONS.get(reason, reason)
-                )
+                self.reasons.setdefault(choice.index, openai_reason(reason))
             choice.finish_reason = None
         delta = choice.delta
         delta.role = None
@@ -118,6 +126,11 @@ class OpenAIStream(StreamReader):
             return False
         named = call.function is not None and bool(call.function.name)
         return named and bool(call.id) and call.id != known[call.index] is not None
+
+
+def openai_reason(said: str) -> str:
+    """OpenAI's word for a finish reason; gateways pass on those of others."""
+    return FINISH_REASONS.get(said.lower(), said)
 
 
 def finish_error(reason: str) -> dict[str, Any]:

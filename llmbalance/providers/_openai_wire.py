@@ -42,9 +42,15 @@ class WireUsage(Struct):
     cost_in_usd_ticks: int | None = None  # xAI, in 1e-10 USD
     service_tier: str | None = None  # Mistral: the tier that was billed
 
-    def usage(self) -> Usage:
-        """The same in the common form."""
-        prompt, completion = self.prompt_tokens or 0, self.completion_tokens or 0
+    def usage(self) -> Usage | None:
+        """The same in the common form; None where nothing is counted."""
+        told = (self.prompt_tokens, self.completion_tokens, self.total_tokens)
+        if {*told, self.cost_in_usd_ticks} == {None} and self.cost is None:
+            return None
+        completion = self.completion_tokens or 0
+        prompt = self.prompt_tokens
+        if prompt is None:  # what is left of the whole
+            prompt = max(0, (self.total_tokens or 0) - completion)
         inside = self.prompt_tokens_details
         outside = self.completion_tokens_details
         cached = (inside and inside.cached_tokens) or self.prompt_cache_hit_tokens

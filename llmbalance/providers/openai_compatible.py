@@ -29,7 +29,7 @@ from ._bodies import decode_object, encode, merge, posted, unreadable
 from ._classify import request_id
 from ._inputs import inputs_of
 from ._limits import openai_limits
-from ._openai_stream import FAILED, FINISH_REASONS, OpenAIStream, finish_error
+from ._openai_stream import FAILED, OpenAIStream, finish_error, openai_reason
 from ._openai_wire import WireReply, convert, decode_embeddings, decode_reply
 
 # Where a stream event carries something the caller waits for. The finish reason is
@@ -294,7 +294,7 @@ class OpenAICompatible(Dialect):
             return
         if reason in FAILED:
             raise self.error_inside(headers, finish_error(reason))
-        choice.finish_reason = FINISH_REASONS.get(reason, reason)
+        choice.finish_reason = openai_reason(reason)
 
     def embed_reply(
         self, status: int, headers: Mapping[str, str], body: bytes
