@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +19,7 @@ from llmbalance import (
     CallEvent,
     ConfigError,
     Group,
+    Ledger,
     Limits,
     Mirror,
     Price,
@@ -119,6 +122,33 @@ async def test_failures_and_delays_of_copies_never_reach_the_caller(make):
     assert row["failed"] == 4
     assert row["failures"]["cancelled"] == 3
     assert router.stats()["backends"]["b-mid"]["in_flight"] == 0
+
+
+@pytest.mark.parametrize("end", ["close", "aclose", "drop"])
+def test_copies_of_blocking_calls_end_with_their_router(make, tmp_path, end):
+    providers, router = make(ALL, ledger=tmp_path / "costs.db")
+    providers["mid"].hang()
+    for _ in range(3):
+        router.sync.chat("big", ASK)
+    until = time.monotonic() + 5
+    while len(providers["mid"].requests) < 3 and time.monotonic() < until:
+        time.sleep(0.005)
+    if end == "close":
+        router.close()
+    elif end == "aclose":
+        asyncio.run(router.aclose())
+    if end != "drop":
+        row = router.mirrors()["mid"]
+        assert (row["failures"], row["in_flight"]) == ({"cancelled": 3}, 0)
+        assert router.stats()["backends"]["b-mid"]["in_flight"] == 0
+    del router
+    gc.collect()
+    assert not [t for t in threading.enumerate() if t.name == "llmbalance-mirror"]
+    book = Ledger(tmp_path / "costs.db")
+    rows = [entry for entry in book.entries() if entry.kind == "mirror"]
+    assert [entry.status for entry in rows] == ["cancelled"] * 3
+    assert all(entry.cost_nano for entry in rows)  # what was sent is billed
+    book.close()
 
 
 async def test_a_copy_that_is_too_long_for_its_group_goes_nowhere_else(make):

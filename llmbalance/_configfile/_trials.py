@@ -80,7 +80,7 @@ def follow_mirrors(router: Router, options: Mapping[str, Any]) -> None:
     mirrors = list(options.get("mirrors", ()))
     intake = router._intake
     if intake.mirrors is not None:
-        intake.mirrors.follow(mirrors)
+        intake.mirrors.follow(mirrors, intake.timeout)
     elif mirrors:
         from .._experiments._mirror import Mirrors
 

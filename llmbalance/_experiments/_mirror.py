@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from .._config import positive
-from .._drive import drive, drive_blocking
+from .._drive import drive
 from .._errors import ConfigError
 from .._options import Options, choose_budgets
 from .._reports import Report
@@ -38,6 +38,9 @@ from ._glass import COLUMNS, Glass
 if TYPE_CHECKING:
     from .._fleet import Fleet
     from .._transport import Transport
+
+_PATIENCE = 2.0  # seconds for copies to end
+_STEP = 0.02  # seconds between two looks whether one has
 
 
 class Mirror(Struct, frozen=True, kw_only=True):
@@ -121,13 +124,15 @@ class Mirrors:
         timeout: float,
         seed: int | None,
     ) -> None:
-        self._fleet, self._transport, self._timeout = fleet, transport, timeout
+        self._fleet, self._transport = fleet, transport
         self._rng = Random(None if seed is None else f"{seed}/mirrors")
         self._glasses: list[Glass] = []
         self._tasks: set[asyncio.Task[str | None]] = set()
-        self.follow(mirrors)
+        # Those of calls without a loop: a thread each, and its task once it runs.
+        self._threads: dict[threading.Thread, asyncio.Task[Any] | None] = {}
+        self.follow(mirrors, timeout)
 
-    def follow(self, mirrors: Iterable[Mirror]) -> None:
+    def follow(self, mirrors: Iterable[Mirror], timeout: float) -> None:
         """Go on with these; those that are as before keep their figures.
 
         ConfigError when one is wrong: nothing changes then.
@@ -146,7 +151,7 @@ class Mirrors:
             else:
                 glass.refit(self._fleet)  # an alias may lead elsewhere now
             glasses[mirror.label] = glass
-        self._glasses = list(glasses.values())
+        self._glasses, self._timeout = list(glasses.values()), timeout
 
     def sample(
         self, kind: str, model: str, options: Mapping[str, Any]
@@ -169,12 +174,7 @@ class Mirrors:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            threading.Thread(
-                target=self._send_blocking,
-                args=(glass, original, copy),
-                name="llmbalance-mirror",
-                daemon=True,
-            ).start()
+            self._start_alone(glass, original, copy)
             return
         task = loop.create_task(self._send(glass, original, copy))
         self._tasks.add(task)
@@ -227,24 +227,60 @@ class Mirrors:
                 await asyncio.to_thread(glass.judge, original, mirrored)
         return None
 
-    def _send_blocking(self, glass: Glass, original: Original, copy: Run) -> None:
-        failure: str | None = None
+    def _start_alone(self, glass: Glass, original: Original, copy: Run) -> None:
+        thread = threading.Thread(
+            target=self._send_alone,
+            args=(glass, original, copy),
+            name="llmbalance-mirror",
+            daemon=True,
+        )
+        self._threads[thread] = None
         try:
-            mirrored = drive_blocking(copy, self._transport)
-            glass.won(original, copy)
-            glass.judge(original, mirrored)
-        except Exception as error:
-            failure = type(error).__name__
+            thread.start()
+        except RuntimeError as error:  # no more threads: the caller has his answer
+            del self._threads[thread]
+            glass.leave(copy, type(error).__name__)
+
+    def _send_alone(self, glass: Glass, original: Original, copy: Run) -> None:
+        """Send a copy on a loop of this thread's own, so that it can be ended."""
+        failure: str | None = "cancelled"
+
+        async def send() -> str | None:
+            task = asyncio.current_task()
+            assert task is not None
+            self._threads[threading.current_thread()] = task
+            return await self._send(glass, original, copy)
+
+        try:
+            failure = asyncio.run(send())
+        except asyncio.CancelledError:
+            pass
         finally:
             glass.leave(copy, failure)
+            self._threads.pop(threading.current_thread(), None)
+
+    def close(self) -> None:
+        """End the copies of blocking calls; their leases are settled."""
+        until = time.monotonic() + _PATIENCE
+        for thread in list(self._threads):
+            if thread is threading.current_thread():
+                continue
+            while thread.is_alive() and time.monotonic() < until:
+                task = self._threads.get(thread)
+                if task is not None:
+                    with contextlib.suppress(RuntimeError):  # its loop is closed
+                        task.get_loop().call_soon_threadsafe(task.cancel)
+                thread.join(_STEP)
 
     async def aclose(self) -> None:
-        """End the copies in flight on this loop; their leases are settled."""
+        """End the copies in flight on this loop and on threads, and settle them."""
         loop = asyncio.get_running_loop()
         mine = [task for task in self._tasks if task.get_loop() is loop]
         for task in mine:
             task.cancel()
         await asyncio.gather(*mine, return_exceptions=True)
+        if self._threads:
+            await asyncio.to_thread(self.close)
 
     def report(self) -> Report:
         """Return how the copies went; see ``Router.mirrors``."""
