@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._core import KINDS, PriceRow
 from ._errors import ConfigError
-from ._reports import Report, Rows
+from ._report import Report, Rows
 from ._windows import next_start, since_when, start_of
 
 if TYPE_CHECKING:

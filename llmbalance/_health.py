@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ._reports import Report
+from ._report import Report
 from ._wildcards import STAR
 from .providers._base import Dialect, KeyPending
 from .providers._failures import TRANSPORT_KINDS

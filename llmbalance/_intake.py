@@ -11,13 +11,14 @@ chat(model, messages, **options)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from ._errors import InvalidRequestError
-from ._options import Options, checked_messages, choose_budgets, read_options
+from ._options import checked_messages, choose_budgets, read_options
+from ._routing import Options
 from ._run import Run
 from ._sessions import session_of
-from ._shape import check_asked
 from ._tasks import AUTO, Tasks
 from ._types import Call
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from ._experiments._mirror import Mirrors
     from ._experiments._studies import Studies, Trial
     from ._fleet import Fleet
+    from ._shape import Shaping
 
 
 class Intake:
@@ -103,7 +105,7 @@ class Intake:
         if self.fleet.hedges is not None or routing.hedge:
             run.contest = self.fleet.contest(routing.group, routing.hedge)
         if routing.postprocess is not None:
-            check_asked(run)
+            _check_steps(run)
         run.trial = trial
         if self.mirrors is not None:
             run.mirror = self.mirrors.sample(kind, model, options)
@@ -122,3 +124,37 @@ class Intake:
         if kind != "chat":
             return self.tasks.apply_to_texts(model, options)
         return self.tasks.apply(model, content, options)
+
+
+def _check_steps(run: Run) -> None:
+    """Refuse ``postprocess`` where it cannot be, before anything is sent.
+
+    Embeddings have no text; a stream may not come to a step that needs a whole one.
+    """
+    asked = run.options.postprocess
+    if run.call.kind != "chat":
+        raise InvalidRequestError("postprocess", asked, "embeddings have no text")
+    if not (asked and run.call.stream):
+        return
+    fleet = run.fleet
+    members = fleet.members()
+    reached = list(run.chain)
+    for group in reached:
+        terms = fleet.group_terms.get(group)
+        if terms is not None:
+            more = (*terms.context, *terms.filtered)
+            reached += [g for g in dict.fromkeys(more) if g not in reached]
+        for index in members[fleet.group_names[group]]:
+            target = fleet.targets[index]
+            _check_streamable(target.name, fleet.steps(target, group))
+
+
+def _check_streamable(backend: str, steps: Sequence[Shaping]) -> None:
+    for step in steps:
+        if step.stream is None:
+            raise InvalidRequestError(
+                "postprocess",
+                True,
+                f"step {step.name!r} of backend {backend!r} needs the whole text:"
+                " call without stream, or give it a method stream()",
+            )

@@ -12,90 +12,22 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import Struct
 
 from ._config import ABILITIES, Timeouts, check_strategy
 from ._errors import ConfigError, InvalidRequestError
 from ._fleet_names import ANY_TAG
 from ._hash import stable_hash
+from ._parameters import PARAMETERS
+from ._routing import Options
 
 if TYPE_CHECKING:
     from ._fleet import Fleet
-    from ._types import Call
 
 Messages = Sequence[Mapping[str, Any] | Any]
 Inputs = str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]
 
 _TOOLS = 1 << ABILITIES.index("tools")
 _JSON = 1 << ABILITIES.index("json")
-
-# OpenAI's names; what a provider calls otherwise, its dialect translates.
-PARAMETERS = frozenset(
-    (
-        *("max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k"),
-        *("min_p", "n", "stop", "seed", "logprobs", "top_logprobs", "logit_bias"),
-        *("frequency_penalty", "presence_penalty", "repetition_penalty"),
-        *("tools", "tool_choice", "parallel_tool_calls", "response_format"),
-        *("reasoning_effort", "thinking", "verbosity", "modalities", "audio"),
-        *("user", "safety_identifier", "metadata", "store", "service_tier"),
-        *("prompt_cache_key", "prompt_cache_retention", "prediction"),
-        *("web_search_options", "stream_options", "cache_control", "extra_body"),
-        *("dimensions", "encoding_format", "input_type", "prompt_cache_options"),
-    )
-)
-
-
-# Of these a backend may have its own (Backend.params); the others say what a call is.
-_A_CALLS = ("tools", "tool_choice", "response_format", "user", "metadata")
-DEFAULTS = PARAMETERS.difference((*_A_CALLS, "stream_options", "prompt_cache_key"))
-_TWINS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
-
-
-def with_params(call: Call, params: Mapping[str, Any]) -> Call:
-    """Return a call with what a backend's own parameters say and itself leaves open."""
-    said = {name: value for name, value in call.params.items() if value is not None}
-    own = {k: v for k, v in params.items() if _TWINS.get(k) not in said}
-    return msgspec.structs.replace(call, params={**own, **said})
-
-
-class Options(Struct, kw_only=True):
-    """The routing part of a call, as the core takes it; None: not asked for."""
-
-    group: int
-    fallbacks: list[int] | None = None  # None: the group's own
-    max_tokens: int | None = None
-    needs: int = 0
-    tags: int | None = None
-    any_tag: bool = False
-    session: int | None = None
-    max_cost: int | None = None
-    max_latency: float | None = None
-    value: float | None = None
-    strategy: int | None = None
-    quality: int | None = None
-    priority: bool | None = None
-    attempts: int | None = None
-    rank: int = 0
-    budgets: tuple[int, ...] | None = None
-    labels: tuple[str, ...] = ()
-    task: str | None = None
-    tuned: str | None = None
-    user: str | None = None
-    timeout: float = 600.0
-    timeouts: Timeouts | None = None
-    wait: bool = True
-    hedge: bool | None = None
-    wanted: type[Any] | None = None  # what the answer is to be read as
-    kind: str | None = None  # in books and events, where it is not the call's own
-    postprocess: bool | None = None  # None: complete answers only
-
-    def ask(self, tools: Any) -> tuple[Any, ...]:
-        """The arguments of Pool.pick and Pool.explain after group and prompt."""
-        return (
-            *(self.max_tokens, tools, self.needs, self.tags, self.session),
-            *(self.max_cost, self.max_latency, self.value, self.strategy),
-            *(self.quality, self.priority, False, None, self.budgets),
-        )
 
 
 def read_options(

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._errors import ConfigError
 from ._history import WIDTH, History, read_history
-from ._reports import Report
+from ._report import Report
 from ._study import DECIDE, LOADS, SPEEDS, Line, Study, study, used_up
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from ._config import positive
 from ._errors import ConfigError
 from ._health import ask_all
 from ._price import Price
-from ._reports import Report
+from ._report import Report
 
 if TYPE_CHECKING:
     from ._experiments._experiment import Experiment

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ._errors import ConfigError
 from ._options import Messages, as_messages, checked_messages
-from ._reports import Report, explanation, stats_report
+from ._report import Report
+from ._reports import explanation, stats_report
 
 if TYPE_CHECKING:
     from ._books import Books

@@ -29,7 +29,7 @@ from ._errors import (
     RequestTimeoutError,
 )
 from ._figures import OUTCOME, counts_of, failure_of, nano_of, told_of
-from ._options import with_params
+from ._parameters import with_params
 from ._price import standard_tier
 from ._shape import shape
 from ._types import (
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from ._fleet import Fleet
     from ._hedge import Contest
     from ._ledger import Entry
-    from ._options import Options
+    from ._routing import Options
     from ._shape import Shaping
     from ._target import Target
 

@@ -11,14 +11,13 @@ steps that can work on pieces may be there: see ``_steps.py``.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from ._errors import ConfigError, InvalidRequestError, ServerError
+from ._errors import ConfigError, ServerError
 from ._types import ChunkChoice, Delta
 
 if TYPE_CHECKING:
-    from ._run import Run
     from ._steps import Chain
     from ._types import ChatChunk, ChatReply
 
@@ -109,40 +108,6 @@ def parsed(wanted: type[Any], text: str | None, finish_reason: str | None) -> An
             status=200,
             kind="malformed",
         ) from error
-
-
-def check_asked(run: Run) -> None:
-    """Refuse ``postprocess`` where it cannot be, before anything is sent.
-
-    Embeddings have no text; a stream may not come to a step that needs a whole one.
-    """
-    asked = run.options.postprocess
-    if run.call.kind != "chat":
-        raise InvalidRequestError("postprocess", asked, "embeddings have no text")
-    if not (asked and run.call.stream):
-        return
-    fleet = run.fleet
-    members = fleet.members()
-    reached = list(run.chain)
-    for group in reached:
-        terms = fleet.group_terms.get(group)
-        if terms is not None:
-            more = (*terms.context, *terms.filtered)
-            reached += [g for g in dict.fromkeys(more) if g not in reached]
-        for index in members[fleet.group_names[group]]:
-            target = fleet.targets[index]
-            _check_streamable(target.name, fleet.steps(target, group))
-
-
-def _check_streamable(backend: str, steps: Sequence[Shaping]) -> None:
-    for step in steps:
-        if step.stream is None:
-            raise InvalidRequestError(
-                "postprocess",
-                True,
-                f"step {step.name!r} of backend {backend!r} needs the whole text:"
-                " call without stream, or give it a method stream()",
-            )
 
 
 class StreamShaper:

@@ -9,7 +9,7 @@ from ._config import Backend, one_of
 from ._core import Origin, PriceRow
 from ._environment import environment_settings
 from ._errors import ConfigError
-from ._options import DEFAULTS
+from ._parameters import DEFAULTS
 from ._shape import Shaping, read_steps
 from .providers import PROVIDERS, dialect
 from .providers._base import Dialect

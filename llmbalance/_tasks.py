@@ -21,7 +21,7 @@ from msgspec import Struct
 from ._config import check_strategy, one_of, positive, whole_numbers
 from ._errors import ConfigError, InvalidRequestError
 from ._patterns import must_contain
-from ._reports import Report
+from ._report import Report
 from ._wildcards import is_known
 
 _log = logging.getLogger("llmbalance")

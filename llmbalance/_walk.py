@@ -32,7 +32,7 @@ from .providers._failures import KINDS
 
 if TYPE_CHECKING:
     from ._fleet import Fleet
-    from ._options import Options
+    from ._routing import Options
     from ._target import Target
 
 _MOST_ATTEMPTS = 16  # of one call, over all backends and rounds

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from llmbalance._errors import ServerError
-from llmbalance._options import PARAMETERS
+from llmbalance._parameters import PARAMETERS
 from llmbalance._types import Call
 from llmbalance.providers import (
     Dialect,

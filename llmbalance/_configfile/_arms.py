@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from .._core import STRATEGIES
-from .._options import PARAMETERS, ROUTING
+from .._options import ROUTING
+from .._parameters import PARAMETERS
 from ._places import Path
 from ._tables import suggestion
 

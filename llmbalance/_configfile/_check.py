@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from .._errors import ConfigError
-from .._reports import Report
+from .._report import Report
 from .._router import Router
 from ._load import Plan, load
 from ._places import ConfigFileError, Note, read

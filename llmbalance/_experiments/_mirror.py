@@ -28,8 +28,9 @@ from msgspec import Struct
 from .._config import positive
 from .._drive import drive
 from .._errors import ConfigError
-from .._options import Options, choose_budgets
-from .._reports import Report
+from .._options import choose_budgets
+from .._report import Report
+from .._routing import Options
 from .._run import Run
 from .._types import Call, ChatReply, Choice, Message
 from ._experiment import Names, check_name, check_scope

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .._reports import Report, Rows
+from .._report import Report, Rows
 from ._experiment import Experiment
 from ._study import Comparison, Look, Study
 

@@ -22,7 +22,8 @@ from msgspec import Struct
 
 from .._config import one_of
 from .._errors import ConfigError, InvalidRequestError
-from .._options import Options, read_options
+from .._options import read_options
+from .._routing import Options
 from .._sessions import session_of
 from .._types import Call
 from .._walk import Walk

@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from .._config import Backend, Breaker, Limits, Timeouts
 from .._errors import ConfigError
-from .._options import DEFAULTS, PARAMETERS
+from .._parameters import DEFAULTS, PARAMETERS
 from .._price import Price
 from .._prices import PriceTable
 from .._target import make_dialect
