@@ -90,7 +90,8 @@ class AlertEvent(Struct, frozen=True, kw_only=True, tag="alert"):
     """A backend's share of failures or of 429s is far above its own history.
 
     ``what``: "failed" or "rate_limited"; ``share``: of the last minute's attempts;
-    ``usual``: of its history.
+    ``usual``: of its history. ``key``: the backends that share one key, where the
+    share is that of all of them together; empty where it is that of ``backend``.
     """
 
     at: float
@@ -98,6 +99,7 @@ class AlertEvent(Struct, frozen=True, kw_only=True, tag="alert"):
     what: str
     share: float
     usual: float
+    key: tuple[str, ...] = ()
 
 
 class BudgetEvent(Struct, frozen=True, kw_only=True, tag="budget"):
@@ -213,7 +215,7 @@ class Events:
         self._lock = threading.Lock()
         self._listeners: list[_Listener] = []
         self._streams: weakref.WeakSet[EventStream] = weakref.WeakSet()
-        self._spikes = Spikes()
+        self._spikes, self._keys = Spikes(), Spikes()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._numbers = count(1)
@@ -280,7 +282,8 @@ class Events:
                 cost_nano_usd=nano,
                 stream=run.call.stream,
                 labels=run.options.labels,
-            )
+            ),
+            run.fleet.sharing(shot.target.name),
         )
 
     def call(self, run: Run) -> None:
@@ -311,27 +314,44 @@ class Events:
 
     # -- delivery ------------------------------------------------------------
 
-    def emit(self, event: Event) -> None:
-        """Hand an event to every listener; takes microseconds, never raises."""
+    def emit(self, event: Event, key: tuple[str, ...] = ()) -> None:
+        """Hand an event to every listener; takes microseconds, never raises.
+
+        ``key``: of an attempt, all backends that have the key it was made with, if
+        there are several.
+        """
         self._hand_out(event)
         if isinstance(event, AttemptEvent):
-            for what, share, usual in self._spikes.note(event):
-                _log.warning(
-                    "%s: %.0f %% %s in the last minute, usually %.1f %%",
-                    event.backend,
-                    100 * share,
-                    what.replace("_", " "),
-                    100 * usual,
-                )
-                self._hand_out(
-                    AlertEvent(
-                        at=event.at,
-                        backend=event.backend,
-                        what=what,
-                        share=share,
-                        usual=usual,
-                    )
-                )
+            for spike in self._spikes.note(event):
+                self._alert(event, (), *spike)
+            for spike in self._keys.note(event, key[0]) if key else ():
+                self._alert(event, key, *spike)
+
+    def _alert(
+        self,
+        event: AttemptEvent,
+        key: tuple[str, ...],
+        what: str,
+        share: float,
+        usual: float,
+    ) -> None:
+        _log.warning(
+            "%s: %.0f %% %s in the last minute, usually %.1f %%",
+            f"the key of {', '.join(key)}" if key else event.backend,
+            100 * share,
+            what.replace("_", " "),
+            100 * usual,
+        )
+        self._hand_out(
+            AlertEvent(
+                at=event.at,
+                backend=event.backend,
+                what=what,
+                share=share,
+                usual=usual,
+                key=key,
+            )
+        )
 
     def _hand_out(self, event: Event) -> None:
         streams = list(self._streams)

@@ -147,6 +147,8 @@ class Fleet:
         self.outlook: Outlook | None = None
         self._saved = 0.0  # epoch s of the last time the books kept what was learned
         self.events = Events()
+        # Who shares a key, and of which fleet that was told.
+        self._sharing: tuple[Any, int, dict[str, tuple[str, ...]]] = (None, 0, {})
         self.retries: Retries | None = Retries()
         self.lines = Lines()
         self._set_terms(chains)
@@ -237,6 +239,21 @@ class Fleet:
         names = [backend.label for backend in self.backends]
         one_of("backend", name, names)
         return names.index(name)
+
+    def sharing(self, name: str) -> tuple[str, ...]:
+        """Return the names of all backends that have a backend's key, if several."""
+        made_of, kin, targets = self._sharing[0], self.kin, self.targets
+        if made_of is not kin or self._sharing[1] != len(targets):
+            found: dict[Any, list[str]] = {}
+            for target in targets:
+                dialect = target.dialect
+                if dialect.api_key:
+                    who = (type(dialect), dialect.origin_url, dialect.api_key)
+                    found.setdefault(who, []).append(target.name)
+            keys = [tuple(names) for names in found.values() if len(names) > 1]
+            own = {each: names for names in keys for each in names}
+            self._sharing = kin, len(targets), own
+        return self._sharing[2].get(name, ())
 
     def indices(self, name: str) -> list[int]:
         """Return a backend's number and, of a wildcard, of all that came from it."""

@@ -1,4 +1,4 @@
-"""Is this backend failing more than it usually does?
+"""Is this backend, or this key, failing more than it usually does?
 
 The share of failures and of 429s in the last minute is held against the backend's own
 history, which forgets by half in an hour:
@@ -61,19 +61,25 @@ class _History:
 
 
 class Spikes:
-    """Watches the attempts of all backends."""
+    """Watches the attempts of all backends, or of all keys."""
 
     def __init__(self) -> None:
-        self._backends: dict[str, _History] = {}
+        self._all: dict[str, _History] = {}
 
-    def note(self, event: _Attempt) -> Iterator[tuple[str, float, float]]:
-        """Count an attempt; yields (what, share, usual) for every spike it begins."""
+    def note(
+        self, event: _Attempt, name: str | None = None
+    ) -> Iterator[tuple[str, float, float]]:
+        """Count an attempt; yields (what, share, usual) for every spike it begins.
+
+        ``name``: under which it counts (default: its backend's).
+        """
+        name = name or event.backend
         if event.outcome in ("cancelled", "rejected"):
             return
         slot = int(event.at / _SLOT)
-        history = self._backends.get(event.backend)
+        history = self._all.get(name)
         if history is None:
-            history = self._backends[event.backend] = _History()
+            history = self._all[name] = _History()
             history.slot = slot
         if slot > history.slot:
             history.turn(slot)

@@ -209,3 +209,40 @@ async def test_a_spike_becomes_an_alert():
     assert len(alerts) == 1
     assert (alerts[0].backend, alerts[0].what) == ("a", "failed")
     assert alerts[0].share > alerts[0].usual + 0.1
+
+
+async def test_a_spike_of_a_key_is_told_although_no_backend_has_many_calls(caplog):
+    names = tuple(f"b{i}" for i in range(10))
+    events = Events()
+    stream = aiter(events)
+    for i in range(1000):
+        events.emit(attempt(float(i), backend=names[i % 10]), names)
+    for i in range(50):  # five each: too few to tell of any one of them
+        events.emit(attempt(1000.0 + i, "rate_limited", names[i % 10]), names)
+    events.close()
+    alerts = [event async for event in stream if isinstance(event, AlertEvent)]
+    assert [(alert.what, alert.key) for alert in alerts] == [("rate_limited", names)]
+    assert "the key of b0, b1" in caplog.text
+
+
+def test_a_key_is_that_of_all_backends_that_have_it():
+    def one(name, key, model="openai/gpt-4o", **options):
+        return Backend(model, name=name, api_key=key, **options)
+
+    router = Router(
+        [
+            one("a", "k1", tuned={"law": "ft:gpt-4o:x"}),
+            one("b", "k1", "openai/gpt-4.1"),
+            one("c", "k2"),
+            one("d", "k1", "groq/llama"),  # another provider's key
+            one("e", "k1", base_url="http://127.0.0.1:1/v1"),
+            one("w", "k2", "openai/*"),
+        ]
+    )
+    sharing = router._fleet.sharing
+    assert sharing("a") == sharing("b") == ("a", "b", "a/ft:gpt-4o:x")
+    assert sharing("d") == sharing("e") == ()
+    assert sharing("c") == ("c", "w")
+    with router.acquire("openai/o3", "Hello") as lease:
+        lease.release()
+    assert sharing("w/o3") == ("c", "w", "w/o3")
