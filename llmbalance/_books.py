@@ -16,6 +16,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -67,6 +68,8 @@ class Books:
         self.book, self._owned = open_book(ledger)
         self._on_anomaly = on_anomaly
         self._meters = [meter for meter in fleet.meters if meter.marks]
+        self._paid = self._near = 0  # nano-USD since the marks were looked at; to go
+        self._look_at = 0.0  # when they are looked at in any case
         self._pulse: Pulse | None = None
         if self.book is not None or on_anomaly is not None:
             self._pulse = Pulse(time.monotonic())
@@ -98,6 +101,7 @@ class Books:
             if self.book is not None and meter.marks:
                 meter.check(self.fleet.pool, now, silent=True)
         self._meters = [meter for meter in self.fleet.meters if meter.marks]
+        self._near = 0
         return bool(self)
 
     # -- an attempt ----------------------------------------------------------
@@ -155,10 +159,10 @@ class Books:
             _log.exception("the ledger refused an entry")
 
     def _watch(self, nano: int) -> None:
-        now, pool = time.monotonic(), self.fleet.pool
-        for meter in self._meters:
-            if meter.told or pool.spent(meter.index, now)[0] >= meter.first:
-                meter.check(pool, now, emit=self.fleet.events.emit)
+        now = time.monotonic()
+        self._paid += nano
+        if self._meters and (self._paid >= self._near or now >= self._look_at):
+            self._look(now)
         strange = self._pulse.add(nano, now) if self._pulse else None
         if strange is not None:
             text = (
@@ -168,6 +172,20 @@ class Books:
             )
             data = {"usd_per_hour": strange.usd_per_hour}
             tell("anomaly", text, data, self._on_anomaly, strange)
+
+    def _look(self, now: float) -> None:
+        """Tell the marks that were passed, and see how far off the next one is.
+
+        No budget spends more than all calls do, so until they have spent that, none
+        need be asked; once a second they are, for leases that nobody settled.
+        """
+        pool, near = self.fleet.pool, sys.maxsize
+        self._paid = 0
+        for meter in self._meters:
+            meter.check(pool, now, emit=self.fleet.events.emit)
+            left = meter.first - pool.spent(meter.index, now)[0]
+            near = min(near, 0 if meter.told else left)
+        self._near, self._look_at = near, now + 1.0
 
     # -- over a restart ------------------------------------------------------
 
