@@ -200,3 +200,10 @@ def test_parts_that_do_not_fit_together_are_an_error_too() -> None:
     backend = {"model": "openai_compatible/x", "base_url": "http://127.0.0.1:9"}
     report = check_config({"backend": [backend], "router": {"unknown_price": "refuse"}})
     assert [error.field for error in report.errors] == ["price"]
+
+
+def test_the_check_shows_every_limit_of_a_backend():
+    limits = {"rpm": 60, "concurrency": 4}
+    report = check_config({"backend": [{"model": "ollama/x", "limits": limits}]})
+    assert report.fleet is not None
+    assert report.fleet["ollama/x"]["limits"] == "60 requests/minute, 4 at once"

@@ -88,6 +88,9 @@ def _fleet_report(router: Router) -> Report:
     for target, row in zip(fleet.targets, fleet.rates.rows, strict=True):
         backend = target.backend
         limits = backend.limits.all() if backend.limits else []
+        said = [f"{limit.amount} {limit.what}/{limit.per}" for limit in limits]
+        if backend.limits and backend.limits.concurrency is not None:
+            said.append(f"{backend.limits.concurrency} at once")
         known = target.name not in fleet.rates.unpriced
         rows.append(
             {
@@ -95,9 +98,7 @@ def _fleet_report(router: Router) -> Report:
                 "model": backend.model,
                 "groups": ", ".join(backend.groups),
                 "weight": f"{backend.weight:g}",
-                "limits": ", ".join(
-                    f"{limit.amount} {limit.what}/{limit.per}" for limit in limits
-                ),
+                "limits": ", ".join(said),
                 "input": _usd(row.cost(input=1000)) if known else "unknown",
                 "output": _usd(row.cost(output=1000)) if known else "unknown",
             }
