@@ -140,6 +140,8 @@ def _timeouts(_: Fleet, o: Options, value: Any, model: str) -> None:
 
 
 def _session(_: Fleet, o: Options, value: Any, model: str) -> None:
+    if value == "":  # all who have none would be one conversation, on one backend
+        raise InvalidRequestError("session", value, "give a name, or None for none")
     o.session = stable_hash(model, str(value))
 
 

@@ -134,6 +134,7 @@ def test_two_backends_of_one_model_need_names_and_then_share_its_group() -> None
         ({"tags": 5}, "tags", "list"),
         ({"tags": [5]}, "tags", "list"),
         ({"any_tag": "no"}, "any_tag", "True or False"),
+        ({"session": ""}, "session", "None for none"),
         ({"wait": "no"}, "wait", "True or False"),
         ({"min_quality": True}, "min_quality", "0 to 255"),
         ({"max_tokens": True}, "max_tokens", "whole number"),

@@ -601,3 +601,13 @@ def test_an_arm_may_only_ask_for_what_there_is():
             Router([backend, other], experiments=[split(**arm)])
         assert caught.value.field.startswith("experiments['e'].arms['new'].")
     Router([backend, other], experiments=[split(tuned="law", model="openai/gpt-4o")])
+
+
+@pytest.mark.parametrize("nobody", [None, ""])
+def test_calls_of_nobody_are_dealt_anew(make, nobody):
+    _, router = make(split(unit="user"))
+    arms = set()
+    for _ in range(40):
+        with router.acquire("big", ASK, user=nobody) as lease:
+            arms.add(lease.experiments["size"])
+    assert arms == {"control", "small"}

@@ -302,7 +302,7 @@ class Studies:
                 continue
             if winner is None:
                 unit = None
-                if room.unit != "call" and (unit := asked.get(room.unit)) is None:
+                if room.unit != "call" and (unit := asked.get(room.unit)) in (None, ""):
                     unit = _unit_of(room.unit, model, content, auto_session)
                 if unit.__class__ is not str and unit is not None:
                     unit = str(unit)
