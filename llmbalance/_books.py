@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ._experiments._studies import Studies
     from ._fleet import Fleet
     from ._ledger import Book, Entry
-    from ._run import Run, Shot
+    from ._story import Shot, Story
 
 _log = logging.getLogger("llmbalance")
 _SLOTS = 32  # parts a rolling window forgets one by one, see lb_budget.h
@@ -108,7 +108,7 @@ class Books:
 
     def note(
         self,
-        run: Run,
+        story: Story,
         shot: Shot,
         status: str,
         counts: tuple[int, ...] | None,
@@ -125,20 +125,20 @@ class Books:
             self._watch(nano)
         if self.book is None:
             return None
-        options, target, fleet = run.options, shot.target, self.fleet
-        if run.id == "":
-            run.id = f"{self._prefix}-{os.getpid()}-{next(self._numbers)}"
+        options, target, fleet = story.options, shot.target, self.fleet
+        if story.id == "":
+            story.id = f"{self._prefix}-{os.getpid()}-{next(self._numbers)}"
         return self._entry(
             time.time(),
-            run.id,
+            story.id,
             fleet.group_names[shot.lease.group],
             target.name,
             target.backend.model,
             options.task,
             options.labels,
-            options.kind or (run.call.kind if shot.request.target else "lease"),
+            options.kind or (story.call.kind if shot.request.target else "lease"),
             status,
-            len(run.attempts) or 1,
+            len(story.attempts) or 1,
             False,
             counts or (),
             nano if known else None,

@@ -13,7 +13,8 @@ from __future__ import annotations
 from typing import Any
 
 from ._line import rest, rest_blocking
-from ._run import Run, Shot
+from ._run import Run
+from ._story import Shot
 from ._transport import Ask, Transport
 
 

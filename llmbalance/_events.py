@@ -27,7 +27,7 @@ from ._core import KINDS
 from ._spikes import Spikes
 
 if TYPE_CHECKING:
-    from ._run import Run, Shot
+    from ._story import Shot, Story
 
 _log = logging.getLogger("llmbalance")
 _log.addHandler(logging.NullHandler())
@@ -254,8 +254,10 @@ class Events:
 
     def attempt(
         self,
-        run: Run,
+        story: Story,
         shot: Shot,
+        group: str,
+        key: tuple[str, ...],
         outcome: str,
         error: str | None,
         status: int,
@@ -264,13 +266,16 @@ class Events:
         seconds: float | None,
         ttft: float | None,
     ) -> None:
-        """Tell that an attempt was settled; ``counts`` in the order of KINDS."""
+        """Tell that an attempt was settled; ``counts`` in the order of KINDS.
+
+        ``key``: as ``emit`` takes it.
+        """
         tokens = counts or ()
         self.emit(
             AttemptEvent(
                 at=time.time(),
-                call=self._number(run),
-                group=run.fleet.group_names[shot.lease.group],
+                call=self._number(story),
+                group=group,
                 backend=shot.target.name,
                 outcome=outcome,
                 status=status,
@@ -280,37 +285,37 @@ class Events:
                 input_tokens=sum(tokens[:_INPUT]),
                 output_tokens=sum(tokens[_INPUT:_TOKENS]),
                 cost_nano_usd=nano,
-                stream=run.call.stream,
-                labels=run.options.labels,
+                stream=story.call.stream,
+                labels=story.options.labels,
             ),
-            run.fleet.sharing(shot.target.name),
+            key,
         )
 
-    def call(self, run: Run) -> None:
+    def call(self, story: Story, group: str) -> None:
         """Tell that a call is over."""
-        done = run.verdict is None
+        done = story.verdict is None
         self.emit(
             CallEvent(
                 at=time.time(),
-                call=self._number(run),
-                kind=run.options.kind or run.call.kind,
-                model=run.call.model,
-                group=run.fleet.group_names[run.options.group],
-                backend=run.attempts[-1].backend if done and run.attempts else None,
-                error=run.verdict,
-                attempts=len(run.attempts),
-                seconds=time.monotonic() - run.began,
-                cost_nano_usd=sum(a.cost_nano_usd for a in run.attempts),
-                stream=run.call.stream,
-                task=run.options.task,
-                labels=run.options.labels,
+                call=self._number(story),
+                kind=story.options.kind or story.call.kind,
+                model=story.call.model,
+                group=group,
+                backend=story.attempts[-1].backend if done and story.attempts else None,
+                error=story.verdict,
+                attempts=len(story.attempts),
+                seconds=time.monotonic() - story.began,
+                cost_nano_usd=sum(a.cost_nano_usd for a in story.attempts),
+                stream=story.call.stream,
+                task=story.options.task,
+                labels=story.options.labels,
             )
         )
 
-    def _number(self, run: Run) -> int:
-        if run.number == 0:
-            run.number = next(self._numbers)
-        return run.number
+    def _number(self, story: Story) -> int:
+        if story.number == 0:
+            story.number = next(self._numbers)
+        return story.number
 
     # -- delivery ------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ._alerts import Meter
 from ._config import (
@@ -48,12 +48,18 @@ from ._target import Target
 from ._windows import window
 
 if TYPE_CHECKING:
-    from ._books import Books
-    from ._outlook import Outlook
+    from ._story import Scribe
 
 _LIMITS = 8  # of one backend, those it learns from headers included
 _SPARE = (16, 64)  # backends that may join while it runs: as many again, within these
 _SPARE_BUDGETS = 16
+
+
+class Forecast(Protocol):
+    """Who tells the pool what history lets expect; see ``Outlook``."""
+
+    def tick(self, wall: float) -> float:
+        """Hand over what is usual now; returns the seconds until the next time."""
 
 
 class Spare:
@@ -130,7 +136,7 @@ class Fleet:
         self.group_terms: dict[int, Terms] = {}
         self.group_steps: dict[int, tuple[Shaping, ...]] = {}
         self.variants: dict[tuple[int, str], int] = {}
-        self.books: Books | None = None
+        self.books: Scribe | None = None
         self.hedges: Hedges | None = None
         self.growing = threading.RLock()  # one name is opened at a time
         self.other_fallbacks = dict(fallbacks or {})  # beside those of `settings`
@@ -144,7 +150,7 @@ class Fleet:
         self.call_budgets: dict[tuple[str, str], list[int]] = {}
         self.retired: list[Meter] = []  # of budgets that a newer file has no more
         self.meters = [self.add_budget(b) for b in self.budgets]
-        self.outlook: Outlook | None = None
+        self.outlook: Forecast | None = None
         self._saved = 0.0  # epoch s of the last time the books kept what was learned
         self.events = Events()
         # Who shares a key, and of which fleet that was told.

@@ -20,18 +20,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
 
 from ._config import positive
 from ._errors import ConfigError
-from ._figures import OUTCOME
 
 if TYPE_CHECKING:
-    from ._core import Lease
-    from ._race import Racer
-    from ._run import Run, Shot
+    from ._story import Shot, Story
 
 _SLOTS, _WIDTH = 60, 10  # of the window: ten minutes in steps of ten seconds
 _STALLED = 2.0  # times the p99: a steady backend hangs
@@ -146,30 +143,20 @@ class Hedger:
         wait = min(p95, far) if pays else max(far, _STALLED * p99)
         return shot.sent_at + max(wait, _LEAST)
 
-    def rival(self, run: Run, shot: Shot) -> Shot | None:
-        """Return a second attempt that may go out now; None: there shall be none."""
-        if run.fleet.lines or run._exhausted(shot.lease.group):
-            return None
-        most = self.rule.max_price_ratio * shot.lease.cost
-        if run.options.max_cost is not None:  # both will have to be paid
-            most = min(most, run.options.max_cost - shot.lease.cost)
-        if not _anybody(shot.lease, most, run.fleet.shift_at):
-            return None
-        if not self.window.take(time.monotonic(), self.rule.budget):
-            self.skipped += 1
-            return None
-        lease = shot.lease.again(shot.lease.group, False)
-        rival = None
-        if lease.backend >= 0:
-            if _fits(lease, most, run.fleet.shift_at):
-                rival = run.second(lease)
-            else:
-                lease.settle(OUTCOME["cancelled"], sent=False)
-        if rival is None:
-            self.window.give_back()
-        else:
-            self.sent += 1
-        return rival
+
+class Racer(Protocol):
+    """One of the attempts of a call that are in flight at once; see ``_race.py``."""
+
+    @property
+    def first(self) -> bool:
+        """Whether it was not sent as a hedge."""
+
+    @property
+    def run(self) -> Story:
+        """The call it is an attempt of."""
+
+    def leave(self, overtaken: bool = False) -> None:
+        """End it, and account for what it has cost."""
 
 
 class Contest:
@@ -198,31 +185,6 @@ class Contest:
             others, self.racing = self.racing, ()
             for racer in others:
                 racer.leave()
-
-
-def _anybody(lease: Lease, most: float, below: float) -> bool:
-    """Whether another one might do, by the record of the first choice."""
-    record = lease.decision
-    lines = record["candidates"]
-    if len(lines) < record["members"]:
-        return True  # not all of them were written down
-    return any(
-        line["backend"] != lease.backend
-        and line["reason"] in ("eligible", "order")
-        and line["cost"] * 1e9 <= most * (1 + 1e-6) + 1
-        and line["used"] < below
-        for line in lines
-    )
-
-
-def _fits(lease: Lease, most: float, below: float) -> bool:
-    """Whether the chosen second one keeps the terms."""
-    if lease.probe or lease.cost > most:
-        return False
-    lines = lease.decision["candidates"]
-    return any(
-        line["backend"] == lease.backend and line["used"] < below for line in lines
-    )
 
 
 class Hedges:

@@ -23,7 +23,7 @@ from ._tasks import AUTO, Tasks
 from ._types import Call
 
 if TYPE_CHECKING:
-    from ._experiments._mirror import Mirrors
+    from ._experiments._mirrors import Mirrors
     from ._experiments._studies import Studies, Trial
     from ._fleet import Fleet
     from ._shape import Shaping

@@ -21,7 +21,8 @@ from ._decision import Attempt, Decision
 from ._errors import InvalidRequestError, LeaseError
 from ._figures import OUTCOME, counts_of, told_of
 from ._line import rest
-from ._run import Run, Shot
+from ._run import Run
+from ._story import Shot
 from .providers._failures import KINDS
 
 

@@ -19,13 +19,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._drive import parcel
 from ._errors import LLMBalanceError, ProviderError
+from ._figures import OUTCOME
 from ._line import rest, rest_blocking
-from ._run import Run, Shot
+from ._run import Run
+from ._story import Shot
 from ._tell import Broken, Steps, Telling
 from ._transport import Inbox, Transport, first_change, first_change_blocking
 
 if TYPE_CHECKING:
-    from ._hedge import Contest
+    from ._core import Lease
+    from ._hedge import Contest, Hedger
 
 Enter = Callable[..., Inbox]
 
@@ -141,18 +144,19 @@ def race(run: Run, shot: Shot, enter: Enter) -> Generator[Change, None, Racer | 
     try:
         while contest.racing:
             left = None if due is None else max(due - time.monotonic(), 0.0)
-            yield Change([racer.inbox for racer in contest.racing], left)
+            racing = [racer for racer in field if racer in contest.racing]
+            yield Change([racer.inbox for racer in racing], left)
             late = due is not None and time.monotonic() >= due
             if late:  # what a busy loop has not fetched is no silence
                 field[0].inbox.poll()
-            for racer in contest.racing:
+            for racer in racing:
                 if racer.look() and racer.result is not None:
                     contest.hedger.won += not racer.first
                     field.remove(racer)
                     return racer
             if late and contest.racing:
                 due = None
-                rival = contest.hedger.rival(run, shot)
+                rival = _rival(run, shot, contest.hedger)
                 if rival is not None:
                     contest.sent = True
                     field.append(Racer(run, contest, rival, enter, first=False))
@@ -162,6 +166,57 @@ def race(run: Run, shot: Shot, enter: Enter) -> Generator[Change, None, Racer | 
         contest.racing = ()
         for racer in field:
             racer.leave()
+
+
+def _rival(run: Run, shot: Shot, hedger: Hedger) -> Shot | None:
+    """Return a second attempt that may go out now; None: there shall be none."""
+    if run.fleet.lines or run.exhausted(shot.lease.group):
+        return None
+    most = hedger.rule.max_price_ratio * shot.lease.cost
+    if run.options.max_cost is not None:  # both will have to be paid
+        most = min(most, run.options.max_cost - shot.lease.cost)
+    if not _anybody(shot.lease, most, run.fleet.shift_at):
+        return None
+    if not hedger.window.take(time.monotonic(), hedger.rule.budget):
+        hedger.skipped += 1
+        return None
+    lease = shot.lease.again(shot.lease.group, False)
+    rival = None
+    if lease.backend >= 0:
+        if _fits(lease, most, run.fleet.shift_at):
+            rival = run.second(lease)
+        else:
+            lease.settle(OUTCOME["cancelled"], sent=False)
+    if rival is None:
+        hedger.window.give_back()
+    else:
+        hedger.sent += 1
+    return rival
+
+
+def _anybody(lease: Lease, most: float, below: float) -> bool:
+    """Whether another one might do, by the record of the first choice."""
+    record = lease.decision
+    lines = record["candidates"]
+    if len(lines) < record["members"]:
+        return True  # not all of them were written down
+    return any(
+        line["backend"] != lease.backend
+        and line["reason"] in ("eligible", "order")
+        and line["cost"] * 1e9 <= most * (1 + 1e-6) + 1
+        and line["used"] < below
+        for line in lines
+    )
+
+
+def _fits(lease: Lease, most: float, below: float) -> bool:
+    """Whether the chosen second one keeps the terms."""
+    if lease.probe or lease.cost > most:
+        return False
+    lines = lease.decision["candidates"]
+    return any(
+        line["backend"] == lease.backend and line["used"] < below for line in lines
+    )
 
 
 def answer(run: Run, enter: Enter) -> Generator[Any, None, Any]:

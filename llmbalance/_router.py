@@ -181,7 +181,7 @@ class Router(Reports, Operation):
         for experiment in experiments:
             self.start_experiment(experiment)
         if mirrors := list(mirrors):
-            from ._experiments._mirror import Mirrors
+            from ._experiments._mirrors import Mirrors
 
             self._intake.mirrors = Mirrors(
                 self._fleet, self._transport, mirrors, timeout=timeout, seed=seed

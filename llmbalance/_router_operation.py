@@ -11,6 +11,7 @@ from ._price import Price
 from ._report import Report
 
 if TYPE_CHECKING:
+    from ._books import Books
     from ._experiments._experiment import Experiment
     from ._fleet import Fleet
     from ._intake import Intake
@@ -22,6 +23,7 @@ class Operation:
     """What a Router lets be done to it."""
 
     _fleet: Fleet
+    _books: Books
     _intake: Intake
     _seed: int | None
     _transport: Transport
@@ -75,7 +77,7 @@ class Operation:
 
             self._intake.studies = Studies(self._fleet, self._seed)
             if self._fleet.books is not None:
-                self._fleet.books.keep(self._intake.studies)
+                self._books.keep(self._intake.studies)
         self._intake.studies.start(experiment)
 
     def stop_experiment(self, name: str, *, winner: str | None = None) -> None:

@@ -16,7 +16,7 @@ and streams drive the same Run, so there is one policy.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ._core import Lease, measure
 from ._cost import kinds_of
@@ -32,6 +32,7 @@ from ._figures import OUTCOME, counts_of, failure_of, nano_of, told_of
 from ._parameters import with_params
 from ._price import standard_tier
 from ._shape import shape
+from ._story import Shot
 from ._types import (
     Call,
     ChatReply,
@@ -45,13 +46,13 @@ from .providers._base import KeyPending
 from .providers._failures import KINDS, TRANSPORT_KINDS, exception_of
 
 if TYPE_CHECKING:
-    from ._experiments._mirror import Original
     from ._experiments._studies import Trial
     from ._fleet import Fleet
     from ._hedge import Contest
     from ._ledger import Entry
     from ._routing import Options
     from ._shape import Shaping
+    from ._story import Listener
     from ._target import Target
 
 _DONE = OUTCOME["done"]
@@ -66,40 +67,24 @@ _PHASES = {
 }
 
 
-class Shot(NamedTuple):
-    """One attempt ready to be sent."""
-
-    lease: Lease
-    target: Target
-    request: Request
-    timeouts: tuple[float, float, float, float, float]
-    sent_at: float
-
-
 class Run(Walk):
     """One call between its attempts: what it sends, what came back, what it cost."""
 
     __slots__ = (
-        "began",
         "contest",
         "entry",
         "held",
-        "id",
         "mirror",
-        "number",
         "trial",
     )
 
     def __init__(self, fleet: Fleet, call: Call, options: Options) -> None:
-        self.began = time.monotonic()
-        self.id = ""  # in the ledger
-        self.number = 0  # in events
         self.entry: Entry | None = None  # of the newest attempt, not yet in the ledger
         self.held: Lease | None = None  # chosen, and waiting for its backend's key
         self.trial: Trial | None = None  # its part in experiments
-        self.mirror: Original | None = None  # to be copied once it is answered
+        self.mirror: Listener | None = None  # to be copied once it is answered
         self.contest: Contest | None = None  # where it may be hedged
-        super().__init__(fleet, call, options, self.began)
+        super().__init__(fleet, call, options, time.monotonic())
 
     # -- the way down --------------------------------------------------------
 
@@ -481,6 +466,8 @@ class Run(Walk):
             events.attempt(
                 self,
                 shot,
+                self.fleet.group_names[shot.lease.group],
+                self.fleet.sharing(shot.target.name),
                 "done" if good else KINDS[status].outcome,
                 None if good else status,
                 self.attempts[-1].status if self.attempts else 0,
@@ -507,7 +494,8 @@ class Run(Walk):
         if self.entry is not None:
             self._write(last=True)
         if self.fleet.events.active:
-            self.fleet.events.call(self)
+            group = self.fleet.group_names[self.options.group]
+            self.fleet.events.call(self, group)
         if self.trial is not None:
             self.trial.over(self)
         if self.mirror is not None:

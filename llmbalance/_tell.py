@@ -17,8 +17,9 @@ from typing import Any
 
 from ._errors import LLMBalanceError, ProviderError, StreamInterruptedError
 from ._figures import failure_of
-from ._run import Run, Shot
+from ._run import Run
 from ._shape import StreamShaper, parsed
+from ._story import Shot
 from ._types import ChatChunk, Failure, Usage
 
 NEXT, CLOSE = "next", "close"

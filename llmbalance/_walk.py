@@ -17,7 +17,7 @@ from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from ._core import Lease
-from ._decision import Attempt, refusal
+from ._decision import refusal
 from ._errors import (
     InvalidRequestError,
     LLMBalanceError,
@@ -27,6 +27,7 @@ from ._errors import (
     RequestTimeoutError,
 )
 from ._line import Ticket, Turn
+from ._story import Story
 from ._types import Call
 from .providers._failures import KINDS
 
@@ -41,13 +42,11 @@ _BACKOFF = (0.5, 8.0)  # first and longest pause between rounds, seconds
 _BUSY_WAIT = 0.005  # look again so soon when only a call in flight can make room
 
 
-class Walk:
+class Walk(Story):
     """The state of one call's search for a backend."""
 
     __slots__ = (
-        "attempts",
         "back_at",
-        "call",
         "chain",
         "deadline",
         "error",
@@ -55,22 +54,17 @@ class Walk:
         "fleet",
         "gone",
         "lease",
-        "options",
         "round",
         "ticket",
         "tried",
-        "verdict",
         "visits",
     )
 
     def __init__(self, fleet: Fleet, call: Call, options: Options, now: float) -> None:
+        super().__init__(call, options, now)
         self.fleet = fleet
-        self.call = call
-        self.options = options
         self.deadline = now + options.timeout
-        self.attempts: list[Attempt] = []
         self.error: LLMBalanceError | None = None  # of the newest attempt
-        self.verdict: str | None = "cancelled"  # the error's name, None: answered
         self.lease: Lease | None = None
         self.chain = self._chain()
         self.gone: list[int] = []  # groups left for good by a special chain
@@ -96,7 +90,7 @@ class Walk:
                 return turn
         refusals: list[Lease] = []
         for group in self.chain:
-            if self.visits and self._exhausted(group):
+            if self.visits and self.exhausted(group):
                 continue
             lease = self._pick(group)
             self.lease = lease
@@ -135,7 +129,7 @@ class Walk:
         if self.options.attempts is not None or (terms and group in terms):
             self.visits.setdefault(group, []).append(time.monotonic())
 
-    def _exhausted(self, group: int) -> bool:
+    def exhausted(self, group: int) -> bool:
         """Whether the call has spent its time or attempts in a group."""
         visits = self.visits.get(group)
         if not visits:

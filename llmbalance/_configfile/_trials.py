@@ -82,7 +82,7 @@ def follow_mirrors(router: Router, options: Mapping[str, Any]) -> None:
     if intake.mirrors is not None:
         intake.mirrors.follow(mirrors, intake.timeout)
     elif mirrors:
-        from .._experiments._mirror import Mirrors
+        from .._experiments._mirrors import Mirrors
 
         intake.mirrors = Mirrors(
             router._fleet,

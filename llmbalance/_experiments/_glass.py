@@ -16,8 +16,8 @@ from ._tally import RECENT
 
 if TYPE_CHECKING:
     from .._fleet import Fleet
-    from .._run import Run
-    from ._mirror import Mirror, Original
+    from .._story import Story
+    from ._mirror import Mirror
 
 _log = logging.getLogger("llmbalance")
 _ALPHA = 0.05  # how often the interval of a score may be wrong
@@ -67,7 +67,7 @@ class Glass:
             self.sent += 1
             return True
 
-    def leave(self, copy: Run, failure: str | None) -> None:
+    def leave(self, copy: Story, failure: str | None) -> None:
         """A copy and what is done with it are over."""
         with self.lock:
             self.in_flight -= 1
@@ -75,21 +75,21 @@ class Glass:
             if failure is not None:
                 self.failed[failure] = self.failed.get(failure, 0) + 1
 
-    def won(self, original: Original, copy: Run) -> None:
-        """A copy was answered."""
+    def won(self, copy: Story, nano: int, seconds: float) -> None:
+        """A copy was answered, whose original cost so much and took so long."""
         with self.lock:
             self.answered += 1
-            self.original_nano += original.nano
+            self.original_nano += nano
             self.seconds.append(time.monotonic() - copy.began)
-            self.original_seconds.append(original.seconds)
+            self.original_seconds.append(seconds)
 
-    def judge(self, original: Original, mirrored: Any) -> None:
-        """Compare a pair; what goes wrong there is told once and changes nothing."""
+    def judge(self, original: Any, mirrored: Any) -> None:
+        """Compare two replies; what goes wrong is told once and changes nothing."""
         compare = self.mirror.compare
         if compare is None:
             return
         try:
-            score = compare(original.reply, mirrored)
+            score = compare(original, mirrored)
             if score is None:
                 return
             value = float(score)

@@ -35,7 +35,7 @@ from ._study import Study
 
 if TYPE_CHECKING:
     from .._fleet import Fleet
-    from .._run import Run
+    from .._story import Story
 
 _log = logging.getLogger("llmbalance")
 _KEY = "experiment/"  # of what a ledger keeps
@@ -132,15 +132,15 @@ class Trial(Struct, eq=False):
         reply.experiments = self.arms
         self.answer = getattr(reply, "id", "")
 
-    def over(self, run: Run) -> None:
+    def over(self, story: Story) -> None:
         """The call has ended, well or not."""
         now = time.monotonic()
-        self.seconds = seconds = now - run.began
+        self.seconds = seconds = now - story.began
         nano = 0
-        for attempt in run.attempts:
+        for attempt in story.attempts:
             nano += attempt.cost_nano_usd
         self.nano = nano
-        verdict = run.verdict
+        verdict = story.verdict
         good = True if verdict is None else None if verdict in _LEFT else False
         for study, _, number, unit in self.seats:
             study.hear((number, unit, good, nano, seconds, None), now)
