@@ -196,7 +196,9 @@ class Router(Reports, Operation):
         self._books = Books(self._fleet, ledger, on_anomaly)
         self._fleet.books = self._books or None
         # Before the ledger's own end: what was learned is kept even without aclose().
-        weakref.finalize(self, _close, self._intake, self._books)
+        weakref.finalize(self, self._books.close)
+        if self._intake.mirrors is not None:  # the last to be named ends first
+            weakref.finalize(self, self._intake.mirrors.close)
         if self._intake.studies is not None:
             self._books.keep(self._intake.studies)
         if predict is not None:
@@ -465,7 +467,9 @@ class Router(Reports, Operation):
     def close(self) -> None:
         """End copies and write the ledger down, for code without an event loop."""
         self._unfollow()
-        _close(self._intake, self._books)
+        if self._intake.mirrors is not None:
+            self._intake.mirrors.close()
+        self._books.close()
 
     async def __aenter__(self) -> Router:
         return self
@@ -480,10 +484,3 @@ class Router(Reports, Operation):
 
     def __repr__(self) -> str:
         return f"Router({', '.join(self.backends)})"
-
-
-def _close(intake: Intake, books: Books) -> None:
-    """End what goes on without a loop, then write down what it cost."""
-    if intake.mirrors is not None:
-        intake.mirrors.close()
-    books.close()

@@ -9,6 +9,7 @@ hand stays so.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -91,3 +92,4 @@ def follow_mirrors(router: Router, options: Mapping[str, Any]) -> None:
             timeout=intake.timeout,
             seed=router._seed,
         )
+        weakref.finalize(router, intake.mirrors.close)
