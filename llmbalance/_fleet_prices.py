@@ -16,7 +16,8 @@ from ._config import Backend, one_of
 from ._core import Pool, PriceRow
 from ._errors import ConfigError
 from ._price import Price
-from ._prices import ModelInfo, PriceTable
+from ._price_rows import ModelInfo
+from ._prices import PriceTable
 from ._target import Target
 
 _log = logging.getLogger("llmbalance")

@@ -8,7 +8,7 @@ from typing import Any
 from ._config import ABILITIES, Backend, Breaker, Limits, seconds_of
 from ._core import CHARGES, UNITS, Pool
 from ._hash import stable_hash
-from ._prices import ModelInfo
+from ._price_rows import ModelInfo
 from ._tokens import family_of
 
 # How providers charge a token limit when a request arrives.

@@ -16,10 +16,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from ._core import PriceRow
 from ._cost import Cost as Cost
@@ -29,6 +28,7 @@ from ._errors import ConfigError
 from ._price import Deal as Deal
 from ._price import Price as Price
 from ._price import standard_tier
+from ._price_rows import ModelInfo, Row, builtin_rows
 from ._types import Usage
 
 # Whose list prices hold when a provider's own list lacks the model.
@@ -54,28 +54,6 @@ _SUFFIX = re.compile(
 )
 
 
-class ModelInfo(Struct, frozen=True, kw_only=True):
-    """What is known of one model of one provider.
-
-    ``context`` is the longest prompt, ``max_output`` the longest answer in tokens, None
-    = unknown; ``tokenizer`` names a family of the token estimator; ``as_of`` is the
-    date of the figures. A model "*" stands for all others of its provider.
-    """
-
-    provider: str
-    model: str
-    price: Price
-    kind: Literal["chat", "embedding", "other"] = "chat"
-    context: int | None = None
-    max_output: int | None = None
-    tools: bool = False
-    vision: bool = False
-    json: bool = False
-    tokenizer: str = ""
-    source: str = ""
-    as_of: str = ""
-
-
 class Report(Struct, frozen=True):
     """What an overlay did: names as "provider/model".
 
@@ -97,7 +75,7 @@ class PriceTable:
     def __init__(self, *, builtin: bool = True) -> None:
         self.revision = 0
         self._pending = builtin
-        self._rows: dict[tuple[str, str], _Row] = {}
+        self._rows: dict[tuple[str, str], Row] = {}
 
     @classmethod
     def load(cls, source: str | Path) -> PriceTable:
@@ -117,13 +95,13 @@ class PriceTable:
         than 1,000 USD per million tokens) or cannot be read are left out and named.
         Raises ConfigError when the format is none of these.
         """
-        from ._price_sources import read_table
+        from ._price_sources import read_table  # only some read other tables
 
         added, changed = [], []
         known = self._table()
         infos, rejected = read_table(source)
         for info in infos:
-            row = _Row.of(info)
+            row = Row.of(info)
             name = f"{info.provider}/{info.model}"
             old = known.get((info.provider, info.model))
             if old is None:
@@ -140,9 +118,9 @@ class PriceTable:
         if not provider:
             raise ConfigError("model", model, 'name the provider: "openai/gpt-4o"')
         known = self.lookup(provider, name)
-        facts = msgspec.structs.asdict(known) if known is not None else {}
+        facts = structs.asdict(known) if known is not None else {}
         facts.update(provider=provider, model=name, price=price, source="set", as_of="")
-        self._table()[(provider, name)] = _Row.of(ModelInfo(**facts))
+        self._table()[(provider, name)] = Row.of(ModelInfo(**facts))
         self.revision += 1
 
     def lookup(self, provider: str, model: str) -> ModelInfo | None:
@@ -222,13 +200,13 @@ class PriceTable:
     def __iter__(self) -> Iterator[ModelInfo]:
         """Every model once, in the order of the table."""
         rows = self._table().values()
-        seen: dict[int, _Row] = {id(row): row for row in rows}
+        seen: dict[int, Row] = {id(row): row for row in rows}
         return iter([row.info() for row in seen.values()])
 
     def __len__(self) -> int:
         return len({id(row) for row in self._table().values()})
 
-    def _table(self) -> dict[tuple[str, str], _Row]:
+    def _table(self) -> dict[tuple[str, str], Row]:
         if self._pending:  # two threads may both read it; neither sees it half read
             path = Path(__file__).with_name("prices.json")
             self._rows = {**builtin_rows(path.read_bytes()), **self._rows}
@@ -238,7 +216,7 @@ class PriceTable:
     def _providers(self) -> list[str]:
         return list(dict.fromkeys(provider for provider, _ in self._table()))
 
-    def _find(self, provider: str, model: str) -> _Row | None:
+    def _find(self, provider: str, model: str) -> Row | None:
         row = self._listed(provider, model)
         if row is None or provider != "bedrock":
             return row
@@ -246,7 +224,7 @@ class PriceTable:
         prefix = _BEDROCK_REGION.match(model)
         return row.placed(prefix[1] if prefix else "")
 
-    def _listed(self, provider: str, model: str) -> _Row | None:
+    def _listed(self, provider: str, model: str) -> Row | None:
         table = self._table()
         for name in _spellings(model):
             row = table.get((provider, name))
@@ -281,81 +259,3 @@ def _spellings(model: str) -> Iterator[str]:
             if shorter == cut:
                 break
             cut = shorter
-
-
-class _Row:
-    """A line of the table, decoded when it is asked for."""
-
-    __slots__ = ("_info", "_raw")
-
-    def __init__(self, raw: _RawModel | None, info: ModelInfo | None = None) -> None:
-        self._raw = raw
-        self._info = info
-
-    @classmethod
-    def of(cls, info: ModelInfo) -> _Row:
-        return cls(None, info)
-
-    def info(self) -> ModelInfo:
-        if self._info is None:
-            assert self._raw is not None
-            self._info = self._raw.info()
-        return self._info
-
-    def sold_by(self, provider: str) -> _Row:
-        return _Row.of(msgspec.structs.replace(self.info(), provider=provider))
-
-    def placed(self, region: str) -> _Row:
-        info = self.info()
-        factor = info.price.regions.get(region)
-        price = msgspec.structs.replace(
-            info.price, regions={} if factor is None else {"*": factor}
-        )
-        return _Row.of(msgspec.structs.replace(info, price=price))
-
-
-class _RawModel(Struct):
-    model: str
-    price: msgspec.Raw
-    also: tuple[str, ...] = ()
-    kind: Literal["chat", "embedding", "other"] = "chat"
-    context: int | None = None
-    max_output: int | None = None
-    can: str = ""
-    tokenizer: str = ""
-    group: Any = None
-
-    def info(self) -> ModelInfo:
-        return ModelInfo(
-            provider=self.group.provider,
-            model=self.model,
-            price=msgspec.json.decode(self.price, type=Price),
-            kind=self.kind,
-            context=self.context,
-            max_output=self.max_output,
-            tools="tools" in self.can,
-            vision="vision" in self.can,
-            json="json" in self.can,
-            tokenizer=self.tokenizer or self.group.tokenizer,
-            source=self.group.source,
-            as_of=self.group.as_of,
-        )
-
-
-class _Group(Struct):
-    provider: str
-    source: str
-    as_of: str
-    models: list[_RawModel]
-    tokenizer: str = ""
-
-
-def builtin_rows(data: bytes) -> dict[tuple[str, str], _Row]:
-    rows = {}
-    for group in msgspec.json.decode(data, type=list[_Group]):
-        for raw in group.models:
-            raw.group = group
-            row = _Row(raw)
-            for name in (raw.model, *raw.also):
-                rows[(group.provider, name)] = row
-    return rows

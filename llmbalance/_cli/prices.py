@@ -23,7 +23,8 @@ import msgspec
 
 from .._errors import ConfigError
 from .._price import TOKEN_KINDS, Price
-from .._prices import ModelInfo, PriceTable
+from .._price_rows import ModelInfo
+from .._prices import PriceTable
 from .._prices import Report as Overlay
 
 _CAN = ("tools", "vision", "json")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -11,11 +11,9 @@ from .._errors import InvalidRequestError
 from .._types import Call
 from . import _messages
 from ._anthropic_request import BUDGETS, JSON_TOOL, fit_thinking
+from ._base import Dialect
 from ._bodies import merge
 from ._models import claude_model, fit_effort
-
-if TYPE_CHECKING:
-    from .bedrock import Bedrock
 
 _INFERENCE: Mapping[str, str] = {
     "max_tokens": "maxTokens",
@@ -31,7 +29,7 @@ _DOCUMENTS = frozenset(
 _UNKNOWN = "Converse has no such parameter"
 
 
-def write_body(dialect: Bedrock, call: Call, warnings: list[str]) -> dict[str, Any]:
+def write_body(dialect: Dialect, call: Call, warnings: list[str]) -> dict[str, Any]:
     """The body of a converse request."""
     system, turns = _turns(_messages.as_dicts(call.messages))
     body: dict[str, Any] = {"messages": turns}
@@ -198,7 +196,7 @@ def _result(at: int, message: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tools(
-    dialect: Bedrock, body: dict[str, Any], params: dict[str, Any], warnings: list[str]
+    dialect: Dialect, body: dict[str, Any], params: dict[str, Any], warnings: list[str]
 ) -> None:
     tools = params.pop("tools", None)
     choice = params.pop("tool_choice", None)
@@ -233,7 +231,7 @@ def _tool(function: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _reasoning(
-    dialect: Bedrock, more: dict[str, Any], effort: Any, warnings: list[str]
+    dialect: Dialect, more: dict[str, Any], effort: Any, warnings: list[str]
 ) -> None:
     model = claude_model(dialect.model)
     if "claude" not in dialect.model or not model.thinks:
@@ -262,7 +260,7 @@ def _reasoning(
 
 
 def _settle(
-    dialect: Bedrock,
+    dialect: Dialect,
     inference: dict[str, Any],
     more: dict[str, Any],
     warnings: list[str],
@@ -294,7 +292,7 @@ def _settle(
 
 
 def _response_format(
-    dialect: Bedrock, body: dict[str, Any], value: Any, warnings: list[str]
+    dialect: Dialect, body: dict[str, Any], value: Any, warnings: list[str]
 ) -> None:
     kind = value.get("type") if isinstance(value, dict) else value
     if kind == "text":

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import mimetypes
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from .._errors import InvalidRequestError
 from .._types import Call
 from . import _messages
+from ._base import Dialect
 from ._bodies import merge
 from ._models import GeminiModel, gemini_model
 from ._schema import openapi_subset
-
-if TYPE_CHECKING:
-    from .google import Google
 
 # Gemini 3 refuses a history whose function calls have no signature; calls made by
 # another provider's model have none. This literal is Google's documented way out.
@@ -48,10 +46,15 @@ _NATIVE = frozenset(("safetySettings", "cachedContent", "labels"))
 _UNKNOWN = "Google has no such parameter"
 
 
-def write_body(dialect: Google, call: Call, warnings: list[str]) -> dict[str, Any]:
-    """The body of a generateContent request."""
+def write_body(
+    dialect: Dialect, call: Call, warnings: list[str], *, fetches_urls: bool
+) -> dict[str, Any]:
+    """The body of a generateContent request.
+
+    ``fetches_urls``: whether the host fetches images at http addresses.
+    """
     model = gemini_model(dialect.model)
-    writer = _Contents(dialect, model)
+    writer = _Contents(model, fetches_urls)
     for at, message in enumerate(_messages.as_dicts(call.messages)):
         writer.add(at, message)
     body = writer.body()
@@ -92,9 +95,9 @@ def write_body(dialect: Google, call: Call, warnings: list[str]) -> dict[str, An
 class _Contents:
     """Collects messages into Google's contents: turns of user and model."""
 
-    def __init__(self, dialect: Google, model: GeminiModel) -> None:
-        self.dialect = dialect
+    def __init__(self, model: GeminiModel, fetches_urls: bool) -> None:
         self.model = model
+        self.fetches_urls = fetches_urls
         self.system: list[dict[str, Any]] = []
         self.contents: list[dict[str, Any]] = []
         self.names: dict[str, str] = {}  # tool call id -> function name
@@ -203,7 +206,7 @@ class _Contents:
         if data is not None:
             return {"inlineData": {"mimeType": data[0], "data": data[1]}}
         own = url.startswith(("gs://", "https://generativelanguage.googleapis.com/"))
-        if not own and not self.dialect.fetches_urls and "youtu" not in url:
+        if not own and not self.fetches_urls and "youtu" not in url:
             raise InvalidRequestError(
                 f"messages[{at}].content",
                 "(a web address)",
@@ -236,7 +239,7 @@ def _value(text: str) -> Any:
 
 
 def _tools(
-    dialect: Google, body: dict[str, Any], params: dict[str, Any], warnings: list[str]
+    dialect: Dialect, body: dict[str, Any], params: dict[str, Any], warnings: list[str]
 ) -> None:
     tools = params.pop("tools", None)
     choice = params.pop("tool_choice", None)
@@ -251,7 +254,7 @@ def _tools(
         body["toolConfig"] = {"functionCallingConfig": config}
 
 
-def _declaration(dialect: Google, function: dict[str, Any]) -> dict[str, Any]:
+def _declaration(dialect: Dialect, function: dict[str, Any]) -> dict[str, Any]:
     result: dict[str, Any] = {"name": function["name"]}
     if function.get("description"):
         result["description"] = function["description"]
@@ -279,7 +282,7 @@ def _tool_config(choice: Any) -> dict[str, Any] | None:
 
 
 def _response_format(
-    dialect: Google, model: GeminiModel, generation: dict[str, Any], value: Any
+    dialect: Dialect, model: GeminiModel, generation: dict[str, Any], value: Any
 ) -> None:
     kind = value.get("type") if isinstance(value, dict) else value
     if kind == "text":
@@ -298,7 +301,7 @@ def _response_format(
 
 
 def _reasoning(
-    dialect: Google,
+    dialect: Dialect,
     model: GeminiModel,
     generation: dict[str, Any],
     effort: Any,
@@ -336,7 +339,7 @@ def _logprobs(generation: dict[str, Any], name: str, value: Any) -> None:
 
 
 def _service_tier(
-    dialect: Google, body: dict[str, Any], tier: Any, warnings: list[str]
+    dialect: Dialect, body: dict[str, Any], tier: Any, warnings: list[str]
 ) -> None:
     if tier not in _TIERS:
         dialect.leave_out("service_tier", f"Google has no tier {tier!r}", warnings)

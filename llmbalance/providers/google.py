@@ -129,17 +129,21 @@ class Google(Dialect):
             return f"{base}/{quote(name)}"
         return f"{base}/models/{quote(name, safe='')}"
 
+    def body(self, call: Call, warnings: list[str]) -> dict[str, Any]:
+        """What is asked of the model, as Google writes it."""
+        return write_body(self, call, warnings, fetches_urls=self.fetches_urls)
+
     def chat(self, call: Call) -> Request:
         """Write a generateContent request; streams use a method of their own."""
         warnings: list[str] = []
-        body = write_body(self, call, warnings)
+        body = self.body(call, warnings)
         method = "streamGenerateContent?alt=sse" if call.stream else "generateContent"
         target = f"{self.model_path()}:{method}"
         return posted(call, target, body, warnings, SSE, MARKS)
 
     def count_tokens(self, call: Call) -> Request:
         """Write a request that counts the prompt's tokens, free of charge."""
-        body = write_body(self, call, [])
+        body = self.body(call, [])
         whole = {"model": f"models/{self.model.removeprefix('models/')}", **body}
         return Request(
             target=f"{self.model_path()}:countTokens",

@@ -21,7 +21,6 @@ from .._types import SSE, Call, Embedding, EmbeddingReply, Request, Usage
 from ._base import REFUSED, TRANSLATED, Dialect
 from ._bodies import decoder, encode, posted
 from ._classify import request_id
-from ._google_request import write_body
 from ._inputs import inputs_of
 from .anthropic import MARKS as CLAUDE_MARKS
 from .anthropic import Anthropic
@@ -156,7 +155,7 @@ class Vertex(_Place, Google):
 
     def count_tokens(self, call: Call) -> Request:
         """Vertex wants the prompt itself where AI Studio wants the whole request."""
-        body = write_body(self, call, [])
+        body = self.body(call, [])
         kept = ("contents", "systemInstruction", "tools", "generationConfig")
         counted = {name: body[name] for name in kept if name in body}
         return Request(target=f"{self.model_path()}:countTokens", body=encode(counted))
