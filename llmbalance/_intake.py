@@ -53,6 +53,12 @@ class Intake:
         self.studies: Studies | None = None
         self.mirrors: Mirrors | None = None
 
+    def part(
+        self, model: str, input: Any, options: dict[str, Any], of: Trial | None
+    ) -> Run:
+        """Return the Run of some of the texts of a larger call, which is in ``of``."""
+        return self.run("embed", model, input, False, options, of)
+
     def run(
         self,
         kind: Literal["chat", "embed"],

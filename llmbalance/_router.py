@@ -54,12 +54,10 @@ from ._watch import Watch
 
 if TYPE_CHECKING:
     from ._configfile._follow import Follower
-    from ._configfile._places import Note
     from ._configfile._reload import Source
     from ._experiments._experiment import Experiment
     from ._experiments._mirror import Mirror
     from ._ledger import Book
-    from ._litellm._call import Ways
     from ._sync import SyncRouter
 
 
@@ -189,10 +187,10 @@ class Router(Reports, Operation):
         self._watch: Watch | None = None
         self._look_after(health_interval)
         self._sync: SyncRouter | None = None
-        self.notes: tuple[Note, ...] = ()  # what from_litellm has to say
+        self.notes = ()
         self._source: Source | None = None  # the file it was made from
         self._follower: Follower | None = None  # reads it again when it changes
-        self._ways: Ways | None = None  # what LiteLLM's file says of calls
+        self._ways = None
         self._books = Books(self._fleet, ledger, on_anomaly)
         self._fleet.books = self._books or None
         # Before the ledger's own end: what was learned is kept even without aclose().
@@ -206,16 +204,6 @@ class Router(Reports, Operation):
 
             self._fleet.outlook = Outlook(predict, self._fleet, self._books.book)
             self._fleet.due = 0.0
-
-    def _look_after(self, interval: float | None) -> None:
-        """Look at the backends by interval from now on, or no more."""
-        positive("health_interval", interval)
-        if self._watch is not None and self._watch.interval != interval:
-            self._watch.close()
-            self._watch = None
-        if self._watch is None and interval is not None:
-            self._watch = Watch(self._fleet, self._transport, interval)
-            weakref.finalize(self, self._watch.close)
 
     # -- from files ----------------------------------------------------------
 
@@ -233,7 +221,7 @@ class Router(Reports, Operation):
         from ._configfile._load import load
         from ._configfile._reload import Source
 
-        return Source(source, load).build(cls, watch)
+        return cls._made(Source(source, load), watch)
 
     @classmethod
     def from_litellm(
@@ -253,7 +241,16 @@ class Router(Reports, Operation):
         from ._configfile._reload import Source
         from ._litellm._plan import load_litellm
 
-        return Source(source, partial(load_litellm, strict=strict)).build(cls, watch)
+        return cls._made(Source(source, partial(load_litellm, strict=strict)), watch)
+
+    @classmethod
+    def _made(cls, source: Source, watch: bool) -> Router:
+        """Return the router of a file, which may follow it."""
+        router = source.build(cls)
+        router._source = source
+        if watch:
+            router._followed().look()
+        return router
 
     def reload(self, source: str | Path | Mapping[str, Any] | None = None) -> None:
         """Read the router's file again, or another one, and take over what changed.
@@ -277,10 +274,13 @@ class Router(Reports, Operation):
         self._followed().on_signal(signal)
 
     def _followed(self) -> Follower:
+        if self._source is None:
+            remedy = "only routers made by from_file or from_litellm have a file"
+            raise ConfigError("source", None, remedy)
         if self._follower is None:
             from ._configfile._follow import Follower
 
-            self._follower = Follower(self)
+            self._follower = Follower(self, self._source)
         return self._follower
 
     def _unfollow(self) -> None:
@@ -364,14 +364,11 @@ class Router(Reports, Operation):
             reply: EmbeddingReply = await self._drive(run)
             return reply
         if not parts.mixed:
-            return join(await drive_all(parts.runs(self._part), self._drive))
+            return join(await drive_all(parts.runs(self._intake.part), self._drive))
         run.call.input = parts.inputs[0]
         first = await self._drive(run)
-        rest = await drive_all(parts.runs(self._part, first), self._drive)
+        rest = await drive_all(parts.runs(self._intake.part, first), self._drive)
         return join([first, *rest])
-
-    def _part(self, model: str, input: Any, options: dict[str, Any], of: Any) -> Run:
-        return self._intake.run("embed", model, input, False, options, of)
 
     async def count_tokens(
         self, model: str, messages: Messages | str, **options: Any

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from ._config import positive
@@ -9,25 +10,32 @@ from ._errors import ConfigError
 from ._health import ask_all
 from ._price import Price
 from ._report import Report
+from ._watch import Watch
 
 if TYPE_CHECKING:
     from ._books import Books
+    from ._configfile._places import Note
     from ._experiments._experiment import Experiment
     from ._fleet import Fleet
     from ._intake import Intake
+    from ._litellm._call import Ways
     from ._transport import Transport
-    from ._watch import Watch
 
 
 class Operation:
-    """What a Router lets be done to it."""
+    """What a Router has, and lets be done to it.
 
+    ``notes``: what ``from_litellm`` has to say.
+    """
+
+    notes: tuple[Note, ...]
     _fleet: Fleet
     _books: Books
     _intake: Intake
     _seed: int | None
     _transport: Transport
     _watch: Watch | None
+    _ways: Ways | None  # what LiteLLM's file says of calls
 
     # -- backends ------------------------------------------------------------
 
@@ -67,6 +75,16 @@ class Operation:
     async def warm(self) -> None:
         """Open a connection to every backend, so that the first call finds one."""
         await ask_all(self._fleet, self._transport)
+
+    def _look_after(self, interval: float | None) -> None:
+        """Look at the backends by interval from now on, or no more."""
+        positive("health_interval", interval)
+        if self._watch is not None and self._watch.interval != interval:
+            self._watch.close()
+            self._watch = None
+        if self._watch is None and interval is not None:
+            self._watch = Watch(self._fleet, self._transport, interval)
+            weakref.finalize(self, self._watch.close)
 
     # -- experiments ---------------------------------------------------------
 

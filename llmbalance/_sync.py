@@ -16,13 +16,13 @@ from ._stream import BlockingChatStream
 from ._types import ChatReply, EmbeddingReply
 
 if TYPE_CHECKING:
-    from ._router import Router
+    from ._router_operation import Operation
 
 
 class SyncRouter:
     """Blocking twin of a Router; any number of threads may use it."""
 
-    def __init__(self, router: Router) -> None:
+    def __init__(self, router: Operation) -> None:
         self._router = router
 
     def chat(
@@ -55,7 +55,7 @@ class SyncRouter:
         run.call.input = parts.inputs[0]
         first = self._drive(run)
         kept = first if parts.mixed else None
-        runs = parts.runs(router._part, kept)
+        runs = parts.runs(router._intake.part, kept)
         rest = map(self._drive, runs if parts.mixed else runs[1:])
         return join([first, *rest])
 

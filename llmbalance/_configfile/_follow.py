@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 from .._errors import ConfigError
 
 if TYPE_CHECKING:
-    from .._router import Router
+    from .._router_operation import Operation
+    from ._reload import Source
 
 _log = logging.getLogger("llmbalance")
 
@@ -34,8 +35,8 @@ _STOP, _READ = "stop", "read"
 class Follower:
     """Has a router read its file again; made by ``Router.from_file(watch=True)``."""
 
-    def __init__(self, router: Router) -> None:
-        self._router = weakref.ref(router)
+    def __init__(self, router: Operation, source: Source) -> None:
+        self._router, self._source = weakref.ref(router), source
         # Its put is safe in a signal handler, which an Event's set is not.
         self._orders: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -45,16 +46,14 @@ class Follower:
 
     def look(self) -> None:
         """Begin to look at the files."""
-        source = self._source(self._router())
-        if not source.files:
+        if not self._source.files:
             raise ConfigError("watch", True, "give a path: a dict does not change")
         self._looks = True
         self._start()
 
     def on_signal(self, number: int) -> None:
         """Read the file again whenever this signal comes."""
-        source = self._source(self._router())
-        if not source.files:
+        if not self._source.files:
             raise ConfigError("signal", number, "give a path: a dict does not change")
         orders = self._orders
 
@@ -80,20 +79,18 @@ class Follower:
                 signal.signal(number, signal.SIG_DFL if before is None else before)
         self._handlers.clear()
 
-    @staticmethod
-    def _source(router: Router | None) -> Any:
-        source = router._source if router is not None else None
-        if source is None:
-            remedy = "only routers made by from_file or from_litellm have a file"
-            raise ConfigError("source", None, remedy)
-        return source
-
     def _start(self) -> None:
         if self._thread is not None:
             self._orders.put(_STOP)  # that one may wait without an end
         self._thread = threading.Thread(
             target=_follow,
-            args=(self._router, self._orders, self._looks, self._thread),
+            args=(
+                self._router,
+                self._source,
+                self._orders,
+                self._looks,
+                self._thread,
+            ),
             name="llmbalance-follow",
             daemon=True,
         )
@@ -101,7 +98,8 @@ class Follower:
 
 
 def _follow(
-    known: weakref.ref[Router],
+    known: weakref.ref[Operation],
+    source: Source,
     orders: queue.SimpleQueue[str],
     looks: bool,
     former: threading.Thread | None,
@@ -121,19 +119,17 @@ def _follow(
         router = known()
         if router is None:
             return
-        source = router._source
-        assert source is not None
         changed = source.changed() if order != _READ else None
         if order == _READ or (changed is not None and changed == seen):
-            _reload(router)
+            _reload(router, source)
             changed = None
         seen = changed
-        del router, source  # or the pause would keep them alive
+        del router  # or the pause would keep it alive
 
 
-def _reload(router: Router) -> None:
+def _reload(router: Operation, source: Source) -> None:
     try:
-        router.reload()
+        source.reload(router)
     except (ConfigError, OSError):
         pass  # told as an event and in the log
     except Exception:

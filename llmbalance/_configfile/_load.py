@@ -36,15 +36,17 @@ from ._schema import SECTIONS, GroupTable, RouterTable
 from ._tables import Tables, kind_of, suggestion
 
 if TYPE_CHECKING:
-    from .._router import Router
+    from .._fleet import Fleet
+    from .._router_operation import Operation
 
 _S = TypeVar("_S", bound=Struct)
+_R = TypeVar("_R", bound="Operation")
 
 
 class Plan(Struct, frozen=True):
     """What a file asks for: a Router's arguments.
 
-    ``options`` are Router's keyword arguments; ``finish`` are steps for when the router
+    ``options`` are Router's keyword arguments; ``finish`` are steps for when the fleet
     stands; ``notes`` say what was not taken as it stands; ``files`` are all that was
     read; ``ways``: what a LiteLLM file says of calls.
     """
@@ -52,12 +54,12 @@ class Plan(Struct, frozen=True):
     file: str
     backends: list[Backend]
     options: dict[str, Any]
-    finish: tuple[Callable[[Router], None], ...] = ()
+    finish: tuple[Callable[[Fleet], None], ...] = ()
     notes: tuple[Note, ...] = ()
     files: tuple[str, ...] = ()
     ways: Any = None
 
-    def build(self, make: Callable[..., Router]) -> Router:
+    def build(self, make: Callable[..., _R]) -> _R:
         """Construct the Router; ConfigFileError when its parts do not fit together."""
         try:
             router = make(self.backends, **self.options)
@@ -68,7 +70,7 @@ class Plan(Struct, frozen=True):
             raise ConfigFileError([Note(self.file, 0, field, str(error))]) from error
         router._ways = self.ways
         for step in self.finish:
-            step(router)
+            step(router._fleet)
         return router
 
 

@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path as FilePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -44,8 +44,9 @@ from ._trials import (
 )
 
 if TYPE_CHECKING:
-    from .._router import Router
+    from .._router_operation import Operation
 
+_R = TypeVar("_R", bound="Operation")
 _log = logging.getLogger("llmbalance")
 
 # Options of a Router that it can follow; any other one needs a new router.
@@ -101,17 +102,16 @@ class Source:
         self.plan = self._read(place)
         self._room: dict[str, int] = {}  # members a group has had at most
 
-    def build(self, make: Callable[..., Router], watch: bool = False) -> Router:
-        """Make the router that the plan describes; ``watch``: it follows the files."""
+    def build(self, make: Callable[..., _R]) -> _R:
+        """Make the router that the plan describes."""
         router = self.plan.build(make)
         router.notes = self.plan.notes
-        router._source = self
-        if watch:
-            router._followed().look()
         return router
 
     def reload(
-        self, router: Router, place: str | FilePath | Mapping[str, Any] | None
+        self,
+        router: Operation,
+        place: str | FilePath | Mapping[str, Any] | None = None,
     ) -> None:
         """Read the place again, or another one, and follow what it says.
 
@@ -152,8 +152,8 @@ class Source:
             self._seen = stamps_of(self._files) | before
 
     @staticmethod
-    def _tell(router: Router, name: str, errors: tuple[str, ...]) -> None:
-        router.events.emit(
+    def _tell(router: Operation, name: str, errors: tuple[str, ...]) -> None:
+        router._fleet.events.emit(
             ReloadEvent(at=time.time(), source=name, ok=not errors, errors=errors)
         )
 
@@ -167,7 +167,7 @@ class Source:
         now = stamps_of(self._files)
         return None if now == self._seen else now
 
-    def _follow(self, router: Router, plan: Plan) -> None:
+    def _follow(self, router: Operation, plan: Plan) -> None:
         fleet = router._fleet
         _refuse(plan, self._faults(router, plan))
         amounts = Amounts(fleet, plan.backends, plan.options.get("budgets", ()))
@@ -191,7 +191,7 @@ class Source:
         router._look_after(plan.options.get("health_interval"))
         router.notes, router._ways = plan.notes, plan.ways
 
-    def _faults(self, router: Router, plan: Plan) -> list[tuple[str, str]]:
+    def _faults(self, router: Operation, plan: Plan) -> list[tuple[str, str]]:
         """What no pool can take over, beside amounts and room."""
         fleet, new = router._fleet, 0
         found: list[tuple[str, str]] = []
@@ -218,7 +218,7 @@ class Source:
             found.append((what, "have changed: make a new router"))
         return found
 
-    def _tried(self, router: Router, plan: Plan) -> Router:
+    def _tried(self, router: Operation, plan: Plan) -> Operation:
         """The plan as a router of its own, with the old one's numbers for backends.
 
         A backend that the plan no longer has stays under its own name, drained.
@@ -239,7 +239,8 @@ class Source:
         for name in NEED_LEDGER:
             options.pop(name, None)
         try:
-            return type(router)(Roster(backends, kin), **options)
+            make: Callable[..., Operation] = type(router)
+            return make(Roster(backends, kin), **options)
         except (ValueError, OverflowError) as error:  # of the core: out of its range
             field = getattr(error, "field", "(fleet)")
             raise ConfigFileError([Note(plan.file, 0, field, str(error))]) from error
@@ -340,7 +341,7 @@ def _hedges(plan: Plan) -> tuple[Any, ...]:
     return plan.options.get("hedge"), own
 
 
-def _set_calls(router: Router, fresh: Router) -> None:
+def _set_calls(router: Operation, fresh: Operation) -> None:
     """What calls read when they begin, wait or ask again."""
     fleet, other = router._fleet, fresh._fleet
     fleet.pool.set_policy(*other.marks)

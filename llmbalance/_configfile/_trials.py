@@ -19,11 +19,11 @@ from .._errors import ConfigError
 
 if TYPE_CHECKING:
     from .._experiments._experiment import Experiment
-    from .._router import Router
+    from .._router_operation import Operation
 
 
 def changed_experiments(
-    router: Router, options: Mapping[str, Any]
+    router: Operation, options: Mapping[str, Any]
 ) -> list[tuple[str, str]]:
     """Say which experiments have been changed in what their figures depend on."""
     studies = router._intake.studies
@@ -36,7 +36,7 @@ def changed_experiments(
 
 
 def orphaned_experiments(
-    router: Router, fresh: Router, *files: Mapping[str, Any]
+    router: Operation, fresh: Operation, *files: Mapping[str, Any]
 ) -> list[tuple[str, str]]:
     """Say which experiments that no file has would lose what they are about."""
     studies = router._intake.studies
@@ -57,7 +57,7 @@ def _still(experiment: Experiment) -> Experiment:
 
 
 def follow_experiments(
-    router: Router, options: Mapping[str, Any], former: Mapping[str, Any]
+    router: Operation, options: Mapping[str, Any], former: Mapping[str, Any]
 ) -> None:
     """Begin, stop and go on with experiments as the file says now."""
     wanted = {new.name: new for new in options.get("experiments", ())}
@@ -76,7 +76,7 @@ def follow_experiments(
         studies.refit()
 
 
-def follow_mirrors(router: Router, options: Mapping[str, Any]) -> None:
+def follow_mirrors(router: Operation, options: Mapping[str, Any]) -> None:
     """Copy calls as the file says now; mirrors that stay keep their figures."""
     mirrors = list(options.get("mirrors", ()))
     intake = router._intake

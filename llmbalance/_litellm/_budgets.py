@@ -15,7 +15,7 @@ from ._rows import Deployment
 from ._sheet import Sheet
 
 if TYPE_CHECKING:
-    from .._router import Router
+    from .._fleet import Fleet
 
 
 class Budgets:
@@ -34,7 +34,7 @@ class Budgets:
     def read(
         self, backends: list[Backend], rows: list[Deployment]
     ) -> tuple[list[Budget], list[Any]]:
-        """Return the budgets, and what is to be done once the router stands."""
+        """Return the budgets, and what is to be done once the fleet stands."""
         made: list[Budget] = []
         finish: list[Any] = []
         usd = self._number(
@@ -97,8 +97,7 @@ class _Charge(Struct, frozen=True):
     budget: int
     labels: tuple[str, ...]
 
-    def __call__(self, router: Router) -> None:
-        fleet = router._fleet
+    def __call__(self, fleet: Fleet) -> None:
         budget = fleet.meters[self.budget].index
         for label in self.labels:
             for index in fleet.indices(label):

@@ -32,7 +32,7 @@ from ._sheet import Sheet
 from ._terms import breaker_of, phases
 
 if TYPE_CHECKING:
-    from .._router import Router
+    from .._fleet import Fleet
 
 # Keys of router_settings that are honoured.
 _SETTINGS = frozenset(
@@ -309,6 +309,6 @@ class _Reader:
             )
 
 
-def _keep_closed(router: Router) -> None:
-    for target in router._fleet.targets:
-        router._fleet.pool.order(target.index, 2)
+def _keep_closed(fleet: Fleet) -> None:
+    for target in fleet.targets:
+        fleet.pool.order(target.index, 2)
