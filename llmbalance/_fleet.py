@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from ._alerts import Meter
 from ._config import (
@@ -21,9 +21,8 @@ from ._config import (
     Timeouts,
     check_marks,
     check_strategy,
-    one_of,
 )
-from ._core import Pool, PriceRow
+from ._core import Pool
 from ._errors import ConfigError
 from ._events import Events
 from ._fleet_join import open_all, open_name, settle
@@ -35,9 +34,10 @@ from ._fleet_names import (
     members_of,
     number_tags,
 )
+from ._fleet_pool import Pooled, Spare
 from ._fleet_prices import Rates
-from ._fleet_terms import RateLimits, pool_terms
-from ._groups import Group, Terms, add_aliases, all_fallbacks, by_name, terms_of
+from ._fleet_terms import RateLimits
+from ._groups import Group, add_aliases, all_fallbacks, by_name, terms_of
 from ._hedge import Contest, Hedges
 from ._line import Lines
 from ._price import Price
@@ -45,10 +45,6 @@ from ._prices import PriceTable
 from ._retries import Retries
 from ._shape import Shaping, Step, read_steps
 from ._target import Target
-from ._windows import window
-
-if TYPE_CHECKING:
-    from ._story import Scribe
 
 _LIMITS = 8  # of one backend, those it learns from headers included
 _SPARE = (16, 64)  # backends that may join while it runs: as many again, within these
@@ -62,19 +58,7 @@ class Forecast(Protocol):
         """Hand over what is usual now; returns the seconds until the next time."""
 
 
-class Spare:
-    """Places of the pool that are left for what joins while the router runs."""
-
-    __slots__ = ("backends", "budgets", "groups", "members")
-
-    def __init__(self, backends: int, groups: int, members: int, budgets: int) -> None:
-        self.backends = backends
-        self.groups = groups
-        self.members = members
-        self.budgets = budgets
-
-
-class Fleet:
+class Fleet(Pooled):
     """All backends of one router: names, numbers, the pool."""
 
     def __init__(
@@ -130,15 +114,11 @@ class Fleet:
         self.add_limits()
         for name, indices in members.items():
             self.pool.add_group(indices, *self.rule(name))
-        # What budgets hold for: ("group", number) or ("backend", number) -> indices.
-        self.charges: dict[tuple[str, int], list[int]] = {}
-        self.fallbacks: dict[int, list[int]] = {}
-        self.group_terms: dict[int, Terms] = {}
-        self.group_steps: dict[int, tuple[Shaping, ...]] = {}
-        self.variants: dict[tuple[int, str], int] = {}
-        self.books: Scribe | None = None
-        self.hedges: Hedges | None = None
-        self.growing = threading.RLock()  # one name is opened at a time
+        self.charges, self.call_budgets = {}, {}
+        self.fallbacks, self.variants = {}, {}
+        self.group_terms, self.group_steps = {}, {}
+        self.books, self.hedges = None, None
+        self.growing = threading.RLock()
         self.other_fallbacks = dict(fallbacks or {})  # beside those of `settings`
         chains = all_fallbacks(self.settings, self.other_fallbacks)
         open_all(self, before, chains, aliases or {})
@@ -146,8 +126,6 @@ class Fleet:
             a: to for a, to in (aliases or {}).items() if a not in self.kin.aliases
         }
         add_aliases(self.groups, self.aliases)
-        # Budgets that a call chooses by what it carries: ("tag", "batch") -> indices.
-        self.call_budgets: dict[tuple[str, str], list[int]] = {}
         self.retired: list[Meter] = []  # of budgets that a newer file has no more
         self.meters = [self.add_budget(b) for b in self.budgets]
         self.outlook: Forecast | None = None
@@ -158,7 +136,7 @@ class Fleet:
         self.retries: Retries | None = Retries()
         self.lines = Lines()
         self._set_terms(chains)
-        self.due = 0.0  # monotonic time of the next change of prices or windows
+        self.due = 0.0
         self.refresh()
 
     def _make_targets(self) -> list[Target]:
@@ -192,15 +170,6 @@ class Fleet:
             if found.setdefault(name, indices) is not indices:
                 raise ConfigError("groups", name, "this is what a variant is called")
         return found
-
-    def rule(self, name: str) -> tuple[int, float]:
-        """Return strategy and v of a group as the pool takes them."""
-        group = self.settings.get(name)
-        value = self.value if group is None or group.v is None else group.v
-        strategy = self.strategy
-        if group is not None and group.strategy is not None:
-            strategy = check_strategy("strategy", group.strategy)
-        return strategy, -1.0 if value is None else float(value)
 
     def set_hedges(self, own: Any) -> None:
         """Let calls be hedged by the router's rule and those that groups have."""
@@ -240,12 +209,6 @@ class Fleet:
             return target.steps
         return target.own_steps + between + self.last_steps
 
-    def index(self, name: str) -> int:
-        """Return the number of a backend; ConfigError names the known ones."""
-        names = [backend.label for backend in self.backends]
-        one_of("backend", name, names)
-        return names.index(name)
-
     def sharing(self, name: str) -> tuple[str, ...]:
         """Return the names of all backends that have a backend's key, if several."""
         made_of, kin, targets = self._sharing[0], self.kin, self.targets
@@ -260,12 +223,6 @@ class Fleet:
             own = {each: names for names in keys for each in names}
             self._sharing = kin, len(targets), own
         return self._sharing[2].get(name, ())
-
-    def indices(self, name: str) -> list[int]:
-        """Return a backend's number and, of a wildcard, of all that came from it."""
-        index = self.index(name)
-        made = self.kin.of(index) if self.backends[index].is_wildcard else ()
-        return [index, *made]
 
     # -- pool ----------------------------------------------------------------
 
@@ -295,64 +252,7 @@ class Fleet:
             seed=time.monotonic_ns() if seed is None else seed,
         )
 
-    def set_price(self, index: int, price: Price) -> None:
-        """Change a backend's price from the next call on."""
-        if self.backends[index].is_wildcard:
-            name = self.backends[index].label
-            raise ConfigError("backend", name, "is many models: name one of them")
-        self.rates.set(self.targets[index], price, self.pool)
-        self.due = 0.0  # the new price may have another calendar
-
-    def add(self, target: Target, row: PriceRow) -> None:
-        """Put a backend into the pool, as the next one."""
-        self.pool.add_backend(row, **self.terms(target))
-
-    def terms(self, target: Target) -> dict[str, Any]:
-        """Return what the pool is to know of a backend, beside its price."""
-        info = self.rates.infos[target.index]
-        return pool_terms(target.backend, info, self.tags, self.breaker)
-
-    def add_limits(self, first: int = 0) -> None:
-        """Give the backends from number ``first`` on their rate limits."""
-        self.limits.add(self.pool, self.backends, first, self.kin.bases)
-
     # -- budgets and the calendar --------------------------------------------
-
-    def add_budget(self, budget: Budget) -> Meter:
-        """Put calls under a budget; returns its meter."""
-        cap = round(budget.usd * 1e9)
-        if budget.per == "total":
-            index = self.pool.add_budget(0, cap, budget.hard)
-        else:
-            _, ends_in, period = window(budget, self.wall())
-            kind = 2 if budget.rolling else 1
-            index = self.pool.add_budget(kind, cap, budget.hard, period, ends_in)
-        scope, name = budget.scope or ("all", "")
-        try:
-            if scope == "backend":
-                for each in self.indices(name):
-                    self.charge(scope, each, index)
-            elif scope == "group":
-                one_of("group", name, self.groups)
-                self.charge(scope, self.groups[name], index)
-            elif scope == "all":
-                self.pool.charge(scope, 0, index)
-            else:
-                self.call_budgets.setdefault((scope, name), []).append(index)
-        except OverflowError:
-            raise ConfigError(
-                "budgets", budget.label, "at most 4 budgets for the same thing"
-            ) from None
-        return Meter(budget, index)
-
-    def charge(self, scope: str, number: int, budget: int) -> None:
-        """Put the calls of a group or a backend under a budget."""
-        self.pool.charge(scope, number, budget)
-        self.charges.setdefault((scope, number), []).append(budget)
-
-    def wall(self) -> float:
-        """Return the time that prices and calendars go by, in epoch seconds."""
-        return time.time()
 
     def refresh(self) -> None:
         """Bring prices and calendar windows up to date; called when `due` has come."""

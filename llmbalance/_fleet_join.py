@@ -28,12 +28,18 @@ from ._target import Target
 from ._wildcards import STAR, fill, shown
 
 if TYPE_CHECKING:
-    from ._fleet import Fleet
+    from ._fleet_pool import Pooled
 
 _ORDERS = {"open": 1, "closed": 2}  # to breakers, as pool.order takes them
 
 
-def open_name(fleet: Fleet, name: object) -> int:
+def number_of(fleet: Pooled, name: str) -> int:
+    """Return the number of a group, model or backend name."""
+    number = fleet.groups.get(name)
+    return open_name(fleet, name) if number is None else number
+
+
+def open_name(fleet: Pooled, name: object) -> int:
     """Return the number of a name that is not there yet.
 
     UnknownModelError: nor can it be; InvalidRequestError: it is no name.
@@ -66,7 +72,7 @@ def open_name(fleet: Fleet, name: object) -> int:
         return _open(fleet, name, pattern, stood_for) if number is None else number
 
 
-def _open(fleet: Fleet, name: str, pattern: str, stood_for: tuple[str, ...]) -> int:
+def _open(fleet: Pooled, name: str, pattern: str, stood_for: tuple[str, ...]) -> int:
     kin = fleet.kin
     members = _serving(fleet, name, pattern, stood_for)
     rule = fleet.rule(name if name in fleet.settings else pattern)
@@ -85,7 +91,7 @@ def _open(fleet: Fleet, name: str, pattern: str, stood_for: tuple[str, ...]) -> 
 
 
 def _serving(
-    fleet: Fleet, name: str, pattern: str, stood_for: tuple[str, ...]
+    fleet: Pooled, name: str, pattern: str, stood_for: tuple[str, ...]
 ) -> list[int]:
     """Return who serves a name, after making those who are not there."""
     kin = fleet.kin
@@ -118,7 +124,7 @@ def _serving(
     return found
 
 
-def _join(fleet: Fleet, base: int, model: str) -> int:
+def _join(fleet: Pooled, base: int, model: str) -> int:
     """Make a backend from another one and put it into the pool; its number."""
     index = len(fleet.targets)
     taken = {target.name for target in fleet.targets}
@@ -146,7 +152,7 @@ def _join(fleet: Fleet, base: int, model: str) -> int:
 
 
 def inherit(
-    fleet: Fleet, number: int, other: int, stood_for: tuple[str, ...] = ()
+    fleet: Pooled, number: int, other: int, stood_for: tuple[str, ...] = ()
 ) -> None:
     """Give a group the terms of another one, where it has none of its own.
 
@@ -171,7 +177,7 @@ def inherit(
             fleet.charge("group", number, budget)
 
 
-def _filled(fleet: Fleet, chain: list[int], stood_for: tuple[str, ...]) -> list[int]:
+def _filled(fleet: Pooled, chain: list[int], stood_for: tuple[str, ...]) -> list[int]:
     made = []
     for number in chain:
         name = fleet.group_names[number]
@@ -179,7 +185,7 @@ def _filled(fleet: Fleet, chain: list[int], stood_for: tuple[str, ...]) -> list[
             if name.count(STAR) != len(stood_for):
                 continue
             try:
-                number = fleet.group(fill(name, stood_for))
+                number = number_of(fleet, fill(name, stood_for))
             except LLMBalanceError:  # not there: the call goes on without it
                 continue
         made.append(number)
@@ -187,7 +193,7 @@ def _filled(fleet: Fleet, chain: list[int], stood_for: tuple[str, ...]) -> list[
 
 
 def open_all(
-    fleet: Fleet,
+    fleet: Pooled,
     before: Roster | None,
     chains: Mapping[str, Sequence[str]],
     aliases: Mapping[str, str],
@@ -210,7 +216,7 @@ def open_all(
                 open_name(fleet, name)
 
 
-def settle(fleet: Fleet) -> None:
+def settle(fleet: Pooled) -> None:
     """Give variants, and names that came through wildcards, the terms of theirs."""
     _check_chains(fleet)
     for alias, goal in fleet.kin.aliases.items():
@@ -230,7 +236,7 @@ def settle(fleet: Fleet) -> None:
         inherit(fleet, fleet.groups[name], pattern, one.stood_for)
 
 
-def _check_chains(fleet: Fleet) -> None:
+def _check_chains(fleet: Pooled) -> None:
     """Refuse fallbacks to a wildcard that say not to which of its models."""
     terms = fleet.group_terms
     chains = [
