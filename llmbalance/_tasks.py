@@ -27,7 +27,7 @@ from ._wildcards import is_known
 _log = logging.getLogger("llmbalance")
 
 AUTO = "auto"
-_LOOK = 4000  # characters of the last message that rules look at
+_END = 500  # characters of either end of the last message that rules look at
 # A line that begins like code; the leading newline lets the search jump to it.
 _CODE = re.compile(r"\n[ \t]*(?:def|class|import|#include|SELECT|func|fn) ")
 _CODE_FIRST = re.compile(_CODE.pattern[2:])
@@ -98,7 +98,8 @@ class Rule(Struct, frozen=True, kw_only=True):
 
     ``longer``, ``shorter``: characters of the whole conversation, exclusive.
     ``keywords``: any of these words or phrases, whatever their case; ``pattern``: a
-    regular expression; both in the first 4,000 characters of the last message.
+    regular expression; both in the last message, of a long one in the 500 characters
+    of either end, where what is asked for stands.
     ``has``: code, json, tools, image; all of them. ``script``: the writing most
     letters belong to, one of SCRIPTS.
     """
@@ -160,7 +161,9 @@ class _Look:
             text = content if type(content) is str else text_of(content)
             size += len(text)
         self.size = size
-        self.text = text if len(text) <= _LOOK else text[:_LOOK]
+        if len(text) > 2 * _END:
+            text = f"{text[:_END]}\n{text[-_END:]}"
+        self.text = text
         self._lower: str | None = None
 
     @property

@@ -123,6 +123,14 @@ def test_rules_fit_or_do_not(make, rule, yes, no):
     assert router.classify(said(no)) == "fast"
 
 
+def test_both_ends_of_a_long_message_are_looked_at(make):
+    _, router = make(classifier=[Rule(task="deep", keywords=["prove"])])
+    long = "a b " * 1000
+    assert router.classify(f"prove {long}") == "deep"
+    assert router.classify(f"{long} prove") == "deep"
+    assert router.classify(f"{long} prove {long}") == "fast"
+
+
 def test_tools_and_shortness_count_and_the_first_rule_wins(make):
     rules = [
         Rule(task="deep", has=["tools"]),
