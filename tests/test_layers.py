@@ -1,15 +1,19 @@
-"""Who may include whom in csrc/: arrows point down only, and the core knows nothing.
+"""Who may know whom: arrows point down only, and the core knows nothing.
 
 lb_* includes libc and the lb_* rooms of lower floors, sim_* those and lb_*; net_* alone
 includes curl, and the net_* rooms of lower floors; py_module.h alone includes Python.h.
+Modules of llmbalance/ import in no circle, neither for a type nor inside a function.
 """
 
 from __future__ import annotations
 
+import ast
+import graphlib
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -41,6 +45,20 @@ NET_FLOORS = (
 )
 NET_FLOOR = {room: i for i, rooms in enumerate(NET_FLOORS) for room in rooms.split()}
 LONGEST_FUNCTION = 65
+# Arrows between modules that close a circle on purpose, and why.
+BACK = {
+    ("providers.openai_compatible", "providers.responses"): "an option of a host's"
+    " dialect asks for its other API, whose dialect is built on this one",
+    ("simulate._trace", "simulate._arrivals"): "Trace.poisson and its like",
+    ("simulate._trace", "simulate._formats"): "Trace.from_file and its like",
+    ("simulate._result", "simulate._plot"): "Result.plot()",
+    ("simulate._compare", "simulate._plot"): "Comparison.plot()",
+    ("simulate._fit", "simulate._plot"): "Fit.plot()",
+    ("testing._provider", "testing._fleet"): "a provider alone is a fleet of one",
+    ("testing._desk", "testing._provider"): "a provider may be told to fail or to be"
+    " slow while it runs, so that its desk asks it at every request",
+    ("testing._answer", "testing._desk"): "an answer tells its desk how it ended",
+}
 
 
 def room(name: str) -> str:
@@ -99,6 +117,39 @@ def functions(text: str) -> list[tuple[str, int]]:
             found.append((name, number - opened + 1))
             opened = None
     return found
+
+
+def imports(package: Path) -> dict[str, set[str]]:
+    """Every module of a package, and the others it imports: for good, when a function
+    runs, or for types alone."""
+    modules = {
+        ".".join(path.relative_to(package).with_suffix("").parts): path
+        for path in sorted(package.rglob("*.py*"))
+        if path.suffix in (".py", ".pyi")
+    }
+    return {name: set(_imported(name, path, modules)) for name, path in modules.items()}
+
+
+def _imported(name: str, path: Path, modules: Container[str]) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.ImportFrom) or not node.level:
+            continue
+        base = [*name.split(".")[: -node.level], *(node.module or "").split(".")]
+        package = ".".join(part for part in base if part)
+        for alias in node.names:
+            inner = f"{package}.{alias.name}".strip(".")
+            init = f"{package}.__init__".strip(".")
+            yield next(x for x in (inner, package, init) if x in modules)
+
+
+def circle(arrows: Mapping[str, set[str]]) -> list[str]:
+    """Modules that import each other in a ring; none: each lies above those it
+    imports."""
+    try:
+        graphlib.TopologicalSorter(arrows).prepare()
+    except graphlib.CycleError as error:
+        return list(error.args[1])[::-1]
+    return []
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
@@ -177,6 +228,44 @@ def test_a_long_function_is_measured() -> None:
     assert functions(f"static int\nlong_one(void)\n{{\n{body}}}\n") == [
         ("long_one", 100)
     ]
+
+
+def test_modules_import_in_no_circle_not_even_for_a_type() -> None:
+    arrows = imports(TOP / "llmbalance")
+    for above, below in BACK:
+        arrows[above].remove(below)  # KeyError: it is there no more
+    assert circle(arrows) == []
+
+
+@pytest.mark.parametrize("back", BACK, ids=lambda back: back[0])
+def test_every_arrow_that_points_back_closes_a_circle(back: tuple[str, str]) -> None:
+    arrows = imports(TOP / "llmbalance")
+    for above, below in BACK.keys() - {back}:
+        arrows[above].remove(below)
+    assert {*back} <= {*circle(arrows)}
+
+
+@pytest.mark.parametrize(
+    ("low", "ring"),
+    [
+        ("import json\n", []),
+        ("from ._top import Top\n", ["_low", "_top", "_low"]),
+        ("def made():\n    from . import _top\n", ["_low", "_top", "_low"]),
+        (
+            "if TYPE_CHECKING:\n    from .more._far import Far\n",
+            ["_low", "more._far", "_top", "_low"],
+        ),
+    ],
+)
+def test_a_circle_of_imports_is_found(
+    tmp_path: Path, low: str, ring: list[str]
+) -> None:
+    (tmp_path / "more").mkdir()
+    (tmp_path / "__init__.py").write_text("from ._top import Top as Top\n")
+    (tmp_path / "_top.py").write_text("from ._low import made\n")
+    (tmp_path / "_low.py").write_text(low)
+    (tmp_path / "more/_far.py").write_text("from .._top import Top\n")
+    assert sorted({*circle(imports(tmp_path))}) == sorted({*ring})
 
 
 def test_the_table_of_floors_names_every_room_of_the_package() -> None:
