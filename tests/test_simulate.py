@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -375,3 +376,213 @@ def test_tuned_endpoints_stay_out_of_a_simulation_and_wildcards_are_refused() ->
     assert run(TRACE, other, strategy="cost").to_dict()["share"][CHEAP] == 1
     with pytest.raises(ConfigError, match="name each model"):
         Fleet([Backend("openai/*")])
+
+
+ROUTER = """
+[router]
+v = 10.0
+aliases = {smart = "front"}
+
+[group.front]
+fallbacks = ["rear"]
+min_quality = 5
+
+[group.thrifty]
+strategy = "cost"
+
+[[backend]]
+name = "cheap"
+model = "openai_compatible/cheap"
+price = {input = 1, output = 4}
+groups = ["front", "thrifty", "any"]
+quality = 9
+
+[[backend]]
+name = "dear"
+model = "openai_compatible/dear"
+price = {input = 3, output = 12}
+groups = ["front", "rear", "thrifty", "any"]
+quality = 1
+"""
+
+
+def from_file(folder: Path, **options: Any) -> Fleet:
+    (folder / "router.toml").write_text(ROUTER)
+    services = {"cheap": Service(token=0.02), "dear": Service(token=0.005)}
+    return Fleet.from_file(folder / "router.toml", services=services, **options)
+
+
+def test_a_configuration_file_is_simulated_as_the_router_reads_it(
+    tmp_path: Path,
+) -> None:
+    fleet = from_file(tmp_path)
+
+    def dear(group: str, **options: Any) -> float:
+        told = run(TRACE.in_group(group), fleet, **options).to_dict()
+        assert told["success"] == 1
+        return float(told["share"]["dear"])
+
+    assert dear("any") > 0.9  # the file's v
+    assert dear("any", value=0.0) < 0.01  # is replaced by the run's
+    assert dear("thrifty") < 0.01  # the group's own strategy comes before both
+    assert dear("thrifty", strategy="latency") < 0.01
+    assert dear("front") == dear("smart") == 0  # not good enough
+    down = from_file(tmp_path, troubles=[Trouble("cheap", 0, 1e9)])
+    for strategy in ("composite", "litellm_simple_shuffle"):
+        told = run(TRACE.in_group("smart"), down, strategy=strategy).to_dict()
+        assert told["share"]["dear"] == told["success"] == 1  # by the group's fallback
+
+
+def test_the_bound_of_a_fleet_knows_its_groups(tmp_path: Path) -> None:
+    pytest.importorskip("scipy")
+    fleet = from_file(tmp_path)
+    assert fleet.members("front") == fleet.members("smart") == [0, 1]
+    assert fleet.members("rear") == [1]
+    assert lower_bound(TRACE.in_group("smart"), fleet).cost > 0
+    assert run(TRACE.in_group("smart"), fleet.alone("dear")).success == 1
+
+
+def test_months_have_their_own_lengths() -> None:
+    """Ten calls a month; the third month of the year begins after 59 days, and the
+    fourth after 31 more."""
+    per_day = Trace(
+        range(0, 110 * 24 * 3600 * 10**9, 24 * 3600 * 10**9), [100_000] * 110, [1] * 110
+    )
+    fleet = Fleet(
+        [Backend(CHEAP, price=Price(1, 0))],
+        start="2026-01-01T12:00",
+        budgets=[Budget(usd=1.05, per="month")],
+    )
+    result = run(per_day, fleet, timeout=30, samples=True, estimate_error=0)
+    answered = [i for i, row in enumerate(result.requests()) if row["end"] == "done"]
+    firsts = [0, 31, 59, 90]  # days of January, February and March
+    assert answered == [first + k for first in firsts for k in range(10)]
+
+
+def test_days_follow_their_time_zone() -> None:
+    """In Berlin the 29th of March 2026 has 23 hours."""
+    hourly = Trace(range(0, 72 * 3600 * 10**9, 3600 * 10**9), [100_000] * 72, [1] * 72)
+    fleet = Fleet(
+        [Backend(CHEAP, price=Price(1, 0))],
+        start="2026-03-27T23:30",  # half past midnight there
+        budgets=[Budget(usd=0.55, per="day", timezone="Europe/Berlin")],
+    )
+    result = run(hourly, fleet, timeout=30, samples=True, estimate_error=0)
+    answered = [i for i, row in enumerate(result.requests()) if row["end"] == "done"]
+    assert answered == [first + k for first in (0, 24, 47, 71) for k in range(5)][:16]
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"value": float("nan")}, "value"),
+        ({"value": -1}, "value"),
+        ({"seed": "1"}, "seed"),
+        ({"timeout": 1e12}, "timeout"),
+        ({"slices": 0}, "slices"),
+    ],
+)
+def test_a_run_that_makes_no_sense_is_refused_by_name(
+    options: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"^{field} = "):
+        run(TRACE, two(), **options)
+
+
+def test_what_is_no_trace_fleet_or_service_is_refused_by_name() -> None:
+    backend = Backend(CHEAP, price=Price(1, 4))
+    for field, make in {
+        "trace": lambda: run(two(), TRACE),  # type: ignore[arg-type]
+        "fleet": lambda: run(TRACE, [backend]),  # type: ignore[arg-type]
+        "backends": lambda: Fleet([CHEAP]),  # type: ignore[list-item]
+        "services": lambda: Fleet([backend], services={CHEAP: {"ttft": 1}}),  # type: ignore[dict-item]
+        "troubles": lambda: two(troubles=[(CHEAP, 0, 1)]),
+        "price": lambda: PriceChange(CHEAP, 0, 3),  # type: ignore[arg-type]
+        "share": lambda: Trouble(CHEAP, 0, 1, share=2),
+        "factor": lambda: Trouble(CHEAP, 0, 1, factor=1e12),
+        "slots": lambda: Service(slots=1.5),  # type: ignore[arg-type]
+        "ttft": lambda: Service(ttft=1e12),
+        "limits": lambda: Service(limits={"rpm": 1}),  # type: ignore[arg-type]
+        "v": lambda: sweep(TRACE, two(), v=[]),
+        "weights": lambda: sweep(TRACE, two(), weights={CHEAP: 1}),  # type: ignore[arg-type]
+    }.items():
+        with pytest.raises(ConfigError, match=f"^{field} = "):
+            make()
+
+
+def test_what_comes_long_after_the_trace_does_not_matter() -> None:
+    late = two(
+        troubles=[Trouble(CHEAP, 1e12, 1e12), Trouble(DEAR, 0, 1e12, "slow", 1.0, 2)],
+        price_changes=[PriceChange(CHEAP, 1e12, Price(9, 9))],
+    )
+    assert run(TRACE, late, strategy="cost").cost == pytest.approx(
+        run(TRACE, two(), strategy="cost").cost
+    )
+
+
+def test_a_comparison_loses_no_strategy_of_the_same_name() -> None:
+    short = {"strategy": "cost", "timeout": 5}
+    found = compare(TRACE, two(), strategies=["cost", short], repeats=2)
+    assert found.labels == ["cost", "cost timeout=5"]
+    assert found.mean("cost timeout=5", "timed_out") > 0
+    assert found.mean("cost", "timed_out") == 0
+    assert compare(TRACE, two(), strategies="cost").labels == ["cost"]
+    with pytest.raises(ConfigError, match=r"'cost'.*twice"):
+        compare(TRACE, two(), strategies=["cost", "cost"])
+    with pytest.raises(ConfigError, match="safest is 'cost' with p95"):
+        found.best(p95=0.01)
+    for wrong in (lambda: found["cots"], lambda: found.mean("cost", "p94")):
+        with pytest.raises(ConfigError, match="did you mean"):
+            wrong()
+
+
+def test_intervals_stand_beside_the_means() -> None:
+    one, several = (
+        compare(TRACE, two(), strategies=["latency"], repeats=n) for n in (1, 3)
+    )
+    half = f"±{several.interval('latency', 'p95'):.2f}"
+    assert half in repr(several) and half in several._repr_html_()
+    assert "±" not in repr(one)
+
+
+def test_headroom_is_what_was_left_at_the_tightest() -> None:
+    told = run(TRACE, two(limits=Limits(rpm=60)), strategy="cost").to_dict()
+    assert told["headroom"][CHEAP] < 0.2
+    assert told["headroom"][DEAR] == 1
+
+
+def test_a_run_without_answers_can_be_drawn() -> None:
+    pytest.importorskip("matplotlib")
+    down = two(troubles=[Trouble(CHEAP, 0, 1e6), Trouble(DEAR, 0, 1e6)])
+    for result in (run(Trace([], [], []), two()), run(TRACE, down, timeout=5)):
+        assert result.plot()._repr_png_().startswith(b"\x89PNG")
+
+
+def test_requests_are_tables_only_of_runs_that_kept_them() -> None:
+    with pytest.raises(ConfigError, match="samples=True"):
+        run(TRACE, two()).to_pandas(requests=True)
+
+
+def test_a_progress_bar_ends_with_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("tqdm")
+    trace = Trace.poisson(rate=60, seconds=1000, seed=1, input=50, output=5)
+    assert len(trace) > 50_000  # more than one step
+    plain = run(trace, two(), strategy="cost")
+    told = run(trace, two(), strategy="cost", progress=True)
+    assert told.to_dict() == plain.to_dict()
+    assert "cost" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("module", ["pandas", "matplotlib", "tqdm"])
+def test_who_lacks_the_extra_is_told_its_name(
+    module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (module, f"{module}.figure", f"{module}.auto"):
+        monkeypatch.setitem(sys.modules, name, None)
+    use = {
+        "pandas": lambda: run(TRACE, two()).to_pandas(),
+        "matplotlib": lambda: run(TRACE, two()).plot(),
+        "tqdm": lambda: run(TRACE, two(), progress=True),
+    }[module]
+    with pytest.raises(ImportError, match=rf"{module}: pip install .*\[notebook\]"):
+        use()

@@ -8,10 +8,10 @@ from os import PathLike
 from statistics import mean, stdev
 from typing import Any
 
-from .._config import positive
+from .._config import one_of, positive, whole_numbers
 from .._errors import ConfigError
 from ._fleet import Fleet
-from ._result import Result, html_table, table, write_csv
+from ._result import Result, data_frame, html_table, table, write_csv
 from ._run import run
 from ._trace import Trace
 
@@ -38,6 +38,8 @@ class Comparison:
 
     def values(self, label: str, figure: str) -> list[float]:
         """Return a figure of to_dict() for each seed."""
+        one_of("label", label, self.results)
+        one_of("figure", figure, self.results[label][0].to_dict())
         return [run.to_dict()[figure] for run in self.results[label]]
 
     def mean(self, label: str, figure: str) -> float:
@@ -99,9 +101,7 @@ class Comparison:
 
     def to_pandas(self) -> Any:
         """Return rows() as a DataFrame (needs the ``notebook`` extra)."""
-        import pandas
-
-        return pandas.DataFrame(self.rows())
+        return data_frame(self.rows())
 
     def to_csv(self, path: str | PathLike[str]) -> None:
         """Write rows() to a file."""
@@ -118,6 +118,8 @@ class Comparison:
 
         Raises ConfigError when none reaches the goal, naming the nearest.
         """
+        positive("p95", p95)
+        positive("success", success, zero=True)
         good = [
             label
             for label in self.labels
@@ -125,16 +127,19 @@ class Comparison:
             and (success is None or self.mean(label, "success") >= success)
         ]
         if not good:
-            fastest = min(self.labels, key=lambda label: self.mean(label, "p95"))
-            raise ConfigError(
-                "goal",
-                {"p95": p95, "success": success},
-                f"none reaches it; fastest is {fastest!r} with p95 "
-                f"{self.mean(fastest, 'p95'):.2f} s",
-            )
+            raise ConfigError("goal", {"p95": p95, "success": success}, self._nearest())
         return min(good, key=lambda label: self.mean(label, "cost"))
 
+    def _nearest(self) -> str:
+        told = []
+        for word, figure, pick in (("fastest", "p95", min), ("safest", "success", max)):
+            label = pick(self.labels, key=lambda one: self.mean(one, figure))
+            p95, success = self.mean(label, "p95"), self.mean(label, "success")
+            told.append(f"{word} is {label!r} with p95 {p95:.2f} s, {success:.3%}")
+        return f"none reaches it; {'; '.join(told)}"
+
     def __getitem__(self, label: str) -> Result:
+        one_of("label", label, self.results)
         return self.results[label][0]
 
     def __repr__(self) -> str:
@@ -161,18 +166,26 @@ def compare(
 ) -> Comparison:
     """Run every strategy ``repeats`` times with seeds seed, seed + 1, ...
 
-    ``strategies``: names, or mappings of run()'s ``strategy`` and ``value``;
-    ``bound``: also compute the offline optimum's cost (needs SciPy); the rest is
-    run()'s.
+    ``strategies``: names, or mappings of run()'s ``strategy``, ``value`` and whatever
+    else; ``bound``: also compute the offline optimum's cost (needs SciPy); the rest is
+    run()'s. Labels are strategies with what else a mapping gives. Raises ConfigError
+    for the same label twice.
     """
     positive("repeats", repeats)
+    whole_numbers(repeats=repeats, seed=seed)
     results: dict[str, list[Result]] = {}
-    for policy in strategies:
+    for policy in [strategies] if isinstance(strategies, str) else strategies:
         chosen = {"strategy": policy} if isinstance(policy, str) else dict(policy)
         runs = [
             run(trace, fleet, seed=seed + k, progress=progress, **(options | chosen))
             for k in range(repeats)
         ]
+        own = chosen.keys() - {"strategy", "value"}
+        told = "".join(f" {name}={chosen[name]}" for name in sorted(own))
+        for one in runs:
+            one.strategy += told
+        if runs[0].strategy in results:
+            raise ConfigError("strategies", runs[0].strategy, "is there twice")
         results[runs[0].strategy] = runs
     if not results:
         raise ConfigError("strategies", [], "give one at least")
@@ -202,6 +215,10 @@ def sweep(
     Every v is tried with every entry of ``weights``. ``best(p95=3)`` of the result is
     the recommended dial for a goal, ``frontier`` the settings worth considering.
     """
+    if isinstance(v, int | float) or not len(v):
+        raise ConfigError("v", v, "give a list of values, one at least")
+    if isinstance(weights, Mapping):
+        raise ConfigError("weights", dict(weights), "give a list of such mappings")
     results: dict[str, list[Result]] = {}
     for setting in weights or [{}]:
         for name in setting:

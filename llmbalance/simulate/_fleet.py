@@ -10,27 +10,31 @@ Nothing is sent anywhere: backends need no keys and no addresses.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
 
-from .._config import Backend, Breaker, Budget, Limits, one_of
+from .._config import Backend, Breaker, Budget, Limits, one_of, positive
 from .._core import PriceRow, Simulation
 from .._errors import ConfigError, UnknownModelError
 from .._fleet import Fleet as RouterFleet
 from .._fleet_terms import add_limits, charge_of
+from .._groups import Group
 from .._price import Price
 from .._prices import PriceTable
 from .._windows import window
 from ..providers import Dialect
-from ._service import PriceChange, Service, Trouble
+from ._service import MOST, PriceChange, Service, Trouble, of_kind
 from ._trace import ANY, Trace
 
 _DAWN = 1.0  # the virtual clock's first second
+_WEEK = 7 * 86400.0  # after the last arrival nothing matters any more
+_JUST = 0.001  # s
 
 
 class _Silent(Dialect):
@@ -61,6 +65,27 @@ class _Virtual(RouterFleet):
             ends_in = period / 32 if budget.rolling else ends_in  # of a slot
             self.pool.set_window(meter.index, period, ends_in, _DAWN)
 
+    def turns(self, seconds: float) -> Iterator[tuple[float, Callable[[], None]]]:
+        """Yield when (s) calendar windows of uneven length end, with what to do then.
+
+        The pool itself turns a window into one of the same length.
+        """
+        for meter in self.meters:
+            budget = meter.budget
+            if budget.rolling or budget.per not in ("day", "week", "month"):
+                continue
+            if budget.timezone == "UTC" and budget.per != "month":
+                continue
+            at = window(budget, self.begins).ends_in + _JUST
+            while at < seconds:
+                _, ends_in, period = window(budget, self.begins + at)
+                now = _DAWN + at
+                yield (
+                    at,
+                    partial(self.pool.set_window, meter.index, period, ends_in, now),
+                )
+                at += ends_in
+
 
 class Fleet:
     """Backends with their service models, ready to be simulated any number of times.
@@ -68,14 +93,15 @@ class Fleet:
     ``services``: how each backend really behaves, by name ("*": all others; default
     Service()). ``troubles``, ``price_changes``: what happens meanwhile. ``start``: the
     date and time (UTC) at which traces begin, for calendar budgets and prices that
-    depend on the time. The rest is the Router's: value, fallbacks, budgets, prices,
-    unknown_price, breaker, shift_at, stop_at, sessions. The group "*" holds all
-    backends.
+    depend on the time. The rest is the Router's: value (its v), fallbacks, groups,
+    aliases, budgets, prices, unknown_price, breaker, shift_at, stop_at, sessions. The
+    group "*" holds all backends. A group's own strategy and v come before those of
+    run(), as before the Router's; only REFERENCES replace them.
 
     What a Router has and a simulation has not: priorities and the line of waiting calls
-    (here each comes back by itself), groups with a strategy or v of their own, budgets
-    of tags, tasks and users, hedging, health checks, and calendar months (a window
-    keeps the length it has at ``start``).
+    (here each comes back by itself); of groups the time-out, the numbers of attempts
+    and where too long prompts and refused contents go; budgets of tags, tasks and
+    users; retry budgets other than the usual one; hedging, health checks, experiments.
     Raises ConfigError as the Router does, and for names that are no backend.
     """
 
@@ -89,6 +115,8 @@ class Fleet:
         start: str = "2026-01-05",
         value: float | None = None,
         fallbacks: Mapping[str, Sequence[str]] | None = None,
+        groups: Iterable[Group] = (),
+        aliases: Mapping[str, str] | None = None,
         budgets: Iterable[Budget] = (),
         prices: PriceTable | None = None,
         unknown_price: str | Price = "dearest",
@@ -99,15 +127,27 @@ class Fleet:
     ) -> None:
         self.backends = list(backends)
         for backend in self.backends:
+            of_kind("backends", backend, Backend)
             if backend.is_wildcard:
                 remedy = "name each model: a simulation knows no others"
                 raise ConfigError("model", backend.model, remedy)
+        of_kind("services", services or {}, Mapping)
         self.services = dict(services or {})
         self.troubles = list(troubles)
         self.price_changes = list(price_changes)
+        for field, kind, listed in (
+            ("services", Service, self.services.values()),
+            ("troubles", Trouble, self.troubles),
+            ("price_changes", PriceChange, self.price_changes),
+        ):
+            for one in listed:
+                of_kind(field, one, kind)
+        positive("value", value, zero=True)
         self.value = value
         self._options: dict[str, Any] = {
             "fallbacks": fallbacks,
+            "groups": list(groups),
+            "aliases": aliases,
             "budgets": list(budgets),
             "prices": prices or PriceTable(),
             "unknown_price": unknown_price,
@@ -118,10 +158,16 @@ class Fleet:
         }
         try:
             moment = datetime.fromisoformat(start)
-        except ValueError:
+        except (TypeError, ValueError):
             raise ConfigError("start", start, 'write "2026-01-05"') from None
         self._begins = moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
-        self.make("composite", None, 0)  # says at once what is wrong
+        made = self.make("composite", None, 0)  # says at once what is wrong
+        self._members = made.members()
+        self._links = {
+            name: [made.group_names[i] for i in made.fallbacks.get(number, ())]
+            for name, number in made.groups.items()
+        }
+        self._aliases = made.aliases
         self.names = [backend.label for backend in self.backends]
         for name in self.services:
             one_of("services", name, (*self.names, "*"))
@@ -149,10 +195,11 @@ class Fleet:
         if reader.faults:
             raise ConfigFileError(sorted(reader.faults, key=lambda fault: fault.line))
         taken = (
-            *("value", "fallbacks", "budgets", "prices", "unknown_price", "breaker"),
-            *("shift_at", "stop_at"),
+            *("groups", "aliases", "budgets", "prices", "unknown_price", "breaker"),
+            *("shift_at", "stop_at", "sessions"),
         )
-        own = {name: plan.options[name] for name in taken if name in plan.options}
+        own = {name: plan.options[name] for name in taken}
+        own["value"] = plan.options["v"]
         return cls(plan.backends, **(own | options))
 
     def service(self, name: str) -> Service:
@@ -170,15 +217,11 @@ class Fleet:
 
     def members(self, group: str) -> list[int]:
         """Return the backends a group's calls may end at, fallbacks included."""
-        fallbacks = self._options["fallbacks"] or {}
-        walk = [group]
+        walk = [self._aliases.get(group, group)]
         for name in walk:
-            walk += [other for other in fallbacks.get(name, ()) if other not in walk]
-        return [
-            i
-            for i, b in enumerate(self.backends)
-            if b.weight > 0 and {*b.groups, b.model, b.label, ANY} & set(walk)
-        ]
+            walk += [other for other in self._links[name] if other not in walk]
+        found = {i for name in walk for i in self._members[name]}
+        return [i for i in sorted(found) if self.backends[i].weight > 0]
 
     def replace(self, **changes: Any) -> Fleet:
         """Return the same fleet with other backends, services, troubles, ..."""
@@ -213,6 +256,7 @@ class Fleet:
             price_changes=[c for c in self.price_changes if c.backend == name],
             budgets=[],
             fallbacks=None,
+            groups=[],
         )
 
     def make(self, strategy: str, value: float | None, seed: int) -> _Virtual:
@@ -251,11 +295,13 @@ class Fleet:
             for at, row in self.price_rows(backend, seconds)[1:]:
                 simulation.price(i, at, row)
         for event in self.troubles:
+            if event.start > seconds + _WEEK:
+                continue
             simulation.fault(
                 self.names.index(event.backend),
                 event.kind,
                 event.start,
-                event.start + event.seconds,
+                event.start + min(event.seconds, MOST),
                 event.share,
                 event.factor,
             )
@@ -326,7 +372,7 @@ class Fleet:
         rows += [
             (change.at, change.price.row(at=self._begins + change.at))
             for change in self.price_changes
-            if change.backend == backend.label
+            if change.backend == backend.label and change.at <= seconds + _WEEK
         ]
         return sorted(rows, key=lambda pair: pair[0])
 

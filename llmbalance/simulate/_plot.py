@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from ._result import NOTEBOOK
+
 if TYPE_CHECKING:
     from ._compare import Comparison
     from ._fit import Measured
@@ -16,7 +18,10 @@ _DPI = 64
 
 
 def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError(f"plot() needs matplotlib: {NOTEBOOK}") from None
 
     class Picture(Figure):  # type: ignore[misc, unused-ignore]
         """A figure that a notebook shows without pyplot."""
@@ -63,7 +68,9 @@ def plot_result(result: Result) -> Any:
     for what, name in (("ttft", "first token"), ("seconds", "whole answer")):
         points = result.cdf(what)
         latency.plot([x for x, _ in points], [p for _, p in points], label=name)
-    latency.set(title="latency", xlabel="seconds", xscale="log", ylabel="share")
+    latency.set(title="latency", xlabel="seconds", ylabel="share")
+    if result.p95 > 0:  # without a single answer there is nothing to lay out
+        latency.set_xscale("log")
     latency.legend(fontsize="small")
 
     total = 0.0

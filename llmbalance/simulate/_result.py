@@ -7,7 +7,9 @@ import struct
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+from .._config import one_of
 from .._core import Simulation
+from .._errors import ConfigError
 
 if TYPE_CHECKING:
     from .._fleet import Fleet as RouterFleet
@@ -19,6 +21,7 @@ _CELL = (
 )
 _BREAKERS = ("closed", "open", "half_open", "ramp")
 _SAMPLE = struct.Struct("=qffhBBi")
+NOTEBOOK = "pip install 'llmbalance[notebook]'"
 _ENDS = ("done", "failed", "timed_out", "refused")
 _SHOWN = {
     "strategy": "strategy",
@@ -105,7 +108,8 @@ class Result:
         ttft and latency quantiles (s), tokens, cache_hit (share of input tokens read
         from a prompt cache), stickiness (share of follow-ups served where the one
         before was; None without sessions), share (of answers), utilisation (calls in
-        flight on average), by backend.
+        flight on average) and headroom (least share left of the fullest limit at the
+        end of a slice), by backend.
         """
         t = self.totals
         q = self._quantiles
@@ -146,6 +150,7 @@ class Result:
             "share": self._by_backend("done", t["done"]),
             "spending": self._by_backend("cost_nano_usd", 1e9),
             "utilisation": self._by_backend("busy", t["seconds"]),
+            "headroom": self._lowest_headroom(),
             "budgets": [self._budget(*pair) for pair in self._budgets],
         }
 
@@ -153,6 +158,13 @@ class Result:
         k, n = _CELL.index(name), len(self.backends)
         return {
             backend: sum(cell[k] for cell in self._cells[i::n]) / max(whole, 1e-12)
+            for i, backend in enumerate(self.backends)
+        }
+
+    def _lowest_headroom(self) -> dict[str, float]:
+        k, n = _CELL.index("used"), len(self.backends)
+        return {
+            backend: max(0.0, 1 - max(cell[k] for cell in self._cells[i::n]))
             for i, backend in enumerate(self.backends)
         }
 
@@ -211,13 +223,14 @@ class Result:
 
     def cdf(self, what: str = "seconds") -> list[tuple[float, float]]:
         """Return (seconds, share answered by then), of "ttft" or "seconds"."""
+        one_of("what", what, self._cdf)
         return list(self._cdf[what])
 
     def to_pandas(self, *, requests: bool = False) -> Any:
         """Return rows(), or requests(), as a DataFrame (needs ``notebook``)."""
-        import pandas
-
-        return pandas.DataFrame(self.requests() if requests else self.rows())
+        if requests and not self._samples and self.totals["requests"]:
+            raise ConfigError("requests", True, "is for runs with samples=True")
+        return data_frame(self.requests() if requests else self.rows())
 
     def to_csv(self, path: str | PathLike[str]) -> None:
         """Write rows() to a file."""
@@ -236,6 +249,15 @@ class Result:
         return html_table([self.to_dict()])
 
 
+def data_frame(rows: Any) -> Any:
+    """Return rows, or columns by name, as a DataFrame."""
+    try:
+        import pandas
+    except ImportError:
+        raise ImportError(f"to_pandas() needs pandas: {NOTEBOOK}") from None
+    return pandas.DataFrame(rows)
+
+
 def write_csv(path: str | PathLike[str], rows: list[dict[str, Any]]) -> None:
     """Write rows of equal keys to a file, the keys above them."""
     with open(path, "w", newline="", encoding="utf-8") as file:
@@ -245,13 +267,16 @@ def write_csv(path: str | PathLike[str], rows: list[dict[str, Any]]) -> None:
 
 
 def cells_of(row: dict[str, Any]) -> list[str]:
-    """One line of a summary table."""
-    return [
-        _FORMATS.get(key, "{:.2f}").format(row[key])
-        if isinstance(row[key], float | str)
-        else f"{row[key]:,}"
-        for key in _SHOWN
-    ]
+    """One line of a summary table, with half an interval where there is one."""
+    cells = []
+    for key in _SHOWN:
+        shape = _FORMATS.get(key, "{:.2f}")
+        plain = isinstance(row[key], float | str)
+        cell = shape.format(row[key]) if plain else f"{row[key]:,}"
+        if row.get(f"{key}_pm"):
+            cell += f" ±{shape.format(row[f'{key}_pm'])}"
+        cells.append(cell)
+    return cells
 
 
 def table(results: list[dict[str, Any]]) -> str:

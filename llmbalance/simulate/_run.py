@@ -5,13 +5,16 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
-from .._config import positive
+from .._config import positive, whole_numbers
 from .._core import Simulation
 from .._errors import ConfigError
 from ._fleet import Fleet
-from ._result import Result
+from ._result import NOTEBOOK, Result
+from ._service import MOST, of_kind
 from ._strategies import split
 from ._trace import Trace
 
@@ -45,8 +48,14 @@ def run(
     ascending; see Pool.set_usual(). The same arguments give the same result, byte for
     byte. Raises ConfigError, and UnknownModelError for groups the fleet has not.
     """
+    of_kind("trace", trace, Trace)
+    of_kind("fleet", fleet, Fleet)
+    whole_numbers(seed=seed)
     positive("timeout", timeout)
+    positive("value", value, zero=True)
     positive("estimate_error", estimate_error, zero=True)
+    if timeout > MOST:
+        raise ConfigError("timeout", timeout, f"give at most {MOST:.0e} s")
     if not (isinstance(slices, int) and 1 <= slices <= 100_000):
         raise ConfigError("slices", slices, "give 1 to 100,000")
     own, rule = split(strategy)
@@ -74,13 +83,18 @@ def run(
         samples=samples,
     )
     fleet.furnish(simulation, trace.seconds)
+    events: list[tuple[float, Callable[[], object]]] = [
+        (at, partial(made.pool.set_usual, backend, ttft, itl))
+        for at, backend, ttft, itl in usual
+    ]
+    events += made.turns(trace.seconds)
     done = 0
-    for at, backend, ttft, itl in usual:
+    for at, tell in sorted(events, key=itemgetter(0)):
         due = min(bisect_left(trace.at, round(at * 1e9)), len(trace) - 1)
         if due > done:
             simulation.run(due - done)
             done = due
-        made.pool.set_usual(backend, ttft, itl)
+        tell()
     for _ in _steps(simulation, len(trace) - done, progress, strategy):
         pass
     return Result(simulation, made, fleet, strategy, value, seed, width, slices)
@@ -100,15 +114,19 @@ def _steps(
     tell: Callable[[int], Any] = lambda n: None  # noqa: E731
     bar = None
     if progress:
-        from tqdm.auto import tqdm
-
+        try:
+            from tqdm.auto import tqdm
+        except ImportError:
+            raise ImportError(f"progress needs tqdm: {NOTEBOOK}") from None
         bar = tqdm(total=requests, desc=name, unit=" requests", leave=False)
         tell = bar.update
     left = requests
-    while not simulation.run(_STEP):
-        tell(_STEP)
-        left -= _STEP
-        yield
-    if bar is not None:
-        bar.update(left)
-        bar.close()
+    try:
+        while not simulation.run(_STEP):
+            tell(_STEP)
+            left -= _STEP
+            yield
+        tell(left)
+    finally:
+        if bar is not None:
+            bar.close()

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from .._config import Backend, Limits, one_of, positive
+from .._config import Backend, Limits, one_of, positive, whole_numbers
 from .._errors import ConfigError
 from .._price import Price
 
@@ -20,7 +20,28 @@ from .._price import Price
 _TTFT, _TOKEN = 0.5, 1 / 70
 # Providers that keep prompts, and for how many seconds after the last use.
 _CACHE_LIFE = {"anthropic": 300.0, "bedrock": 300.0, "openai": 300.0, "azure": 300.0}
+# Seconds, calls or tokens: what the core has room for, and more than anybody needs.
+MOST = 1_000_000_000
+_BOUNDED = (
+    *("ttft", "prefill", "token", "token_crowd", "failure_after", "refusal_after"),
+    *("slots", "queue", "most_output", "cache_least", "cache_life"),
+    *("ttft_spread", "token_spread", "tail_factor"),
+)
 _TROUBLES = ("fail", "hang", "slow", "refuse")
+
+
+def of_kind(field: str, value: object, kind: type) -> None:
+    """Refuse what is not of a class."""
+    if not isinstance(value, kind):
+        article = "an" if kind.__name__[0] in "AEIOU" else "a"
+        raise ConfigError(field, value, f"give {article} {kind.__name__}")
+
+
+def share_of(field: str, value: float) -> None:
+    """Refuse what is no share, 0 to 1."""
+    positive(field, value, zero=True)
+    if value > 1:
+        raise ConfigError(field, value, "give a share, 0 to 1")
 
 
 class Service(Struct, frozen=True, kw_only=True):
@@ -74,9 +95,14 @@ class Service(Struct, frozen=True, kw_only=True):
             positive(name, getattr(self, name), zero=True)
         positive("slots", self.slots)
         for name in ("tail_share", "failure_rate"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(name, getattr(self, name), "give a share, 0 to 1")
-        if isinstance(self.limits, str) and self.limits != "configured":
+            share_of(name, getattr(self, name))
+        for name in ("slots", "queue", "most_output", "cache_least"):
+            whole_numbers(**{name: getattr(self, name)})
+        for name in _BOUNDED:
+            if (getattr(self, name) or 0) > MOST:
+                told = f"give at most {MOST:.0e}"
+                raise ConfigError(name, getattr(self, name), told)
+        if not isinstance(self.limits, Limits | None) and self.limits != "configured":
             raise ConfigError("limits", self.limits, 'Limits, None or "configured"')
 
     def core(self, backend: Backend) -> dict[str, Any]:
@@ -130,8 +156,10 @@ class Trouble(Struct, frozen=True):
         positive("start", self.start, zero=True)
         positive("seconds", self.seconds)
         positive("factor", self.factor, zero=True)
-        if not 0 < self.share <= 1:
-            raise ConfigError("share", self.share, "give a share above 0, at most 1")
+        if self.factor > MOST:
+            raise ConfigError("factor", self.factor, f"give at most {MOST:.0e}")
+        share_of("share", self.share)
+        positive("share", self.share)
 
 
 class PriceChange(Struct, frozen=True):
@@ -143,3 +171,4 @@ class PriceChange(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         positive("at", self.at, zero=True)
+        of_kind("price", self.price, Price)
