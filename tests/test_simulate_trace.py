@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from array import array
+from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean, median, pstdev
 
@@ -186,7 +188,7 @@ def test_spliced_traces_keep_their_groups_sessions_and_blocks() -> None:
         ({"at": [-1, 1]}, "at"),
         ({"at": [1]}, "input"),
         ({"input": [0, 1]}, "input"),
-        ({"output": [1, -1]}, "input"),
+        ({"output": [1, -1]}, "output"),
         ({"group": [0, 1]}, "group"),
         ({"session": [1]}, "session"),
         ({"block": [1]}, "blocks"),
@@ -220,3 +222,119 @@ def test_generators_refuse_what_makes_no_sense(options: dict[str, object]) -> No
 def test_a_weibull_cannot_be_smoother_than_it_is() -> None:
     with pytest.raises(ConfigError, match="Weibull"):
         Trace.bursty(rate=1, seconds=10, cv=0.001, shape="weibull")
+
+
+def test_files_may_be_compressed(tmp_path: Path) -> None:
+    text = "at,input,output\n0,10,1\n5,20,2\n"
+    (tmp_path / "plain.csv").write_text(text)
+    (tmp_path / "packed").write_bytes(gzip.compress(text.encode()))
+    line = b'{"timestamp": 1, "input_length": 7, "output_length": 3}\n'
+    (tmp_path / "m.jsonl.gz").write_bytes(gzip.compress(line))
+    for made in (Trace.from_csv, Trace.from_file):
+        plain, packed = made(tmp_path / "plain.csv"), made(tmp_path / "packed")
+        assert list(packed.at) == list(plain.at) == [0, 5_000_000_000]
+    assert list(Trace.from_file(tmp_path / "m.jsonl.gz").input) == [7]
+    (tmp_path / "cut").write_bytes(gzip.compress(text.encode() * 50)[:60])
+    with pytest.raises(ConfigError, match="cut"):
+        Trace.from_csv(tmp_path / "cut")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("nan,2,3,", r"calls.csv:3.*at = nan"),
+        ("1e300,2,3,", r"calls.csv:3.*give seconds"),
+        ("1700000000000,2,3,", r"calls.csv:3.*give seconds"),  # they are ms
+        ("1,inf,3,", r"calls.csv:3"),
+        ("1,-2,3,", r"calls.csv:3.*input = -2"),
+        ("1,2,-3,", r"calls.csv:3.*output = -3"),
+        ("1,2,3e12,", r"calls.csv:3.*output = 3e12"),
+        ("1,2,3,-4", r"calls.csv:3.*max_tokens = -4"),
+        ("1,2", r"calls.csv:3.*ends before its last column"),
+    ],
+)
+def test_a_row_of_no_request_is_refused_with_its_line(
+    row: str, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "calls.csv"
+    path.write_text(f"at,input,output,max_tokens\n0,1,1,\n{row}\n")
+    with pytest.raises(ConfigError, match=message):
+        Trace.from_csv(path)
+
+
+def test_files_of_another_kind_are_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "odd"
+    path.write_bytes(b"at,input,output,group\n0,1,1,caf\xe9\n")
+    with pytest.raises(ConfigError, match=r"odd.*UTF-8"):
+        Trace.from_file(path)
+    for where in (path, tmp_path / "none.db", tmp_path):
+        with pytest.raises(ConfigError, match="no ledger"):
+            Trace.from_ledger(where)
+    assert not (tmp_path / "none.db").exists()
+    good = '{"timestamp": 0, "input_length": 1, "output_length": 1, "hash_ids": [3]}\n'
+    for old, new in (("1,", "-1,"), ("[3]", "[-3]"), ("{", "")):
+        path.write_text(good + good.replace(old, new))
+        with pytest.raises(ConfigError, match="odd:2"):
+            Trace.from_mooncake(path)
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "message"),
+    [
+        ("0,1\n600,x\n", {}, ":3"),
+        ("0,1\n600,-1\n", {}, ":3.*rates >= 0"),
+        ("0,1\n600,nan\n", {}, ":3.*rates >= 0"),
+        ("600,1\n0,1\n", {}, "ascend"),
+        ("0,1\n600,1\n", {"scale": 0}, "scale"),
+        ("0,1\n600,1\n", {"seconds": -1}, "seconds"),
+    ],
+)
+def test_rates_that_make_no_sense_are_refused(
+    rows: str, options: dict[str, float], message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "rates.csv"
+    path.write_text("t_s,m\n" + rows)
+    with pytest.raises(ConfigError, match=message):
+        Trace.from_servegen(path, "m", **options)  # type: ignore[arg-type]
+
+
+def test_a_rate_of_nothing_is_a_trace_of_nothing(tmp_path: Path) -> None:
+    (tmp_path / "rates.csv").write_text("t_s,m\n0,0\n600,0\n")
+    assert len(Trace.from_servegen(tmp_path / "rates.csv", "m")) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.scale("2"), "rate"),
+        (lambda t: t.scale(float("inf")), "rate"),
+        (lambda t: t.resample(2.5), "requests"),
+        (lambda t: t.cut(float("nan")), "start"),
+        (lambda t: t.cut(0, -1), "end"),
+        (lambda t: t.splice(t, at=-1), "at"),
+        (lambda t: t.splice("t"), "other"),
+        (lambda t: Trace.bursty(1, 10, cv=1000), "cv"),
+        (lambda t: Trace.daily(1, 1, peak=25), "peak"),
+        (lambda t: Trace.poisson(1, 10, input=(float("nan"), 1)), "input"),
+        (lambda t: Trace([0], [1], [1], groups="chat"), "groups"),
+        (lambda t: Trace([0], [1], [1], most=[-1]), "most"),
+        (lambda t: Trace([0], [1], [1], session=[2**31]), "session"),
+        (lambda t: Trace([0], [1], [1], block=[1], blocks=[0, 2]), "blocks"),
+        (lambda t: Trace([0], [1], [1], block_tokens=0), "block_tokens"),
+        (lambda t: Trace([2**63 - 1], [1], [1]), "at"),
+    ],
+)
+def test_what_makes_no_trace_is_refused_by_name(
+    change: Callable[[Trace], Trace], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"^{message}"):
+        change(Trace.poisson(rate=1, seconds=10, seed=1))
+
+
+def test_prompt_blocks_of_different_sizes_are_not_mixed() -> None:
+    one, two = (
+        Trace([0], [1], [1], block=[1], blocks=[0, 1], block_tokens=size)
+        for size in (512, 16)
+    )
+    assert one.splice(two).block is None
+    assert list(one.splice(one).block or []) == [1, 1]

@@ -15,6 +15,7 @@ from ._trace import Trace
 Lengths = int | tuple[float, float]
 _MOST = 1_000_000  # tokens of a text
 _NS = 1e9
+_ROUGHEST = 100.0  # beyond this cv most of a gamma's gaps are no numbers any more
 
 
 def drawer(field: str, lengths: Lengths, draw: random.Random) -> Callable[[], int]:
@@ -25,10 +26,11 @@ def drawer(field: str, lengths: Lengths, draw: random.Random) -> Callable[[], in
     try:
         median, sigma = lengths
         mu = math.log(median)
+        good = math.isfinite(mu) and 0 <= sigma <= 5
     except (TypeError, ValueError):
         raise ConfigError(field, lengths, "give tokens, or (median, sigma)") from None
-    if not 0 <= sigma <= 5:
-        raise ConfigError(field, lengths, "sigma lies within 0 and 5")
+    if not good:
+        raise ConfigError(field, lengths, "give a median > 0, and sigma within 0 and 5")
     return lambda: min(_MOST, max(1, round(draw.lognormvariate(mu, sigma))))
 
 
@@ -114,6 +116,8 @@ def bursty(
     one_of("shape", shape, ("gamma", "weibull"))
     draw = random.Random(seed)
     if shape == "gamma":
+        if cv > _ROUGHEST:
+            raise ConfigError("cv", cv, f"give at most {_ROUGHEST:g}")
         alpha = 1 / cv**2
         times = renewal(lambda: draw.gammavariate(alpha, 1 / (alpha * rate)), seconds)
     else:
@@ -155,6 +159,8 @@ def daily(
     positive("days", days)
     if not 0 <= swing <= 1:
         raise ConfigError("swing", swing, "give a share, 0 to 1")
+    if not 0 <= peak <= 24:
+        raise ConfigError("peak", peak, "give an hour of the day, 0 to 24")
     draw = random.Random(seed)
 
     def now_rate(second: float) -> float:
@@ -169,6 +175,8 @@ def thinned(
 ) -> array[int]:
     """Return Poisson arrivals (ns) of a rate that changes (Lewis, Shedler 1979)."""
     times = array("q")
+    if not most > 0:  # nobody ever comes
+        return times
     now = draw.expovariate(most)
     while now < seconds:
         if draw.random() * most < rate_at(now):

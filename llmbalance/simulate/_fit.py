@@ -10,7 +10,6 @@ What lies beyond four of these spreads is the tail.
 
 from __future__ import annotations
 
-import csv
 import math
 import random
 from collections.abc import Iterable, Sequence
@@ -21,7 +20,8 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from .._errors import ConfigError
-from ._service import Service
+from ._formats import table
+from ._service import MOST, Service
 
 _PAIRS = 20_000
 _QUARTILES = 1.349  # between the quartiles of a standard normal, in sigmas
@@ -91,17 +91,28 @@ def fit_service(
     complete requests.
     """
     if not isinstance(source, str | PathLike):
-        rows = [Measured(int(a), int(b), float(c), float(d)) for a, b, c, d in source]
+        rows = [_measured(row) for row in source]
     elif _is_ledger(source):
         rows = _from_ledger(source, backend)
     else:
         rows = _from_csv(source, where or {}, columns)
     good = [
-        r for r in rows if r.input >= 0 and r.output > 0 and 0 < r.ttft <= r.seconds
+        r
+        for r in rows
+        if r.input >= 0 and r.output > 0 and 0 < r.ttft <= r.seconds < MOST
     ]
     if len(good) < _LEAST:
         raise ConfigError("source", len(good), f"give {_LEAST} complete requests")
     return Fit(_fit(good, base or Service()), good)
+
+
+def _measured(row: Sequence[float]) -> Measured:
+    try:
+        tokens, output, ttft, seconds = row
+        return Measured(int(tokens), int(output), float(ttft), float(seconds))
+    except (TypeError, ValueError):
+        told = "give rows of (input, output, ttft s, seconds)"
+        raise ConfigError("source", row, told) from None
 
 
 def _fit(rows: list[Measured], base: Service) -> Service:
@@ -208,8 +219,7 @@ def _from_csv(
     if names.keys() != set(Measured._fields):
         raise ConfigError("columns", sorted(columns), f"known are {Measured._fields}")
     rows = []
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
+    with table(path) as reader:
         lacking = {*names.values(), *where} - set(reader.fieldnames or ())
         if lacking:
             raise ConfigError("columns", sorted(lacking), f"not in {path}")
@@ -218,7 +228,7 @@ def _from_csv(
                 continue
             try:
                 figures = [float(line[names[name]]) for name in Measured._fields]
-            except ValueError:
+            except (TypeError, ValueError):
                 continue  # a failed request has holes
             rows.append(Measured(int(figures[0]), int(figures[1]), *figures[2:]))
     return rows

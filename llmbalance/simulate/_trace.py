@@ -12,12 +12,13 @@ A trace is a value: every operation returns a new one. Times begin at 0.
 from __future__ import annotations
 
 import random
-from array import array
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+from .._config import positive, whole_numbers
 from .._errors import ConfigError
+from ._columns import check, column_of, gather
 
 if TYPE_CHECKING:
     from ._arrivals import Lengths
@@ -56,36 +57,19 @@ class Trace:
         blocks: Iterable[int] | None = None,
         block_tokens: int = 512,
     ) -> None:
-        self.at = _column("at", "q", at)
-        self.input = _column("input", "i", input)
-        self.output = _column("output", "i", output)
-        self.group = None if group is None else _column("group", "H", group)
+        self.at = column_of("at", "q", at)
+        self.input = column_of("input", "i", input)
+        self.output = column_of("output", "i", output)
+        self.group = None if group is None else column_of("group", "H", group)
+        if isinstance(groups, str) or not groups:
+            raise ConfigError("groups", groups, "give a list of names, one at least")
         self.groups = tuple(groups)
-        self.most = None if most is None else _column("most", "i", most)
-        self.session = None if session is None else _column("session", "I", session)
-        self.block = None if block is None else _column("block", "Q", block)
-        self.blocks = None if blocks is None else _column("blocks", "Q", blocks)
+        self.most = None if most is None else column_of("most", "i", most)
+        self.session = None if session is None else column_of("session", "I", session)
+        self.block = None if block is None else column_of("block", "Q", block)
+        self.blocks = None if blocks is None else column_of("blocks", "Q", blocks)
         self.block_tokens = block_tokens
-        self._check()
-
-    def _check(self) -> None:
-        n = len(self.at)
-        for name in ("input", "output", "group", "most", "session"):
-            column = getattr(self, name)
-            if column is not None and len(column) != n:
-                raise ConfigError(name, len(column), f"`at` has {n} requests")
-        if not n:
-            return
-        if self.at[0] < 0 or any(a > b for a, b in zip(self.at, self.at[1:])):  # noqa: B905
-            raise ConfigError("at", self.at[0], "times must ascend from 0 (ns)")
-        if min(self.input) < 1 or min(self.output) < 0:
-            raise ConfigError("input", min(self.input), "give tokens >= 1, output >= 0")
-        if self.group is not None and max(self.group) >= len(self.groups):
-            raise ConfigError("group", max(self.group), "an index of `groups`")
-        if (self.block is None) != (self.blocks is None) or (
-            self.blocks is not None and len(self.blocks) != n + 1
-        ):
-            raise ConfigError("blocks", None, "give `block` with n + 1 offsets")
+        check(self)
 
     # -- where traces come from ----------------------------------------------
 
@@ -158,7 +142,7 @@ class Trace:
 
     @classmethod
     def from_csv(cls, path: str | PathLike[str], **columns: str) -> Trace:
-        """Read a CSV file; names of columns by keyword.
+        """Read a CSV file, plain or gzip; names of columns by keyword.
 
         ``at`` (s, or ISO times) [at], ``input`` [input], ``output`` [output], and if
         they exist ``group`` [group], ``most`` [max_tokens], ``session`` [session].
@@ -169,7 +153,10 @@ class Trace:
 
     @classmethod
     def from_file(cls, path: str | PathLike[str]) -> Trace:
-        """Read a trace in whatever layout of the below it has: CSV, JSONL or ledger."""
+        """Read a trace in whatever layout of the below it has: CSV, JSONL or ledger.
+
+        Files compressed by gzip are read as they are, here and below.
+        """
         from ._formats import from_file
 
         return from_file(path)
@@ -255,8 +242,7 @@ class Trace:
         Times are divided by ``rate``; tokens are multiplied and rounded.
         """
         for name, factor in (("rate", rate), ("input", input), ("output", output)):
-            if not factor > 0:
-                raise ConfigError(name, factor, "give a factor > 0")
+            positive(name, factor)
         return self._with(
             at=[round(t / rate) for t in self.at],
             input=[max(1, round(n * input)) for n in self.input],
@@ -265,6 +251,7 @@ class Trace:
 
     def resample(self, requests: int, *, seed: int = 0) -> Trace:
         """Draw ``requests`` of them with replacement (bootstrap), in their order."""
+        whole_numbers(requests=requests)
         if requests < 1 or not len(self):
             raise ConfigError("requests", requests, "give a number >= 1, of some")
         draw = random.Random(seed)
@@ -272,6 +259,8 @@ class Trace:
 
     def cut(self, start: float = 0.0, end: float = 9e9) -> Trace:
         """Return what arrives in [start, end) seconds; times begin at 0 again."""
+        for name, value in (("start", start), ("end", end)):
+            positive(name, value, zero=True)
         rows = [i for i, t in enumerate(self.at) if start * _NS <= t < end * _NS]
         part = self._take(rows)
         begin = round(start * _NS)
@@ -280,8 +269,12 @@ class Trace:
     def splice(self, other: Trace, at: float = 0.0) -> Trace:
         """Return both together, ``other`` beginning ``at`` seconds after the start.
 
-        Sessions stay apart. Prompt blocks are kept when both have them.
+        Sessions stay apart. Prompt blocks are kept when both have them, and of the
+        same size.
         """
+        if not isinstance(other, Trace):
+            raise ConfigError("other", other, "give a Trace")
+        positive("at", at, zero=True)
         groups = list(dict.fromkeys((*self.groups, *other.groups)))
         shift = round(at * _NS)
         rows = [(t, 0, i) for i, t in enumerate(self.at)]
@@ -303,8 +296,9 @@ class Trace:
                 for s, (_, k, _) in zip(sessions, rows, strict=True)
             ]
         block, blocks = None, None
-        if self.blocks is not None and other.blocks is not None:
-            block, blocks = _gather([(both[k], i) for _, k, i in rows])
+        alike = self.block_tokens == other.block_tokens
+        if self.blocks is not None and other.blocks is not None and alike:
+            block, blocks = gather([(both[k], i) for _, k, i in rows])
         return Trace(
             [t for t, _, _ in rows],
             [both[k].input[i] for _, k, i in rows],
@@ -345,7 +339,7 @@ class Trace:
 
     def to_pandas(self) -> Any:
         """Return the columns as a DataFrame (needs the ``notebook`` extra)."""
-        import pandas
+        from ._result import data_frame
 
         columns: dict[str, Any] = {
             "at": [t / _NS for t in self.at],
@@ -356,7 +350,7 @@ class Trace:
         for name in ("most", "session"):
             if getattr(self, name) is not None:
                 columns[name] = list(getattr(self, name))
-        return pandas.DataFrame(columns)
+        return data_frame(columns)
 
     def __repr__(self) -> str:
         return (
@@ -367,7 +361,7 @@ class Trace:
     def _take(self, rows: Sequence[int]) -> Trace:
         block, blocks = None, None
         if self.blocks is not None:
-            block, blocks = _gather([(self, i) for i in rows])
+            block, blocks = gather([(self, i) for i in rows])
         picked = {
             name: [column[i] for i in rows]
             for name in ("at", "input", "output", "group", "most", "session")
@@ -378,22 +372,3 @@ class Trace:
     def _with(self, **changes: Any) -> Trace:
         fields = {name: getattr(self, name) for name in self.__slots__} | changes
         return Trace(**fields)
-
-
-def _column(name: str, code: str, values: Iterable[int]) -> array[int]:
-    if isinstance(values, array) and values.typecode == code:
-        return values
-    try:
-        return array(code, values)
-    except (OverflowError, TypeError) as error:
-        raise ConfigError(name, "(a column)", f"whole numbers: {error}") from None
-
-
-def _gather(rows: list[tuple[Trace, int]]) -> tuple[array[int], array[int]]:
-    """The prompt blocks of some requests, and their offsets."""
-    block, blocks = array("Q"), array("Q", [0])
-    for trace, i in rows:
-        assert trace.block is not None and trace.blocks is not None
-        block += trace.block[trace.blocks[i] : trace.blocks[i + 1]]
-        blocks.append(len(block))
-    return block, blocks
