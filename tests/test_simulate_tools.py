@@ -9,12 +9,22 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from llmbalance import Backend, ConfigError, Limits, Price
+from llmbalance.__main__ import main
 from llmbalance._ledger import Entry, Ledger
-from llmbalance.simulate import Fleet, Service, Trace, fit_service, regret, run
+from llmbalance.simulate import (
+    Fleet,
+    Service,
+    Trace,
+    Trouble,
+    fit_service,
+    regret,
+    run,
+)
 from llmbalance.simulate._cli import run as command
 from llmbalance.simulate._pytest import Checked, Simulate
 
@@ -101,6 +111,12 @@ def test_too_few_requests_fit_nothing() -> None:
         fit_service(measured(7))
 
 
+@pytest.mark.parametrize("row", [(1, 2, 3), ("a", 2, 0.1, 1), 5])
+def test_measured_rows_have_four_numbers(row: Any) -> None:
+    with pytest.raises(ConfigError, match="rows of"):
+        fit_service([row] * 20)
+
+
 def test_measured_providers_are_fitted_within_a_tenth(recorded: Path) -> None:
     path = recorded / "traces" / "llmperf_2023_requests.csv"
     fit = fit_service(
@@ -150,18 +166,48 @@ def test_the_fixture_simulates_and_asserts(llm_sim: Simulate) -> None:
     day.assert_success_at_least(1)
 
 
-def test_an_assertion_that_fails_shows_the_table(llm_sim: Simulate) -> None:
+def test_an_assertion_that_fails_says_what_to_change_and_shows_the_table(
+    llm_sim: Simulate,
+) -> None:
     late = Fleet([Backend(CHEAP, price=Price(1, 4), limits=Limits(rpm=1))])
     day: Checked = llm_sim(late, TRACE, timeout=30)
-    for claim in (
-        lambda: day.assert_cost_below(0),
-        lambda: day.assert_p95_below(0.1),
-        lambda: day.assert_ttft_p95_below(0.1),
-        lambda: day.assert_no_failed(),
-        lambda: day.assert_success_at_least(0.5),
+    for claim, remedy in (
+        (lambda: day.assert_cost_below(0), "are openai_compatible/cheap's; lower v"),
+        (lambda: day.assert_p95_below(0.1), "raise v, or the limits"),
+        (lambda: day.assert_ttft_p95_below(0.1), "raise v, or the limits"),
+        (lambda: day.assert_no_failed(), "found no room or budget; add backends"),
+        (lambda: day.assert_success_at_least(0.5), "found no room or budget"),
     ):
-        with pytest.raises(pytest.fail.Exception, match="composite"):
+        with pytest.raises(pytest.fail.Exception, match=f"(?s){remedy}.*composite"):
             claim()
+
+
+def test_nothing_can_be_claimed_of_answers_that_never_came(llm_sim: Simulate) -> None:
+    down = Fleet([Backend(CHEAP, price=Price(1, 4))], troubles=[Trouble(CHEAP, 0, 1e6)])
+    dead = llm_sim(down, TRACE, timeout=5)
+    for claim in (dead.assert_p95_below, dead.assert_ttft_p95_below):
+        with pytest.raises(pytest.fail.Exception, match="no answers"):
+            claim(60)
+    empty = llm_sim(FLEET, Trace([], [], []))
+    for check in (
+        lambda: empty.assert_cost_below(1),
+        lambda: empty.assert_p95_below(1),
+        lambda: empty.assert_no_failed(),
+        lambda: empty.assert_success_at_least(0),
+    ):
+        with pytest.raises(pytest.fail.Exception, match="the trace is empty"):
+            check()
+
+
+def test_a_bound_that_is_none_is_refused(llm_sim: Simulate) -> None:
+    day = llm_sim(FLEET, TRACE)
+    for check in (
+        lambda: day.assert_cost_below(float("nan")),
+        lambda: day.assert_p95_below("3"),  # type: ignore[arg-type]
+        lambda: day.assert_success_at_least(99),
+    ):
+        with pytest.raises(ConfigError):
+            check()
 
 
 def test_the_command_compares_strategies(
@@ -191,6 +237,32 @@ def test_the_command_makes_up_a_day(
     words = [str(tmp_path / "fleet.toml"), "--rate", "0.1", "--for", "1h"]
     assert command([*words, "--strategies", "all", "--repeats", "1"]) == 0
     assert "litellm_simple_shuffle" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nowhere.toml"], "nowhere.toml"),
+        (["fleet.toml", "--trace", "nowhere.csv"], "nowhere.csv"),
+        (["fleet.toml", "--csv", "nowhere/t.csv"], "nowhere/t.csv"),
+        (["fleet.toml", "--plot", "t.nothing"], "t.nothing"),
+        (["fleet.toml", "--p95", "0.001"], "none reaches it"),
+        (["fleet.toml", "--group", "nobody"], "nobody"),
+    ],
+)
+def test_the_command_says_what_is_wrong_in_a_line(
+    words: list[str],
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("fleet.toml").write_text(TOML)
+    small = ["--rate", "0.1", "--for", "10m", "--strategies", "cost", "--repeats", "1"]
+    assert main(["simulate", *words, *small]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("llmbalance: ") and message in told
 
 
 @pytest.mark.parametrize(

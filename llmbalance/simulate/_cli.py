@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .._config import seconds_of
 from .._core import STRATEGIES
+from .._errors import ConfigError
 from ._compare import Comparison, compare
 from ._fleet import Fleet
 from ._strategies import REFERENCES
@@ -53,6 +54,14 @@ def _parser() -> argparse.ArgumentParser:
 def run(words: Sequence[str]) -> int:
     """Carry the command out; returns the exit code."""
     options = _parser().parse_args(words)
+    try:
+        _simulate(options)
+    except OSError as error:
+        raise ConfigError("file", error.filename, str(error.strerror)) from None
+    return 0
+
+
+def _simulate(options: argparse.Namespace) -> None:
     fleet = Fleet.from_file(options.fleet)
     trace = _trace(options)
     names = options.strategies.split(",")
@@ -66,16 +75,23 @@ def run(words: Sequence[str]) -> int:
         seed=options.seed,
         timeout=seconds_of("timeout", options.timeout),
     )
+    if options.json:
+        print(json.dumps(found.to_dict(), indent=1))
+    else:
+        print(f"{trace!r}, {fleet!r}\n\n{found!r}\n")
     if options.csv is not None:
         found.to_csv(options.csv)
     if options.plot is not None:
-        found.plot().savefig(options.plot)
-    if options.json:
-        print(json.dumps(found.to_dict(), indent=1))
-        return 0
-    print(f"{trace!r}, {fleet!r}\n\n{found!r}\n")
-    print(_advice(found, options.p95))
-    return 0
+        _draw(found, options.plot)
+    if not options.json:
+        print(_advice(found, options.p95))
+
+
+def _draw(found: Comparison, path: Path) -> None:
+    try:
+        found.plot().savefig(path)
+    except (ImportError, ValueError) as error:  # no matplotlib; no such format
+        raise ConfigError("plot", str(path), str(error)) from None
 
 
 def _trace(options: argparse.Namespace) -> Trace:
