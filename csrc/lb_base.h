@@ -14,7 +14,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Monotonic nanoseconds from an arbitrary origin.  Never wall-clock time. */
+/* Monotonic nanoseconds, never negative: at 0 everything is new.  Never wall-clock
+ * time. */
 typedef int64_t lb_ns;
 
 #define LB_NS_PER_MS INT64_C(1000000)

@@ -274,11 +274,11 @@ lb_breaker_leave(lb_breaker *b, const lb_breaker_rules *rules, uint32_t generati
 }
 
 double
-lb_breaker_share(const lb_breaker *b, const lb_breaker_rules *rules, lb_ns now)
+lb_breaker_share(const lb_breaker *b, lb_ns now)
 {
     if (b->state != LB_RAMP || now >= b->until)
         return 1.0;
-    double share = (double)(now - b->since) / (double)rules->ramp;
+    double share = (double)(now - b->since) / (double)(b->until - b->since);
     return share < 0.1 ? 0.1 : share;
 }
 

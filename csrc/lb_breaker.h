@@ -123,8 +123,9 @@ void lb_breaker_leave(lb_breaker *b, const lb_breaker_rules *rules, uint32_t gen
                       enum lb_outcome outcome, lb_ns retry_after, lb_rng *rng,
                       lb_ns now);
 
-/* Share of its normal weight in 0.1..1: below 1 only during the slow start. */
-double lb_breaker_share(const lb_breaker *b, const lb_breaker_rules *rules, lb_ns now);
+/* Share of its normal weight in 0.1..1: below 1 only during the slow start, which
+ * ends as it began when the rules are changed meanwhile. */
+double lb_breaker_share(const lb_breaker *b, lb_ns now);
 
 /* Obey the user until told LB_AUTO again.  Every order starts closed and empty;
  * while forced, results are counted but trip nothing. */

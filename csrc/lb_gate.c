@@ -160,7 +160,7 @@ breaker_gate(lb_breaker *b, const lb_breaker_rules *rules, lb_ns now, lb_quote *
     if (wait != 0)
         shut(q, LB_NO_BREAKER, wait);
     if (b->state == LB_RAMP) {
-        q->ease = (float)lb_breaker_share(b, rules, now);
+        q->ease = (float)lb_breaker_share(b, now);
         q->weight *= q->ease;
     }
 }

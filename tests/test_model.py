@@ -51,7 +51,7 @@ PROTOTYPES: dict[str, tuple[type | None, Args]] = {
         None,
         [c_void_p, c_void_p, c_uint32, c_int32, c_int64, c_void_p, c_int64],
     ),
-    "lb_breaker_share": (c_double, [c_void_p, c_void_p, c_int64]),
+    "lb_breaker_share": (c_double, [c_void_p, c_int64]),
     "lb_breaker_order": (None, [c_void_p, c_int32, c_int64]),
     "lb_breaker_window": (None, [c_void_p, c_void_p, c_int64, c_void_p, c_void_p]),
     "lb_budget_init": (
@@ -276,7 +276,7 @@ def test_a_breaker_judges_as_its_log_does(
                 b.at, c_rules, now, ctypes.byref(calls), ctypes.byref(failed)
             )
             assert (calls.value, failed.value) == breaker.counts(now)[:2]
-            weight = core.lb_breaker_share(b.at, c_rules, now)
+            weight = core.lb_breaker_share(b.at, now)
             assert weight == pytest.approx(float(breaker.share(now)), rel=1e-9)
             assert b.fields() == [
                 STATES.index(breaker.state),

@@ -51,7 +51,7 @@ the_defaults_are_valid_and_all_zero_is_closed(void)
     lb_breaker b = {0};
     CHECK_EQ(lb_breaker_at(&b, &rules, 0), LB_CLOSED);
     CHECK_EQ(lb_breaker_wait(&b, &rules, 0), 0);
-    CHECK(lb_breaker_share(&b, &rules, 0) == 1.0);
+    CHECK(lb_breaker_share(&b, 0) == 1.0);
     CHECK(sizeof b <= 128);
 }
 
@@ -382,11 +382,23 @@ three_good_probes_start_a_ramp_from_a_tenth_to_all(void)
     CHECK_EQ(lb_breaker_wait(&b, &rules, now), 0);
     for (int i = 0; i < 6; i++) {
         lb_ns at = now + (lb_ns)(rows[i][0] * (double)rules.ramp);
-        CHECK(fabs(lb_breaker_share(&b, &rules, at) - rows[i][1]) < 1e-9);
+        CHECK(fabs(lb_breaker_share(&b, at) - rows[i][1]) < 1e-9);
     }
     CHECK_EQ(lb_breaker_at(&b, &rules, now + 30 * SEC - 1), LB_RAMP);
     CHECK_EQ(lb_breaker_at(&b, &rules, now + 30 * SEC), LB_CLOSED);
     CHECK_EQ(b.since, now + 30 * SEC);
+}
+
+static void
+a_ramp_ends_as_it_began_under_other_rules(void)
+{
+    lb_ns now = 0;
+    lb_breaker b = ramping(&now);
+    lb_breaker_rules flat = rules;
+    flat.ramp = 0;
+    CHECK_EQ(lb_breaker_at(&b, &flat, now + 15 * SEC), LB_RAMP);
+    CHECK(fabs(lb_breaker_share(&b, now + 15 * SEC) - 0.5) < 1e-9);
+    CHECK_EQ(lb_breaker_at(&b, &flat, now + 30 * SEC), LB_CLOSED);
 }
 
 static void
@@ -423,7 +435,7 @@ without_a_ramp_good_probes_close_it(void)
         uint32_t g = lb_breaker_enter(&b, &flat, now);
         lb_breaker_leave(&b, &flat, g, LB_DONE, 0, &rng, now);
     }
-    CHECK(lb_breaker_share(&b, &flat, now) == 1.0);
+    CHECK(lb_breaker_share(&b, now) == 1.0);
     CHECK_EQ(lb_breaker_at(&b, &flat, now), LB_CLOSED);
 }
 
@@ -588,6 +600,7 @@ main(void)
     CHECK_RUN(probes_that_never_come_back_are_given_up);
     CHECK_RUN(any_failing_probe_opens_it_again);
     CHECK_RUN(three_good_probes_start_a_ramp_from_a_tenth_to_all);
+    CHECK_RUN(a_ramp_ends_as_it_began_under_other_rules);
     CHECK_RUN(a_trip_in_the_ramp_doubles_the_open_time);
     CHECK_RUN(calls_of_the_ramp_still_count_after_it);
     CHECK_RUN(without_a_ramp_good_probes_close_it);
