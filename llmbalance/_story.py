@@ -39,14 +39,13 @@ class Story:
 
     __slots__ = ("attempts", "began", "call", "id", "number", "options", "verdict")
 
-    def __init__(self, call: Call, options: Options, now: float) -> None:
-        self.call = call
-        self.options = options
-        self.began = now
-        self.attempts: list[Attempt] = []
-        self.verdict: str | None = "cancelled"  # the error's name, None: answered
-        self.id = ""  # in the ledger
-        self.number = 0  # in events
+    call: Call
+    options: Options
+    began: float  # monotonic
+    attempts: list[Attempt]
+    verdict: str | None  # the error's name, "cancelled" until the end, None: answered
+    id: str  # in the ledger, "" before it is there
+    number: int  # in events, likewise 0
 
 
 class Listener(Protocol):

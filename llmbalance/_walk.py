@@ -61,7 +61,13 @@ class Walk(Story):
     )
 
     def __init__(self, fleet: Fleet, call: Call, options: Options, now: float) -> None:
-        super().__init__(call, options, now)
+        self.call = call
+        self.options = options
+        self.began = now
+        self.attempts = []
+        self.verdict = "cancelled"
+        self.id = ""
+        self.number = 0
         self.fleet = fleet
         self.deadline = now + options.timeout
         self.error: LLMBalanceError | None = None  # of the newest attempt
