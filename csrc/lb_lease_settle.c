@@ -77,6 +77,14 @@ settled_units(const lb_limit *l, const lb_lease *lease, const lb_result *r,
     return lb_gate_units(l, &load);
 }
 
+/* Its charge was forgotten when the limit was lifted.  Serials wrap, and leases do not
+ * live for a million others: hence the bound. */
+static bool
+is_forgotten(const lb_limit *l, const lb_lease *lease)
+{
+    return l->begun != 0 && l->begun - lease->serial < UINT32_C(1) << 20;
+}
+
 static void
 settle_limits(lb_pool *p, const lb_backend *b, lb_lease *lease, const lb_result *r,
               const seen *s, lb_ns now)
@@ -84,6 +92,8 @@ settle_limits(lb_pool *p, const lb_backend *b, lb_lease *lease, const lb_result 
     for (int k = 0; k < lease->nlimits; k++) {
         lb_limit *l = lb_pool_limit(p, b->limit[k]);
         int64_t more = settled_units(l, lease, r, s) - lb_gate_units(l, &lease->load);
+        if (more < 0 && is_forgotten(l, lease))
+            more = 0;
         lb_limit_charge(l, more, now);
         lease->mark[k] += more; /* still its own charge, now corrected */
     }
@@ -108,6 +118,20 @@ learn_limit(lb_pool *p, const lb_lease *lease, const lb_told *told, lb_ns now)
     (void)lb_rate_sync(&l->rate, &told->reading, lease->serial, 0, lease->started, now);
 }
 
+/* A limit of which its headers tell is whole again; those that speak of another window
+ * leave it as it is. */
+static void
+hear_one(lb_limit *l, const lb_told *told, const lb_lease *lease, int k, lb_ns now)
+{
+    lb_limit next = *l;
+    lb_throttle_lift(&next, now);
+    if (!lb_rate_sync(&next.rate, &told->reading, lease->serial, lease->mark[k],
+                      lease->started, now))
+        return;
+    *l = next;
+    lb_limit_tuned(l);
+}
+
 static void
 hear_limits(lb_pool *p, const lb_backend *b, const lb_lease *lease, const lb_result *r,
             lb_ns now)
@@ -121,11 +145,8 @@ hear_limits(lb_pool *p, const lb_backend *b, const lb_lease *lease, const lb_res
             if (l->unit != told->unit)
                 continue;
             known |= window == 0 || l->rate.window == window;
-            lb_throttle_lift(l, now);
-            if (k < lease->nlimits &&
-                lb_rate_sync(&l->rate, &told->reading, lease->serial, lease->mark[k],
-                             lease->started, now))
-                lb_limit_tuned(l);
+            if (k < lease->nlimits)
+                hear_one(l, told, lease, k, now);
         }
         if (!known)
             learn_limit(p, lease, told, now);

@@ -142,7 +142,11 @@ lb_pool_share_calls(lb_pool *p, uint32_t backend, uint32_t with)
     lb_backend *b = lb_pool_backend(p, backend);
     if (b->held != 0 || b->latency.calls != 0)
         return LB_EINVAL;
-    b->account = lb_pool_backend(p, with)->account;
+    uint16_t account = lb_pool_backend(p, with)->account;
+    for (uint32_t i = 0; i < p->used.backends; i++)
+        if (lb_pool_backend(p, i)->account == backend)
+            lb_pool_backend(p, i)->account = account;
+    b->account = account;
     return LB_OK;
 }
 
@@ -211,8 +215,10 @@ lb_pool_set_limit(lb_pool *p, uint32_t i, int64_t limit, lb_ns window, int64_t b
         l->working = LB_WHOLE;
         return LB_OK;
     }
+    bool lifted = l->rate.unit_q12 == 0;
     enum lb_status st = lb_rate_resize(&l->rate, limit, window, burst, now);
     if (st == LB_OK) {
+        l->begun = lifted ? p->serial : l->begun;
         l->learned = 0;
         l->working = LB_WHOLE;
         lb_limit_tuned(l);

@@ -61,6 +61,7 @@ typedef struct lb_limit {
     uint8_t working; /* % of it that are worked with, see lb_throttle.h */
     float pace;      /* units a second of late, for the forecast */
     float rent;      /* nano-USD a unit, see lb_rent.h; 0: was never scarce */
+    uint32_t begun;  /* newest lease when it was set after being lifted; 0: never */
     lb_rate rate;  /* its burst is the whole one, its limit that which is worked with */
     lb_ns paced;   /* time of the newest charge in `pace` */
     lb_ns changed; /* time of the newest change of `working` */
@@ -290,9 +291,9 @@ int lb_pool_add_group(lb_pool *p, enum lb_strategy strategy, double value,
 /* Put a backend under a limit that another one already has. */
 enum lb_status lb_pool_share_limit(lb_pool *p, uint32_t backend, uint32_t limit);
 
-/* Put a backend under the account of another one: the calls in flight of all that do
- * so count against the max_calls of each.  LB_EINVAL: no such backend, or it has calls
- * in flight. */
+/* Put a backend under the account of another one, and with it those whose account it
+ * leads: the calls in flight of all that do so count against the max_calls of each.
+ * LB_EINVAL: no such backend, or it or one it leads has calls in flight. */
 enum lb_status lb_pool_share_calls(lb_pool *p, uint32_t backend, uint32_t with);
 
 /* Calls in flight that count against the max_calls of a backend. */
@@ -322,7 +323,8 @@ enum lb_status lb_pool_set_members(lb_pool *p, uint32_t group, const uint32_t *m
 /* Configure a limit anew, in the ranges of lb_rate_resize: what is spent stays spent
  * in units, and leases in flight settle as ever.  One that was learned counts as
  * configured from now on.  `limit` 0 lifts it: it keeps its place and admits
- * everything, and what it had counted is forgotten. */
+ * everything, and what it had counted is forgotten; when it is set again, calls that
+ * left before give nothing back. */
 enum lb_status lb_pool_set_limit(lb_pool *p, uint32_t i, int64_t limit, lb_ns window,
                                  int64_t burst, lb_ns now);
 

@@ -118,6 +118,18 @@ lb_pool_set_members(lb_pool *p, uint32_t group, const uint32_t *members, uint32_
     return LB_OK;
 }
 
+/* What `weighted` owes counts in the weights of then: in others it would be a run of
+ * calls to one member. */
+static void
+forget_turns(lb_pool *p, const lb_group *g, uint32_t backend)
+{
+    bool member = false;
+    for (uint32_t k = 0; k < g->count; k++)
+        member |= lb_pool_members(p, g)[k] == backend;
+    for (uint32_t k = 0; member && k < g->count; k++)
+        lb_pool_smooth(p, g)[k] = 0;
+}
+
 enum lb_status
 lb_pool_set_terms(lb_pool *p, uint32_t backend, const lb_terms *terms)
 {
@@ -125,7 +137,10 @@ lb_pool_set_terms(lb_pool *p, uint32_t backend, const lb_terms *terms)
         return LB_EINVAL;
     lb_backend *b = lb_pool_backend(p, backend);
     bool moved = b->terms.order != terms->order;
+    bool weighs = b->terms.weight != terms->weight;
     take_terms(b, terms);
+    for (uint32_t g = 0; weighs && g < p->used.groups; g++)
+        forget_turns(p, lb_pool_group(p, g), backend);
     for (uint32_t g = 0; moved && g < p->used.groups; g++)
         look_at_members(p, lb_pool_group(p, g));
     return LB_OK;

@@ -135,6 +135,50 @@ backends_of_one_account_count_their_calls_together(void)
     lb_pool_free(p);
 }
 
+static void
+who_leads_an_account_takes_it_along(void)
+{
+    lb_pool *p = kit_pool(4);
+    CHECK_EQ(lb_pool_share_calls(p, 2, 0), LB_OK);
+    CHECK_EQ(lb_pool_share_calls(p, 0, 1), LB_OK);
+    for (uint32_t i = 0; i < 3; i++)
+        CHECK(lb_pool_held(p, lb_pool_backend(p, i)) == &lb_pool_backend(p, 1)->held);
+    CHECK(lb_pool_held(p, lb_pool_backend(p, 3)) == &lb_pool_backend(p, 3)->held);
+    lb_pool_free(p);
+}
+
+/* Calls to each of the first two members of group 0 in `n` picks by their weights. */
+static void
+count_turns(lb_pool *p, int n, int64_t turns[2])
+{
+    lb_ask ask = kit_ask(0, 10);
+    lb_lease lease;
+    turns[0] = turns[1] = 0;
+    for (int k = 0; k < n; k++)
+        turns[lb_lease_pick(p, &ask, &lease, 0)]++;
+}
+
+static void
+weights_that_change_begin_a_new_round(void)
+{
+    lb_pool *p = kit_pool(3);
+    uint32_t two[2] = {0, 1}, third = 2;
+    int64_t turns[2];
+    CHECK_EQ(lb_pool_add_group(p, LB_WEIGHTED, -1, two, 2), 0);
+    CHECK_EQ(lb_pool_add_group(p, LB_WEIGHTED, -1, &third, 1), 1);
+    lb_terms terms = lb_pool_backend(p, 0)->terms;
+    for (float weight = 1000; weight >= 1; weight /= 1000) {
+        terms.weight = weight;
+        for (uint32_t i = 0; i < 2; i++)
+            CHECK_EQ(lb_pool_set_terms(p, i, &terms), LB_OK);
+        lb_pool_smooth(p, lb_pool_group(p, 1))[0] = 7;
+        count_turns(p, 11, turns);
+        CHECK(turns[0] >= 5 && turns[1] >= 5);
+    }
+    CHECK(lb_pool_smooth(p, lb_pool_group(p, 1))[0] == 7); /* it has no part in it */
+    lb_pool_free(p);
+}
+
 static int
 add_limit(lb_pool *p, uint32_t backend, int64_t limit)
 {
@@ -367,6 +411,34 @@ a_limit_changes_and_what_is_spent_stays_spent(void)
 }
 
 static void
+calls_from_before_a_limit_was_lifted_give_nothing_back(void)
+{
+    lb_pool *p = kit_pool(1);
+    lb_ask ask = kit_ask(kit_group(p, LB_COST), 1000);
+    CHECK_EQ(lb_pool_add_limit(p, 0, LB_PER_INPUT, LB_CHARGE_ACTUAL, 10000, MIN, 0), 0);
+    const lb_rate *r = &lb_pool_limit(p, 0)->rate;
+    lb_lease lease[4];
+    lb_result back, more = kit_done(1500, 1, 0.1, 0.2);
+    lb_result_init(&back);
+    CHECK_EQ(lb_lease_pick(p, &ask, &lease[0], 0), 0);
+    CHECK_EQ(lb_lease_pick(p, &ask, &lease[1], 0), 0);
+    CHECK_EQ(lb_pool_set_limit(p, 0, 0, MIN, 0, 0), LB_OK);
+    CHECK_EQ(lb_lease_pick(p, &ask, &lease[2], 0), 0);
+    CHECK_EQ(lb_pool_set_limit(p, 0, 10000, MIN, 0, 0), LB_OK);
+    CHECK_EQ(lb_lease_pick(p, &ask, &lease[3], 0), 0);
+    CHECK_EQ(lb_rate_free(r, 0), 9000);
+    (void)lb_lease_settle(p, &lease[0], &back, 0);
+    (void)lb_lease_settle(p, &lease[2], &back, 0);
+    CHECK_EQ(lb_rate_free(r, 0), 9000);
+    (void)lb_lease_settle(p, &lease[1], &more, 0); /* what it used beyond is used now */
+    CHECK_EQ(lb_rate_free(r, 0), 8500);
+    CHECK_EQ(lb_pool_set_limit(p, 0, 20000, MIN, 0, 0), LB_OK); /* not lifted before */
+    (void)lb_lease_settle(p, &lease[3], &back, 0);
+    CHECK_EQ(lb_rate_free(r, 0), 19500);
+    lb_pool_free(p);
+}
+
+static void
 a_learned_limit_that_is_set_is_configured_from_then_on(void)
 {
     lb_pool *p = kit_pool(1);
@@ -418,6 +490,8 @@ main(void)
     CHECK_RUN(terms_and_rules_out_of_range_are_refused);
     CHECK_RUN(a_full_table_of_backends_says_so);
     CHECK_RUN(backends_of_one_account_count_their_calls_together);
+    CHECK_RUN(who_leads_an_account_takes_it_along);
+    CHECK_RUN(weights_that_change_begin_a_new_round);
     CHECK_RUN(limits_are_added_shared_and_refused);
     CHECK_RUN(the_share_of_a_limit_needs_no_division);
     CHECK_RUN(the_pace_of_a_limit_follows_what_is_charged_and_fades);
@@ -428,6 +502,7 @@ main(void)
     CHECK_RUN(backends_of_one_family_bill_alike_until_one_is_clearly_apart);
     CHECK_RUN(shares_add_up_to_one_at_most);
     CHECK_RUN(a_limit_changes_and_what_is_spent_stays_spent);
+    CHECK_RUN(calls_from_before_a_limit_was_lifted_give_nothing_back);
     CHECK_RUN(a_learned_limit_that_is_set_is_configured_from_then_on);
     CHECK_RUN(a_budget_changes_and_what_is_spent_stays_spent);
     CHECK_RUN(size_classes_are_powers_of_two);

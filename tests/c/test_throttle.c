@@ -135,6 +135,23 @@ what_headers_tell_is_believed(void)
 }
 
 static void
+headers_that_speak_of_another_window_lift_no_cut(void)
+{
+    lb_limit *l = fresh();
+    for (int k = 0; k < 6; k++) {
+        lb_pool_backend(p, 0)->not_before = 0;
+        CHECK_EQ(lb_lease_pick(p, &ask, &lease, k * SEC), 0);
+        lb_result r = kit_ended(LB_RATE_LIMITED);
+        r.told[r.ntold++] = (lb_told){
+            LB_PER_REQUEST,
+            {.limit = 10000, .remaining = 9000, .reset = 8640 * SEC}}; /* of a day */
+        (void)lb_lease_settle(p, &lease, &r, k * SEC);
+    }
+    CHECK_EQ(l->working, 25);
+    CHECK_EQ(l->rate.limit, 150);
+}
+
+static void
 a_limit_learned_from_headers_is_never_cut(void)
 {
     lb_limit *l = fresh();
@@ -201,6 +218,7 @@ main(void)
     CHECK_RUN(calls_that_left_before_a_cut_do_not_cut_again);
     CHECK_RUN(answers_bring_back_five_hundredths_a_window);
     CHECK_RUN(what_headers_tell_is_believed);
+    CHECK_RUN(headers_that_speak_of_another_window_lift_no_cut);
     CHECK_RUN(a_limit_learned_from_headers_is_never_cut);
     CHECK_RUN(what_our_own_count_explains_is_no_news);
     CHECK_RUN(only_the_limits_of_the_shortest_window_are_cut);
