@@ -5,19 +5,31 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 from operator import le
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from .._config import positive
 from .._errors import ConfigError
-
-if TYPE_CHECKING:
-    from ._trace import Trace
 
 _LAST = 2**61  # ns; 73 years
 _LAST_SESSION = 100_000_000  # a simulation remembers where each was: 4 bytes
 
 
-def check(trace: Trace) -> None:
+class Columns(Protocol):
+    """What a Trace keeps; it says what each is."""
+
+    at: array[int]
+    input: array[int]
+    output: array[int]
+    group: array[int] | None
+    groups: tuple[str, ...]
+    most: array[int] | None
+    session: array[int] | None
+    block: array[int] | None
+    blocks: array[int] | None
+    block_tokens: int
+
+
+def check(trace: Columns) -> None:
     """Refuse a trace whose columns do not fit together or lie out of range."""
     n = len(trace.at)
     positive("block_tokens", trace.block_tokens)
@@ -61,7 +73,7 @@ def column_of(name: str, code: str, values: Iterable[int]) -> array[int]:
         raise ConfigError(name, "(a column)", f"whole numbers: {error}") from None
 
 
-def gather(rows: list[tuple[Trace, int]]) -> tuple[array[int], array[int]]:
+def gather(rows: Iterable[tuple[Columns, int]]) -> tuple[array[int], array[int]]:
     """The prompt blocks of some requests, and their offsets."""
     block, blocks = array("Q"), array("Q", [0])
     for trace, i in rows:

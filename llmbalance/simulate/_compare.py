@@ -11,8 +11,9 @@ from typing import Any
 from .._config import one_of, positive, whole_numbers
 from .._errors import ConfigError
 from ._fleet import Fleet
-from ._result import Result, data_frame, html_table, table, write_csv
+from ._result import Result
 from ._run import run
+from ._tables import data_frame, html_table, table, write_csv
 from ._trace import Trace
 
 # Quantiles 0.975 of Student's t for 1, 2, ... degrees of freedom.

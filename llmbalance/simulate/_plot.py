@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from ._result import NOTEBOOK
+from ._tables import NOTEBOOK
 
 if TYPE_CHECKING:
     from ._compare import Comparison

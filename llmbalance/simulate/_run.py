@@ -13,9 +13,10 @@ from .._config import positive, whole_numbers
 from .._core import Simulation
 from .._errors import ConfigError
 from ._fleet import Fleet
-from ._result import NOTEBOOK, Result
+from ._result import Result
 from ._service import MOST, of_kind
 from ._strategies import split
+from ._tables import NOTEBOOK
 from ._trace import Trace
 
 _STEP = 50_000  # requests between two looks at the keyboard and the progress bar

@@ -339,7 +339,7 @@ class Trace:
 
     def to_pandas(self) -> Any:
         """Return the columns as a DataFrame (needs the ``notebook`` extra)."""
-        from ._result import data_frame
+        from ._tables import data_frame
 
         columns: dict[str, Any] = {
             "at": [t / _NS for t in self.at],
