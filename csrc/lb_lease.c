@@ -261,6 +261,25 @@ saved(const lb_pool *p, const lb_ask *ask, const lb_quote *chosen)
     return least < INT64_MAX ? (double)(least - chosen->cost) : 0;
 }
 
+/* The rent is more than the call could save, even against the dearest: it is here
+ * because all others are busy or its rule asks for no rent.  A price that rises by such
+ * calls diverts nobody, and would have to fall as far when they are over. */
+static bool
+is_captive(const lb_pool *p, const lb_ask *ask, const lb_outlook *o,
+           const lb_quote *chosen)
+{
+    if (!(chosen->rent > 0) || o->strategy < LB_COMPOSITE)
+        return chosen->rent > 0;
+    const lb_group *g = lb_pool_group(p, ask->group);
+    const lb_quote *q = lb_pool_quotes(p);
+    double value = lb_greater(ask->value >= 0 ? ask->value : g->value, 0) * 1e9;
+    double own = (double)chosen->cost + value * chosen->seconds, most = own;
+    for (uint32_t i = 0; i < g->count; i++)
+        if (q[i].cost != LB_UNKNOWN)
+            most = lb_greater(most, (double)q[i].cost + value * q[i].seconds);
+    return (double)chosen->rent > most - own;
+}
+
 /* Scarce for the first time: from now on it has a price.  These rules look at all of
  * a group, so that all quotes are there. */
 static void
@@ -297,10 +316,15 @@ reserve(lb_pool *p, const lb_ask *ask, lb_outlook *o, const lb_quote *q,
     lease->cost = q->cost;
     lease->seconds = q->seconds;
     lease->hold = q->hold;
+    lease->captive = is_captive(p, ask, o, q);
     for (int k = 0; k < b->nlimits; k++) {
         lb_limit *l = lb_pool_limit(p, b->limit[k]);
         begin_rent(p, ask, o, q, f, l);
-        lb_limit_charge(l, lb_gate_units(l, &lease->load), o->now);
+        int64_t units = lb_gate_units(l, &lease->load);
+        if (lease->captive)
+            lb_limit_charge_captive(l, units, o->now);
+        else
+            lb_limit_charge(l, units, o->now);
         lease->mark[k] = l->rate.charged;
     }
     if (o->metered || b->nbudgets > 0)

@@ -57,6 +57,7 @@ typedef struct lb_lease {
     uint32_t group;
     uint32_t serial;     /* grows from lease to lease of a pool */
     uint32_t generation; /* of the breaker it entered */
+    bool captive;        /* paid more rent than it could save: had no choice */
     lb_ns started;
     uint64_t session;
     uint64_t area;    /* of its backend's calls when it left (lb_latency_area) */

@@ -94,7 +94,10 @@ settle_limits(lb_pool *p, const lb_backend *b, lb_lease *lease, const lb_result 
         int64_t more = settled_units(l, lease, r, s) - lb_gate_units(l, &lease->load);
         if (more < 0 && is_forgotten(l, lease))
             more = 0;
-        lb_limit_charge(l, more, now);
+        if (lease->captive)
+            lb_limit_charge_captive(l, more, now);
+        else
+            lb_limit_charge(l, more, now);
         lease->mark[k] += more; /* still its own charge, now corrected */
     }
 }

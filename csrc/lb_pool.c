@@ -5,6 +5,7 @@
 
 static const float FAMILY_WEIGHT = 0.1F; /* of a backend's ratio in its family's */
 static const double PACE_SECONDS = 10;   /* memory of a limit's pace */
+static const float LEAST_RENT = 1e-3F;   /* below, it begins anew: no long way back */
 
 /* Place a table of n records behind what is there, on a cache line. */
 static uint64_t
@@ -84,12 +85,22 @@ lb_limit_charge(lb_limit *l, int64_t units, lb_ns now)
 {
     if (units > 0) {
         float since = (float)lb_max(now - l->paced, 0) * l->per_ns;
-        l->rent = lb_rent_move(l->rent, lb_limit_used(l, now), since);
+        float used = lb_limit_used(l, now);
+        float rent = lb_rent_move(l->rent, used < 1 ? used : 1, since);
+        l->rent = rent > LEAST_RENT ? rent : 0;
         l->pace = lb_limit_pace(l, now) + (float)units / (float)PACE_SECONDS;
         l->paced = now;
     }
     if (units != 0)
         lb_rate_charge(&l->rate, units, now);
+}
+
+void
+lb_limit_charge_captive(lb_limit *l, int64_t units, lb_ns now)
+{
+    float rent = l->rent;
+    lb_limit_charge(l, units, now);
+    l->rent = l->rent < rent ? l->rent : rent;
 }
 
 void

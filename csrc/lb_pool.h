@@ -60,7 +60,7 @@ typedef struct lb_limit {
     uint8_t learned; /* told by headers, not configured */
     uint8_t working; /* % of it that are worked with, see lb_throttle.h */
     float pace;      /* units a second of late, for the forecast */
-    float rent;      /* nano-USD a unit, see lb_rent.h; 0: was never scarce */
+    float rent;      /* nano-USD a unit, see lb_rent.h; 0: not scarce of late */
     uint32_t begun;  /* newest lease when it was set after being lifted; 0: never */
     lb_rate rate;  /* its burst is the whole one, its limit that which is worked with */
     lb_ns paced;   /* time of the newest charge in `pace` */
@@ -370,8 +370,12 @@ lb_limit_used(const lb_limit *l, lb_ns now)
 /* Units a second that were charged of late, at `now`. */
 float lb_limit_pace(const lb_limit *l, lb_ns now);
 
-/* Charge `units` (< 0: give back) and follow the pace. */
+/* Charge `units` (< 0: give back) and follow the pace and the rent. */
 void lb_limit_charge(lb_limit *l, int64_t units, lb_ns now);
+
+/* The same for a call that no price could send elsewhere: the rent may fall but not
+ * rise by it, or it would wind up without end while everything is in use. */
+void lb_limit_charge_captive(lb_limit *l, int64_t units, lb_ns now);
 
 /* To be called when the rate of a limit has been tuned. */
 void lb_limit_tuned(lb_limit *l);

@@ -523,6 +523,74 @@ a_limit_gets_a_price_when_it_is_scarce_for_the_first_time(void)
     }
 }
 
+/* An hour of two calls for each that both backends have room for, at `value`. */
+static void
+saturate(double value, enum lb_strategy strategy)
+{
+    ask.value = value;
+    for (lb_ns now = SEC; now < 60 * MIN; now += SEC / 40) {
+        ask.strategy = (int8_t)(now < 2 * SEC ? LB_COMPOSITE : strategy);
+        if (pick(now) >= 0) {
+            lb_result r = kit_done(1200, 100, 0.1, 0.2); /* more than was reserved */
+            (void)lb_lease_settle(p, &lease, &r, now);
+        }
+    }
+}
+
+static void
+a_price_does_not_wind_up_while_everything_is_in_use(void)
+{
+    static const struct {
+        double value;
+        enum lb_strategy strategy;
+    } rows[] = {{-1, LB_COMPOSITE}, {1, LB_COMPOSITE}, {-1, LB_ROUND_ROBIN}};
+    for (int k = 0; k < 3; k++) {
+        fresh(2, LB_COMPOSITE);
+        kit_reprice(p, 1, 5, 20);
+        for (uint32_t i = 0; i < 2; i++) {
+            CHECK(lb_pool_add_limit(p, i, LB_PER_REQUEST, LB_CHARGE_ACTUAL, 10, SEC,
+                                    0) >= 0);
+            CHECK(lb_pool_add_limit(p, i, LB_PER_INPUT, LB_CHARGE_ACTUAL, 11000, SEC,
+                                    0) >= 0);
+        }
+        saturate(rows[k].value, rows[k].strategy);
+        const lb_quote *q = lb_pool_quotes(p);
+        const lb_limit *l = lb_pool_limit(p, 1); /* which is used up first */
+        double value = lb_greater(rows[k].value, 0) * 1e9;
+        double saves =
+            (double)(q[1].cost - q[0].cost) + value * fabs(q[1].seconds - q[0].seconds);
+        CHECK(l->rent > 0 && 1000 * (double)l->rent < 10 * saves);
+        ask.strategy = -1;
+        ask.value = -1;
+        for (lb_ns now = 61 * MIN; now < 62 * MIN;
+             now += SEC) { /* and then it is quiet */
+            CHECK_EQ(pick(now), 0);
+            settle_as(LB_DONE, now);
+        }
+    }
+}
+
+static void
+a_price_that_has_fallen_to_nothing_begins_anew(void)
+{
+    fresh(2, LB_COMPOSITE);
+    kit_reprice(p, 1, 5, 20);
+    CHECK_EQ(lb_pool_add_limit(p, 0, LB_PER_REQUEST, LB_CHARGE_ACTUAL, 10, SEC, 0), 0);
+    lb_limit *l = lb_pool_limit(p, 0);
+    for (int k = 0; k < 7; k++) {
+        CHECK_EQ(pick(0), 0);
+        settle_as(LB_DONE, 0);
+    }
+    float first = l->rent;
+    CHECK(first > 0);
+    for (int k = 2; k < 200; k += 2)
+        lb_limit_charge(l, 1, k * SEC);
+    CHECK(l->rent == 0);
+    lb_limit_charge(l, 6, 200 * SEC);
+    CHECK_EQ(pick(200 * SEC), 0);
+    CHECK(l->rent == first);
+}
+
 static void
 where_nothing_is_saved_no_limit_gets_a_price(void)
 {
@@ -640,6 +708,8 @@ main(void)
     CHECK_RUN(sessions_are_not_kept_where_there_is_no_cache);
     CHECK_RUN(one_session_spills_over_its_bounded_share);
     CHECK_RUN(a_limit_gets_a_price_when_it_is_scarce_for_the_first_time);
+    CHECK_RUN(a_price_does_not_wind_up_while_everything_is_in_use);
+    CHECK_RUN(a_price_that_has_fallen_to_nothing_begins_anew);
     CHECK_RUN(where_nothing_is_saved_no_limit_gets_a_price);
     CHECK_RUN(who_stalls_yields_while_somebody_else_is_free);
     CHECK_RUN(who_stalls_gives_way_to_a_later_order_too);
