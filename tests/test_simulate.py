@@ -558,6 +558,14 @@ def test_a_run_without_answers_can_be_drawn() -> None:
         assert result.plot()._repr_png_().startswith(b"\x89PNG")
 
 
+def test_troubles_are_drawn_within_the_time_of_the_trace() -> None:
+    pytest.importorskip("matplotlib")
+    troubles = [Trouble(CHEAP, 60, 1e6), Trouble(DEAR, 1e7, 60)]
+    share = run(TRACE, two(troubles=troubles)).plot().axes[0]
+    assert len(share.patches) == 1
+    assert share.get_xlim()[1] < 11  # minutes
+
+
 def test_requests_are_tables_only_of_runs_that_kept_them() -> None:
     with pytest.raises(ConfigError, match="samples=True"):
         run(TRACE, two()).to_pandas(requests=True)

@@ -239,9 +239,43 @@ def test_the_command_makes_up_a_day(
     assert "litellm_simple_shuffle" in capsys.readouterr().out
 
 
+def test_the_command_learns_speeds_from_a_ledger_and_tells_the_bound(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("scipy")
+    (tmp_path / "fleet.toml").write_text(TOML)
+    slow = "openai/gpt-4o-mini"
+    with Ledger(tmp_path / "book.db") as book:
+        for k in range(100):
+            book.record(
+                Entry(
+                    time=1e9 + 5 * k,
+                    call_id=str(k),
+                    group="chat",
+                    backend=slow,
+                    model=slow,
+                    tokens={"input": 100, "output": 10},
+                    latency_s=40.0 + k % 7,
+                    ttft_s=30.0 + k % 5,
+                )
+            )
+        book.flush()
+    words = [str(tmp_path / "fleet.toml"), "--strategies", "cost,latency"]
+    words += ["--trace", str(tmp_path / "book.db"), "--bound"]
+    assert command(words) == 0
+    told = capsys.readouterr().out
+    assert f"measured speed: {slow}\n" in told
+    assert "no strategy costs less than $" in told
+    assert command([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["cost"]["p95"] > 30 > 10 > found["latency"]["p50"]
+    assert found["cost"]["regret"] < found["latency"]["regret"]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["fleet.toml", "--measured", "fleet.toml"], "is no ledger"),
         (["nowhere.toml"], "nowhere.toml"),
         (["fleet.toml", "--trace", "nowhere.csv"], "nowhere.csv"),
         (["fleet.toml", "--csv", "nowhere/t.csv"], "nowhere/t.csv"),

@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from .._config import seconds_of
 from .._core import STRATEGIES
 from .._errors import ConfigError
 from ._compare import Comparison, compare
+from ._fit import fit_service, is_ledger
 from ._fleet import Fleet
+from ._service import Service
 from ._strategies import REFERENCES
 from ._trace import Trace
 
@@ -44,6 +47,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--timeout", default="600s", help="of a request (600s)")
     parser.add_argument("--p95", type=float, help="goal: 95 %% within so many seconds")
     parser.add_argument(
+        "--measured",
+        type=Path,
+        metavar="LEDGER",
+        help="learn there how fast backends are (default: the trace, if it is a"
+        " ledger); without it all are as hosted APIs usually are",
+    )
+    parser.add_argument(
+        "--bound", action="store_true", help="tell what no strategy can go below"
+    )
+    parser.add_argument(
         "--csv", type=Path, metavar="FILE", help="write the table there"
     )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw cost and p95")
@@ -56,6 +69,8 @@ def run(words: Sequence[str]) -> int:
     options = _parser().parse_args(words)
     try:
         _simulate(options)
+    except ImportError as error:  # what the notebook extra brings
+        raise ConfigError("extra", error.name, str(error)) from None
     except OSError as error:
         raise ConfigError("file", error.filename, str(error.strerror)) from None
     return 0
@@ -64,6 +79,9 @@ def run(words: Sequence[str]) -> int:
 def _simulate(options: argparse.Namespace) -> None:
     fleet = Fleet.from_file(options.fleet)
     trace = _trace(options)
+    services = _services(options, fleet)
+    if services:
+        fleet = fleet.replace(services=services)
     names = options.strategies.split(",")
     if options.strategies == "all":
         names = [*STRATEGIES, *REFERENCES]
@@ -74,11 +92,13 @@ def _simulate(options: argparse.Namespace) -> None:
         repeats=options.repeats,
         seed=options.seed,
         timeout=seconds_of("timeout", options.timeout),
+        bound=options.bound,
     )
     if options.json:
         print(json.dumps(found.to_dict(), indent=1))
     else:
-        print(f"{trace!r}, {fleet!r}\n\n{found!r}\n")
+        known = ", ".join(services) or "of none; all are as hosted APIs usually are"
+        print(f"{trace!r}, {fleet!r}\nmeasured speed: {known}\n\n{found!r}\n")
     if options.csv is not None:
         found.to_csv(options.csv)
     if options.plot is not None:
@@ -90,7 +110,7 @@ def _simulate(options: argparse.Namespace) -> None:
 def _draw(found: Comparison, path: Path) -> None:
     try:
         found.plot().savefig(path)
-    except (ImportError, ValueError) as error:  # no matplotlib; no such format
+    except ValueError as error:  # no such format
         raise ConfigError("plot", str(path), str(error)) from None
 
 
@@ -105,9 +125,28 @@ def _trace(options: argparse.Namespace) -> Trace:
     return trace.scale(options.scale) if options.scale != 1 else trace
 
 
+def _services(options: argparse.Namespace, fleet: Fleet) -> dict[str, Service]:
+    """How fast backends are that a ledger has enough answers of."""
+    path = options.measured or options.trace
+    if path is None or not is_ledger(path):
+        if options.measured is not None:
+            raise ConfigError("measured", str(path), "is no ledger")
+        return {}
+    found = {}
+    for name in fleet.names:
+        with suppress(ConfigError):  # too few answers
+            found[name] = fit_service(path, backend=name).service
+    return found
+
+
 def _advice(found: Comparison, p95: float | None) -> str:
     text = f"worth considering: {', '.join(found.frontier)}"
     if p95 is not None:
         best = found.best(p95=p95)
         text += f"\ncheapest with p95 of {p95:g} s at most: {best}"
+    if found.bound is not None:
+        cheapest = found.best()
+        over = found.regret(cheapest) or 0.0
+        text += f"\nno strategy costs less than ${found.bound:.4f}; "
+        text += f"{cheapest} is {over:.1%} above"
     return text

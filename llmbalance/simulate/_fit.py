@@ -92,7 +92,7 @@ def fit_service(
     """
     if not isinstance(source, str | PathLike):
         rows = [_measured(row) for row in source]
-    elif _is_ledger(source):
+    elif is_ledger(source):
         rows = _from_ledger(source, backend)
     else:
         rows = _from_csv(source, where or {}, columns)
@@ -184,7 +184,8 @@ def simulate(service: Service, rows: Sequence[Measured], seed: int) -> list[Meas
     ]
 
 
-def _is_ledger(path: str | PathLike[str]) -> bool:
+def is_ledger(path: str | PathLike[str]) -> bool:
+    """Return whether a file is a database, as ledgers are."""
     with open(path, "rb") as file:
         return file.read(15) == b"SQLite format 3"
 

@@ -59,6 +59,9 @@ def plot_result(result: Result) -> Any:
     share.legend(fontsize="x-small", loc="upper left")
     for trouble in result.fleet.troubles:
         begin, end = trouble.start / 60, (trouble.start + trouble.seconds) / 60
+        if begin > times[-1]:
+            continue
+        end = min(end, times[-1] + width)
         share.axvspan(begin, end, color=_OUTAGE, alpha=0.5, zorder=3)
 
     for name, column in zip(result.backends, _columns(result, "headroom"), strict=True):
