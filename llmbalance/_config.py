@@ -6,87 +6,18 @@ field, the value and the remedy, before anything is started.
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
-import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from msgspec import Struct, structs
 
-from ._core import CHARGES, STRATEGIES
+from ._checks import one_of, positive, seconds_of
+from ._core import CHARGES
 from ._errors import ConfigError
 from ._price import Price
 from ._wildcards import STAR, check_pattern
-
-_PERIODS = {
-    "second": 1.0,
-    "minute": 60.0,
-    "hour": 3600.0,
-    "day": 86400.0,
-    "week": 604800.0,
-    "month": 2592000.0,
-}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d)")
-_UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-def seconds_of(field: str, period: float | str) -> float:
-    """Return a period in seconds: a number, "minute", "day", ... or "10s", "5m"."""
-    if isinstance(period, str):
-        match = _DURATION.fullmatch(period.strip())
-        known = _PERIODS.get(period)
-        value = known if known else float(match[1]) * _UNITS[match[2]] if match else 0.0
-    else:
-        value = float(period)
-    if not 0 < value < 9e9:
-        raise ConfigError(
-            field, period, 'give seconds > 0, "minute", "day", "month" or "10s"'
-        )
-    return value
-
-
-def one_of(field: str, value: object, known: Iterable[str]) -> None:
-    """Refuse a word that is not among ``known``, naming the nearest one."""
-    names = list(known)
-    if value not in names:
-        near = difflib.get_close_matches(str(value), names, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ConfigError(field, value, f"{hint}use one of {', '.join(names)}")
-
-
-def positive(field: str, value: float | None, *, zero: bool = False) -> None:
-    """Refuse what is no finite number > 0 (>= 0 with ``zero``); None is fine."""
-    if value is None:
-        return
-    good = isinstance(value, int | float) and not isinstance(value, bool)
-    if not good or not math.isfinite(value) or value < 0 or (value == 0 and not zero):
-        raise ConfigError(field, value, f"give a number {'>=' if zero else '>'} 0")
-
-
-def switches(**given: object) -> None:
-    """Refuse what is neither True nor False: the text "false" would be true."""
-    for field, value in given.items():
-        if not isinstance(value, bool):
-            raise ConfigError(field, value, "give True or False")
-
-
-def whole_numbers(**given: object) -> None:
-    """Refuse what is no whole number; None is fine."""
-    for field, value in given.items():
-        if isinstance(value, bool) or not isinstance(value, int | None):
-            raise ConfigError(field, value, "give a whole number")
-
-
-def check_marks(shift_at: float, stop_at: float) -> None:
-    """Refuse marks of rate limits unless 0 < shift_at < stop_at <= 1."""
-    for field, mark in (("shift_at", shift_at), ("stop_at", stop_at)):
-        positive(field, mark)
-        if mark > 1:
-            raise ConfigError(field, mark, "give a share of the limit, e.g. 0.9")
-    if shift_at >= stop_at:
-        raise ConfigError("shift_at", shift_at, f"must be below stop_at = {stop_at:g}")
 
 
 class Limit(Struct, frozen=True):
@@ -166,9 +97,10 @@ class Limits(Struct, frozen=True, kw_only=True):
         ] + list(self.more)
 
     def _burst(self, amount: int, per: str) -> int | None:
-        if self.burst_seconds is None or self.burst_seconds >= _PERIODS[per]:
+        seconds = seconds_of("per", per)
+        if self.burst_seconds is None or self.burst_seconds >= seconds:
             return None
-        return max(1, int(amount * self.burst_seconds / _PERIODS[per]))
+        return max(1, int(amount * self.burst_seconds / seconds))
 
 
 class Timeouts(Struct, frozen=True, kw_only=True):
@@ -451,9 +383,3 @@ class Budget(Struct, frozen=True, kw_only=True):
 
 # What a budget can hold for.
 SCOPES = ("backend", "group", "tag", "task", "user")
-
-
-def check_strategy(field: str, strategy: str) -> int:
-    """Return the index of a strategy; ConfigError names the known ones."""
-    one_of(field, strategy, STRATEGIES)
-    return STRATEGIES.index(strategy)

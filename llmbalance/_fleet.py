@@ -14,14 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from ._alerts import Meter
-from ._config import (
-    Backend,
-    Breaker,
-    Budget,
-    Timeouts,
-    check_marks,
-    check_strategy,
-)
+from ._checks import check_marks, check_strategy
+from ._config import Backend, Breaker, Budget, Timeouts
 from ._core import Pool
 from ._errors import ConfigError
 from ._events import Events

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 
-from ._config import Backend, one_of
+from ._checks import one_of
+from ._config import Backend
 from ._errors import ConfigError
 from ._groups import Group
 

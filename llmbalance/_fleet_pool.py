@@ -14,7 +14,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ._alerts import Meter
-from ._config import Backend, Breaker, Budget, check_strategy, one_of
+from ._checks import check_strategy, one_of
+from ._config import Backend, Breaker, Budget
 from ._core import Pool, PriceRow
 from ._errors import ConfigError
 from ._fleet_kin import Kin

@@ -12,7 +12,8 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from ._config import Backend, one_of
+from ._checks import one_of
+from ._config import Backend
 from ._core import Pool, PriceRow
 from ._errors import ConfigError
 from ._price import Price

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ._config import ABILITIES, Backend, Breaker, Limits, seconds_of
+from ._checks import seconds_of
+from ._config import ABILITIES, Backend, Breaker, Limits
 from ._core import CHARGES, UNITS, Pool
 from ._hash import stable_hash
 from ._price_rows import ModelInfo

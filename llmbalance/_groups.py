@@ -15,7 +15,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ._config import check_strategy, one_of, positive
+from ._checks import check_strategy, one_of, positive
 from ._errors import ConfigError
 from ._hedge import Hedge
 from .providers._failures import KINDS

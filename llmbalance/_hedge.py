@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
 
-from ._config import positive
+from ._checks import positive
 from ._errors import ConfigError
 
 if TYPE_CHECKING:

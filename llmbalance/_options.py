@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ._config import ABILITIES, Timeouts, check_strategy
+from ._checks import check_strategy
+from ._config import ABILITIES, Timeouts
 from ._errors import ConfigError, InvalidRequestError
 from ._fleet_names import ANY_TAG
 from ._hash import stable_hash

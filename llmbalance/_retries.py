@@ -12,7 +12,7 @@ Source: Finagle's RetryBudget, with costs in place of a flat one.
 
 from __future__ import annotations
 
-from ._config import positive
+from ._checks import positive
 from ._errors import ConfigError
 
 ELSEWHERE, AGAIN = 1.0, 2.0

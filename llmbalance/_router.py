@@ -19,15 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ._alerts import Anomaly
 from ._books import Books
-from ._config import (
-    Backend,
-    Breaker,
-    Budget,
-    Timeouts,
-    positive,
-    switches,
-    whole_numbers,
-)
+from ._checks import positive, switches, whole_numbers
+from ._config import Backend, Breaker, Budget, Timeouts
 from ._count import TokenCount, count
 from ._drive import drive
 from ._embed import Parts, drive_all, join

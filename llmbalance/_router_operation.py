@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from ._config import positive
+from ._checks import positive
 from ._errors import ConfigError
 from ._health import ask_all
 from ._price import Price

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ._config import Backend, one_of
+from ._checks import one_of
+from ._config import Backend
 from ._core import Origin, PriceRow
 from ._environment import environment_settings
 from ._errors import ConfigError

@@ -18,7 +18,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ._config import check_strategy, one_of, positive, whole_numbers
+from ._checks import check_strategy, one_of, positive, whole_numbers
 from ._errors import ConfigError, InvalidRequestError
 from ._patterns import must_contain
 from ._report import Report

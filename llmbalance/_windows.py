@@ -18,7 +18,8 @@ import re
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import NamedTuple
 
-from ._config import Budget, seconds_of
+from ._checks import seconds_of
+from ._config import Budget
 from ._errors import ConfigError
 
 CALENDAR = ("hour", "day", "week", "month")

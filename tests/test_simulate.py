@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from llmbalance import Backend, Budget, ConfigError, Limits, Price, UnknownModelError
-from llmbalance._config import check_strategy
+from llmbalance._checks import check_strategy
 from llmbalance._core import STRATEGIES
 from llmbalance._price import Deal
 from llmbalance.simulate import (

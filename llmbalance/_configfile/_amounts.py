@@ -16,7 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .._alerts import Meter
-from .._config import Backend, Budget, Limit, Limits, seconds_of
+from .._checks import seconds_of
+from .._config import Backend, Budget, Limit, Limits
 from .._core import CHARGES, UNITS
 from .._fleet_terms import charge_of
 

@@ -26,18 +26,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from .._config import (
-    ABILITIES,
-    WHAT,
-    Backend,
-    Breaker,
-    Budget,
-    Limit,
-    Limits,
-    Timeouts,
-    one_of,
-    positive,
-)
+from .._checks import one_of, positive
+from .._config import ABILITIES, WHAT, Backend, Breaker, Budget, Limit, Limits, Timeouts
 from .._core import CHARGES, STRATEGIES
 from .._errors import ConfigError
 from .._experiments._experiment import METRICS, REWARDS, UNITS, Bandit, Experiment

@@ -20,7 +20,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from .._config import one_of, positive, seconds_of
+from .._checks import one_of, positive, seconds_of
 from .._errors import ConfigError
 from .._windows import since_when
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from .._config import positive
+from .._checks import positive
 from .._errors import ConfigError
 from .._types import ChatReply
 from ._experiment import Names, check_name, check_scope

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from .._config import one_of
+from .._checks import one_of
 from .._errors import ConfigError, InvalidRequestError
 from .._options import read_options
 from .._routing import Options

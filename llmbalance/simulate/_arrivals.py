@@ -7,7 +7,7 @@ import random
 from array import array
 from collections.abc import Callable
 
-from .._config import one_of, positive
+from .._checks import one_of, positive
 from .._errors import ConfigError
 from ._trace import Trace
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from .._config import positive
+from .._checks import positive
 from .._errors import ConfigError
 from .._study import AHEAD, DECIDE, Study, study
 from ._compare import _T, Comparison

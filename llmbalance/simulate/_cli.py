@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from .._config import seconds_of
+from .._checks import seconds_of
 from .._core import STRATEGIES
 from .._errors import ConfigError
 from ._compare import Comparison, compare

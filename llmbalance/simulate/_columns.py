@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from operator import le
 from typing import Protocol
 
-from .._config import positive
+from .._checks import positive
 from .._errors import ConfigError
 
 _LAST = 2**61  # ns; 73 years

@@ -8,7 +8,7 @@ from os import PathLike
 from statistics import mean, stdev
 from typing import Any
 
-from .._config import one_of, positive, whole_numbers
+from .._checks import one_of, positive, whole_numbers
 from .._errors import ConfigError
 from ._fleet import Fleet
 from ._result import Result

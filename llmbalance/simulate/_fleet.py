@@ -19,7 +19,8 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from .._config import Backend, Breaker, Budget, Limits, one_of, positive
+from .._checks import one_of, positive
+from .._config import Backend, Breaker, Budget, Limits
 from .._core import PriceRow, Simulation
 from .._errors import ConfigError, UnknownModelError
 from .._fleet import Fleet as RouterFleet

@@ -21,7 +21,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from .._config import positive
+from .._checks import positive
 from .._errors import ConfigError
 from ._arrivals import Lengths, made, thinned
 from ._trace import ANY, Trace

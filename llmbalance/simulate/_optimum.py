@@ -26,7 +26,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .._config import Limit, Limits, positive, seconds_of
+from .._checks import positive, seconds_of
+from .._config import Limit, Limits
 from .._errors import ConfigError
 
 if TYPE_CHECKING:

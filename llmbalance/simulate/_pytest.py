@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .._config import positive
+from .._checks import positive
 from ._service import share_of
 
 if TYPE_CHECKING:

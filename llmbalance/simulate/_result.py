@@ -6,7 +6,7 @@ import struct
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from .._config import one_of
+from .._checks import one_of
 from .._core import Simulation
 from .._errors import ConfigError
 from ._tables import data_frame, html_table, table, write_csv

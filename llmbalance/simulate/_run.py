@@ -9,7 +9,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from .._config import positive, whole_numbers
+from .._checks import positive, whole_numbers
 from .._core import Simulation
 from .._errors import ConfigError
 from ._fleet import Fleet

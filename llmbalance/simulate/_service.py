@@ -10,7 +10,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from .._config import Backend, Limits, one_of, positive, whole_numbers
+from .._checks import one_of, positive, whole_numbers
+from .._config import Backend, Limits
 from .._errors import ConfigError
 from .._price import Price
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._config import one_of
+from .._checks import one_of
 from .._core import STRATEGIES
 
 # Rules of others, re-implemented from their documented definitions (csrc/sim_rules.h).

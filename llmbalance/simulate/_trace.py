@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from .._config import positive, whole_numbers
+from .._checks import positive, whole_numbers
 from .._errors import ConfigError
 from ._columns import check, column_of, gather
 
