@@ -87,7 +87,7 @@ typedef struct lb_result {
                         * although the call was refused */
     lb_usage usage;    /* tokens seen; with metered, tokens billed */
     int64_t cost;      /* nano-USD; LB_UNKNOWN: by price and usage */
-    double ttft;       /* s to the first token; 0: not measured */
+    double ttft;       /* s to the first token; 0, or no time at all: not measured */
     double seconds;    /* s in all; of a cancelled call: s it was overtaken after, 0: it
                         * was not, and its ttft then is > 0 if it waited for that */
     lb_ns retry_after; /* asked for by the provider; 0: nothing */

@@ -15,7 +15,8 @@ static const double WINDOW_FACTOR = 2;
 static const uint32_t ALL_INPUT = (UINT32_C(1) << LB_OUTPUT) - 1;
 static const uint32_t ALL_TOKENS = (UINT32_C(1) << LB_NTOKENS) - 1;
 static const double BOUND_FACTOR = 1.1;
-static const double TAIL_SIZE = 8; /* no call is taken to be so much larger */
+static const double LONGEST_CALL = 1e6; /* s */
+static const double TAIL_SIZE = 8;      /* no call is taken to be so much larger */
 enum { LONGEST_DOUBLING = 6, TAIL_LEAST = 20 };
 
 void
@@ -222,16 +223,24 @@ load_of(const lb_latency *l, const lb_lease *lease, lb_ns now)
     return now > lease->started ? area / (double)(now - lease->started) : 0;
 }
 
+/* Seconds that somebody measured, or 0: what is not a number, or longer than any call,
+ * would stay in every average. */
+static double
+measured(double seconds)
+{
+    return seconds > 0 && seconds < LONGEST_CALL ? seconds : 0;
+}
+
 static void
 learn_times(lb_group *g, lb_backend *b, lb_record *rec, const lb_answer *answer,
-            const lb_result *r, lb_ns now)
+            lb_ns now)
 {
     lb_latency_learn(&b->latency, &g->prior, answer, now);
-    lb_hist_add(&rec->seconds, r->seconds);
+    lb_hist_add(&rec->seconds, answer->total);
     widen_window(rec, b->latency.samples);
-    rec->tally.micros += (int64_t)(r->seconds * 1e6);
-    if (r->ttft > 0)
-        lb_hist_add(&rec->ttft, r->ttft);
+    rec->tally.micros += (int64_t)(answer->total * 1e6);
+    if (answer->ttft > 0)
+        lb_hist_add(&rec->ttft, answer->ttft);
     teach_prior(g, b, answer->input, now);
 }
 
@@ -243,16 +252,17 @@ learn_bound(lb_pool *p, lb_backend *b, lb_record *rec, const lb_lease *lease,
 {
     lb_group *g = lb_pool_group(p, lease->group);
     double itl = b->latency.itl > 0 ? (double)b->latency.itl : (double)g->prior.itl;
-    double total = r->ttft > 0 ? r->ttft + itl * (double)lease->expected : r->seconds;
-    if (total <= BOUND_FACTOR * lease->seconds)
+    double seconds = measured(r->seconds), ttft = measured(r->ttft);
+    double total = ttft > 0 ? ttft + itl * (double)lease->expected : seconds;
+    if (seconds == 0 || total <= BOUND_FACTOR * lease->seconds)
         return;
     lb_answer answer = {.input = lease->load.input,
                         .output = lease->expected,
-                        .ttft = r->ttft,
+                        .ttft = ttft,
                         .total = total,
                         .load = load_of(&b->latency, lease, now)};
     lb_latency_learn(&b->latency, &g->prior, &answer, now);
-    lb_hist_add(r->ttft > 0 ? &rec->ttft : &rec->seconds, r->seconds);
+    lb_hist_add(ttft > 0 ? &rec->ttft : &rec->seconds, seconds);
 }
 
 static void
@@ -268,11 +278,11 @@ learn(lb_pool *p, lb_backend *b, lb_record *rec, const lb_lease *lease,
     }
     lb_answer answer = {.input = s.input - s.cached,
                         .output = s.output,
-                        .ttft = r->ttft,
-                        .total = r->seconds,
+                        .ttft = measured(r->ttft),
+                        .total = measured(r->seconds),
                         .load = load_of(&b->latency, lease, now)};
-    if (r->seconds > 0)
-        learn_times(g, b, rec, &answer, r, now);
+    if (answer.total > 0)
+        learn_times(g, b, rec, &answer, now);
     if (lease->session != 0 && b->terms.cache_life > 0 && p->size.sessions != 0)
         lb_affinity_bind(lb_pool_sessions(p), p->size.sessions, lease->session,
                          lease->backend, (int32_t)lb_min(s.input + s.output, INT32_MAX),
@@ -346,7 +356,7 @@ lb_lease_settle(lb_pool *p, lb_lease *lease, const lb_result *r, lb_ns now)
     back_off(p, b, lease, r, now);
     if (outcome == LB_DONE || outcome == LB_SLOW)
         learn(p, b, rec, lease, r, s, now);
-    else if (outcome == LB_CANCELLED && r->sent && r->seconds > 0)
+    else if (outcome == LB_CANCELLED && r->sent)
         learn_bound(p, b, rec, lease, r, now);
     count_failure(b, outcome);
     count(&rec->tally, outcome, &r->usage, kinds, cost);

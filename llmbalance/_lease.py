@@ -121,6 +121,9 @@ class AcquiredLease:
             raise LeaseError("this lease is settled already", backend=self.backend)
         if error is not None and error not in KINDS:
             raise InvalidRequestError("error", error, f"use one of {', '.join(KINDS)}")
+        for name, value in (("ttft", ttft), ("seconds", seconds)):
+            if value is not None and not 0 <= value < 1e6:
+                raise InvalidRequestError(name, value, "seconds, from 0 to a million")
         fields = {k.lower(): v for k, v in (headers or {}).items()}
         outcome, retry_after = "done", None
         readings = shot.target.dialect.limits(fields, time.time()) if fields else []

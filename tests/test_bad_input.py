@@ -150,3 +150,14 @@ def test_what_a_call_cannot_mean_is_refused_before_anything_is_sent(
     with pytest.raises(InvalidRequestError, match=says) as caught:
         router().acquire(messages="Hello", **asked)
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize("field", ["ttft", "seconds"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, 1e300])
+def test_a_lease_is_not_settled_with_what_is_no_time(field: str, value: float) -> None:
+    lease = router().acquire("openai/gpt-4o", "Hello")
+    with lease:
+        with pytest.raises(InvalidRequestError, match="a million") as caught:
+            lease.settle(**{field: value})
+        assert caught.value.field == field
+        assert lease.settle(seconds=1.0, ttft=0.1) > 0  # it was not settled yet

@@ -374,6 +374,37 @@ answers_teach_times_to_their_backend_and_its_group(void)
 }
 
 static void
+what_is_no_time_teaches_nothing(void)
+{
+    static const double odd[] = {NAN, INFINITY, 1e300, -5, 0};
+    fresh(1, LB_COST);
+    CHECK_EQ(pick(0), 0);
+    lb_result r = kit_done(1000, 100, 0.5, 2);
+    (void)lb_lease_settle(p, &lease, &r, 2 * SEC);
+    lb_latency before = lb_pool_backend(p, 0)->latency;
+    for (int k = 0; k < 5; k++) {
+        CHECK_EQ(pick(2 * SEC), 0);
+        r = kit_done(1000, 100, 0.5, odd[k]);
+        (void)lb_lease_settle(p, &lease, &r, 2 * SEC);
+        CHECK_EQ(pick(2 * SEC), 0);
+        r = kit_ended(LB_CANCELLED);
+        r.seconds = odd[k];
+        r.ttft = 100;
+        (void)lb_lease_settle(p, &lease, &r, 2 * SEC);
+    }
+    CHECK_EQ(lb_pool_backend(p, 0)->latency.samples, before.samples);
+    CHECK(lb_pool_backend(p, 0)->latency.seconds == before.seconds);
+    for (int k = 0; k < 5; k++) {
+        CHECK_EQ(pick(2 * SEC), 0);
+        r = kit_done(1000, 100, odd[k], 2);
+        (void)lb_lease_settle(p, &lease, &r, 2 * SEC);
+    }
+    CHECK_EQ(lb_pool_backend(p, 0)->latency.samples, before.samples + 5);
+    CHECK(fabs((double)lb_pool_backend(p, 0)->latency.seconds - 2) < 1e-6);
+    CHECK(lb_pool_record(p, 0)->ttft.total < 1.01F); /* the one that was measured */
+}
+
+static void
 an_answer_nobody_counted_is_taken_as_expected(void)
 {
     fresh(1, LB_COST);
@@ -602,6 +633,7 @@ main(void)
     CHECK_RUN(bills_teach_the_ratio_and_the_length_of_answers);
     CHECK_RUN(an_answer_without_tokens_counts_as_one);
     CHECK_RUN(answers_teach_times_to_their_backend_and_its_group);
+    CHECK_RUN(what_is_no_time_teaches_nothing);
     CHECK_RUN(an_answer_nobody_counted_is_taken_as_expected);
     CHECK_RUN(the_breakers_window_is_at_least_twice_the_p99);
     CHECK_RUN(an_answer_is_slow_against_its_own_expectation);
