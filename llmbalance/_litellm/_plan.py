@@ -27,7 +27,8 @@ from ._budgets import Budgets
 from ._names import REDIS, SETTINGS_NOT, STRATEGIES
 from ._own import Own
 from ._routes import ONLY, Routes
-from ._rows import Deployment, Habits, deployments
+from ._row_figures import Habits
+from ._rows import Deployment, deployments
 from ._sheet import Sheet
 from ._terms import breaker_of, phases
 

@@ -7,22 +7,20 @@
       api_key: os.environ/KEY                       limits=Limits(rpm=600))
       rpm: 600
 
-What a row's neighbours decide (names, shares, orders) is left to _litellm.py.
+What a row's neighbours decide (names, shares, orders) is left to ``_plan.py``.
 """
 
 from __future__ import annotations
 
 import difflib
-import math
 import os
 from typing import Any
 
 from msgspec import Struct
 
-from .._config import Backend, Breaker, Limits, Timeouts
+from .._config import Backend
 from .._errors import ConfigError
 from .._parameters import DEFAULTS, PARAMETERS
-from .._price import Price
 from .._prices import PriceTable
 from .._target import make_dialect
 from ._names import (
@@ -36,14 +34,11 @@ from ._names import (
     provider_at,
     vendor_of,
 )
+from ._row_figures import Dropped, Figures, Habits
 from ._sheet import Sheet
-from ._terms import breaker_of, is_price, phases, price_of
+from ._terms import is_price
 
 _ROUTER = ("model_name", "litellm_params", "model_info", "rpm", "tpm")
-
-
-class Dropped(Exception):
-    """A row that cannot be served; its text says why."""
 
 
 class Deployment(Struct):
@@ -62,16 +57,6 @@ class Deployment(Struct):
     silent: str | None = None  # the group that gets copies of its calls
 
 
-class Habits(Struct, frozen=True):
-    """What the router's settings say for rows that say nothing themselves."""
-
-    timeouts: Timeouts | None = None
-    breaker: Breaker | None = None
-    concurrency: int | None = None
-    params: dict[str, Any] = {}
-    refuse_unknown: bool = False
-
-
 def deployments(sheet: Sheet, habits: Habits) -> list[Deployment]:
     """Read all rows; those that cannot be served are noted and left out."""
     prices = PriceTable()
@@ -84,7 +69,7 @@ def deployments(sheet: Sheet, habits: Habits) -> list[Deployment]:
     return found
 
 
-class _Row:
+class _Row(Figures):
     """Reads one row."""
 
     def __init__(
@@ -116,10 +101,6 @@ class _Row:
             if self.params.get(key) is None:
                 self.params[key] = row.get(key, self.info.get(key))
         self._unknown_keys(row)
-
-    def note(self, path: tuple[str, ...], message: str, kind: str = "fault") -> None:
-        """Note something about a key of this row."""
-        self.sheet.note_row(self.index, path, message, kind)
 
     def _credential(self, params: dict[str, Any]) -> dict[str, Any]:
         """What the credential that the row names adds to it."""
@@ -180,17 +161,16 @@ class _Row:
                 groups=(self.group,),
                 api_key=self._key(host),
                 base_url=self._address(host, model),
-                limits=self._limits(),
-                price=self._price(model),
-                context=self._count("max_input_tokens"),
-                max_output=self._count("max_output_tokens")
-                or self._count("max_tokens"),
-                can=self._abilities(model),
-                tags=self._tags(),
+                limits=self.limits(),
+                price=self.price(model),
+                context=self.count("max_input_tokens"),
+                max_output=self.count("max_output_tokens") or self.count("max_tokens"),
+                can=self.abilities(model),
+                tags=self.tags(),
                 service_tier=self.params.get("service_tier"),
                 region=self.params.get("region_name"),
-                timeouts=self._timeouts(),
-                breaker=self._breaker(),
+                timeouts=self.timeouts(),
+                breaker=self.breaker(),
                 params=self._params(),
                 options=options,
             )
@@ -202,12 +182,12 @@ class _Row:
             self.group,
             backend,
             id=None if self.info.get("id") is None else str(self.info["id"]),
-            weight=self._number("weight", zero=True),
-            order=self._whole("order"),
-            rpm=self._number("rpm"),
-            tpm=self._number("tpm"),
-            budget=self._budget(),
-            retries=self._whole("num_retries"),
+            weight=self.number("weight", zero=True),
+            order=self.whole("order"),
+            rpm=self.number("rpm"),
+            tpm=self.number("tpm"),
+            budget=self.budget(),
+            retries=self.whole("num_retries"),
             silent=self._silent(),
         )
 
@@ -298,115 +278,6 @@ class _Row:
     def _silent(self) -> str | None:
         name = self.params.get("silent_model")
         return None if name is None else str(name)
-
-    def _limits(self) -> Limits | None:
-        """rpm and tpm, and calls in flight: as said, else as many as a minute takes."""
-        rates = {key: self._whole(key) for key in ("rpm", "tpm")}
-        calls = self._whole("max_parallel_requests") or rates["rpm"]
-        if not calls and rates["tpm"]:
-            calls = max(rates["tpm"] * 6 // 1000, 1)
-        if not calls:
-            calls = self.habits.concurrency
-        if calls is None and not any(rates.values()):
-            return None
-        return Limits(
-            rpm=rates["rpm"] or None, tpm=rates["tpm"] or None, concurrency=calls
-        )
-
-    def _timeouts(self) -> Timeouts | None:
-        given = self._number("timeout") or self._number("request_timeout")
-        stream = self._number("stream_timeout")
-        if given is None and stream is None:
-            return None
-        return phases(given, stream, self.habits.timeouts)
-
-    def _breaker(self) -> Breaker | None:
-        cooldown = self._number("cooldown_time", zero=True)
-        return breaker_of(self._whole("allowed_fails"), cooldown, self.habits.breaker)
-
-    def _tags(self) -> tuple[str, ...]:
-        tags = self.params.get("tags") or ()
-        return tuple(map(str, tags)) if isinstance(tags, list | tuple) else (str(tags),)
-
-    def _abilities(self, model: str) -> tuple[str, ...] | None:
-        """None: as the price table says; else what model_info denies is taken away."""
-        says = {
-            "tools": self.info.get("supports_function_calling"),
-            "vision": self.info.get("supports_vision"),
-        }
-        if all(value is None for value in says.values()):
-            return None
-        known = self.prices.find(model)
-        can = {"tools": known is None or known.tools}
-        can["vision"] = known is None or known.vision
-        can |= {name: bool(value) for name, value in says.items() if value is not None}
-        rest = ("json", "audio", "files", "reasoning", "embeddings")
-        return tuple(name for name, has in can.items() if has) + rest
-
-    def _budget(self) -> tuple[float, str] | None:
-        usd = self._number("max_budget", zero=True)
-        if usd is None:
-            return None
-        return usd, str(self.params.get("budget_duration") or "total")
-
-    # -- prices --------------------------------------------------------------
-
-    def _price(self, model: str) -> Price | None:
-        """The row's own price; else of its base model; else of OpenAI's namesake."""
-        own = {k: v for k, v in {**self.info, **self.params}.items() if is_price(k)}
-        if any(value is not None for value in own.values()):
-            price, wrong = price_of(own)
-            if price is None:
-                self.note(("litellm_params",), f"price not understood: {wrong}")
-            else:
-                return price
-        provider, _, name = model.partition("/")
-        base = self.info.get("base_model")
-        if base:
-            known = self.prices.find(str(base)) or self.prices.find(
-                str(base).rpartition("/")[2]
-            )
-            if known is not None:
-                return known.price
-            self.note(("model_info", "base_model"), f"{base!r} has no known price")
-        namesake = None
-        if provider == "openai_compatible":
-            namesake = self.prices.lookup("openai", name)
-        if namesake is None:
-            return None
-        self.note(
-            ("litellm_params", "model"),
-            f"priced as openai/{name}, as LiteLLM does",
-            "changed",
-        )
-        return namesake.price
-
-    # -- numbers -------------------------------------------------------------
-
-    def _number(self, key: str, *, zero: bool = False) -> float | None:
-        value = self.params.get(key)
-        if value is None:
-            return None
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = math.nan
-        if not math.isfinite(number) or number < 0:
-            raise Dropped(f"{key} = {value!r}: give a number")
-        if number == 0 and not zero:
-            self.note(("litellm_params", key), "0 is no limit and no share", "changed")
-            return None
-        return number
-
-    def _whole(self, key: str) -> int | None:
-        number = self._number(key, zero=True)
-        if number == 0 and key in ("rpm", "tpm", "max_parallel_requests"):
-            return None
-        return None if number is None else int(number)
-
-    def _count(self, key: str) -> int | None:
-        value = self.info.get(key)
-        return int(value) if isinstance(value, int | float) and value > 0 else None
 
 
 def _near(word: str, known: Any) -> str:
