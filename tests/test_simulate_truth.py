@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 import random
+import subprocess
+import sys
 from array import array
+from pathlib import Path
 
 import pytest
 
@@ -167,3 +171,38 @@ def test_a_column_that_makes_no_sense_is_refused(
     }
     with pytest.raises(ValueError, match=message):
         Simulation(pool, **(options | change))  # type: ignore[arg-type]
+
+
+MEMORY = """
+import resource
+from array import array
+from llmbalance import Backend, Price
+from llmbalance.simulate import Fleet, Trace, run
+
+def trace(n):
+    return Trace(array("q", range(0, n * 10**8, 10**8)), array("i", [9]) * n,
+                 array("i", [9]) * n)
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+fleet = Fleet([Backend("openai_compatible/m", price=Price(1, 1))])
+few, many = trace(50_000), trace(1_000_000)
+run(few, fleet)
+before = peak()
+run(many, fleet)
+print(peak() - before)
+"""
+
+
+def test_memory_does_not_grow_with_the_requests() -> None:
+    """Twenty times as many take less than a byte more each."""
+    top = Path(__file__).parents[1]
+    told = subprocess.run(
+        [sys.executable, "-c", MEMORY],
+        check=True,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(top)},
+        timeout=100,
+    )
+    assert int(told.stdout) < 900 * (1024 if sys.platform == "darwin" else 1)
