@@ -1,4 +1,4 @@
-#include "lb_gate.h"
+#include "lb_gate_load.h"
 
 #include <math.h>
 #include <string.h>

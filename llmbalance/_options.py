@@ -278,7 +278,7 @@ def _number(field: str, value: Any, *, zero: bool = False) -> None:
         )
 
 
-_MOST_BUDGETS = 8  # of tags, task and user; see lb_gate.h
+_MOST_BUDGETS = 8  # of tags, task and user; see lb_gate_load.h
 
 _ROUTING = {
     "max_cost": _money,
