@@ -1,34 +1,48 @@
 """The least any strategy could have paid: a linear program and its prices.
 
 1. Requests of a window of time that are alike form a class; a share x[c, b, d] of class
-   c goes to backend b, d = 0 or 1 windows after its own:
+   c goes to backend b, d = 0, 1, ... windows after its own:
 
        minimise    sum cost[c, b] * x[c, b, d]
        such that   sum over b, d of x[c, b, d] <= 1     and enough is served
                    level[w + 1] <= level[w] + refill - used[w]    for every limit,
                    0 <= level <= burst                            a bucket over windows
 
+   What a bucket lets through between any two windows is burst + rate * time, as with
+   the providers' own, but it need not come in order within a window: finer windows
+   make a higher bound.
+
 2. Its dual variables say what a unit of every limit is worth in every window. With any
    such prices, letting every single request choose what is cheapest for it gives a
-   lower bound of the cost (Lagrange), and with these nearly the best one:
+   lower bound of the cost (_lagrange.py), and with these nearly the best one:
 
        sum over requests of min over b, d of (cost + prices * units)  -  prices * room
 
-It is a bound, because it knows the future, fails nowhere, finds every prompt cached
-that some backend could have kept, and lets limits average out within a window. No
-strategy is cheaper at the same success; none need be able to reach it. Latency plays
-no part in it.
+   Requests that share prompts choose together, since a prompt is found only where its
+   likes went before (_reuse.py).
+
+It knows the future, fails nowhere, and no request waits longer for a limit than
+``patience``, rounded up to windows. No strategy of that patience is cheaper at the same
+success; none need be able to reach it. Latency plays no part in it. One thing is taken
+simply: the tokens of an answer count when its request is let in, while providers that
+charge what was used count them at its end, and let a limit be overdrawn until then by
+the answers under way.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from math import ceil, inf
+from statistics import fmean as mean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._checks import positive, seconds_of
 from .._config import Limit, Limits
 from .._errors import ConfigError
+from ._lagrange import Lagrange, Room
+from ._program import Program
+from ._reuse import MOST_BACKENDS, Reuse, reuse
 
 if TYPE_CHECKING:
     from .._core import PriceRow
@@ -36,7 +50,9 @@ if TYPE_CHECKING:
     from ._result import Result
     from ._trace import Trace
 
-_MOST_WINDOWS = 800
+_FEW_WINDOWS, _MANY_WINDOWS = 800, 2000
+_WORK = 14_000_000  # requests * windows: fewer requests have finer windows
+_FINEST = 2  # windows in a request's patience
 
 
 class Bound(NamedTuple):
@@ -51,7 +67,8 @@ class _Request(NamedTuple):
     group: str
     input: int
     output: int
-    cost: tuple[int, ...]  # nano-USD at each backend
+    cold: tuple[int, ...]  # nano-USD at each backend
+    warm: tuple[int, ...]  # the same where its family went before
 
 
 class _Class:
@@ -65,11 +82,11 @@ class _Class:
         self.count = self.input = self.output = 0
         self.cost = [0] * backends
 
-    def add(self, one: _Request) -> None:
+    def add(self, one: _Request, cost: Iterable[int]) -> None:
         self.count += 1
         self.input += one.input
         self.output += one.output
-        for b, nano in enumerate(one.cost):
+        for b, nano in enumerate(cost):
             self.cost[b] += nano
 
 
@@ -109,32 +126,40 @@ def lower_bound(
         raise ConfigError("success", success, "give a share above 0, at most 1")
     if not len(trace):
         return Bound(0.0, dict.fromkeys(fleet.names, 0.0))
-    width = max(patience, trace.seconds / _MOST_WINDOWS)
-    requests = _requests(trace, fleet, width, patience)
-    return _Problem(requests, fleet, width, success).bound()
+    windows = min(max(_FEW_WINDOWS, _WORK // len(trace)), _MANY_WINDOWS)
+    width = max(patience / _FINEST, trace.seconds / windows)
+    found = reuse(trace, fleet, patience)
+    requests = _requests(trace, fleet, width, patience, found)
+    walks = found if len(fleet.backends) <= MOST_BACKENDS else None
+    return _Problem(requests, fleet, width, patience, success, walks).bound()
 
 
 def _requests(
-    trace: Trace, fleet: Fleet, width: float, patience: float
+    trace: Trace, fleet: Fleet, width: float, patience: float, found: Reuse | None
 ) -> list[_Request]:
-    hits = _hits(trace)
-    keeps = [fleet.service(b.label).core(b)["cache_life"] > 0 for b in fleet.backends]
     rows = [fleet.price_rows(b, trace.seconds) for b in fleet.backends]
     requests = []
     for i, at in enumerate(trace.at):
         prompt, answer = trace.input[i], trace.output[i]
-        cost = []
+        cold, warm = [], []
         for b, schedule in enumerate(rows):
-            hit = hits[i] if keeps[b] else 0
-            found = [
-                row.cost(input=prompt - hit, cache_read=hit, output=answer, requests=1)
-                for row in _valid(schedule, at / 1e9, at / 1e9 + patience)
-            ]
-            cost.append(min(nano or 0 for nano in found))
-        window = int(at / 1e9 / width)
-        name = trace.name_of(i)
-        requests.append(_Request(window, name, prompt, answer, tuple(cost)))
+            valid = _valid(schedule, at / 1e9, at / 1e9 + patience)
+            cold.append(_least(valid, prompt, found.cold[i][b] if found else 0, answer))
+            warm.append(_least(valid, prompt, found.warm[i][b] if found else 0, answer))
+        name, window = trace.name_of(i), int(at / 1e9 / width)
+        requests.append(
+            _Request(window, name, prompt, answer, tuple(cold), tuple(warm))
+        )
     return requests
+
+
+def _least(rows: Iterable[PriceRow], prompt: int, hit: int, answer: int) -> int:
+    """The least nano-USD of a request at one of these prices, ``hit`` tokens found."""
+    return min(
+        row.cost(input=prompt - h, cache_read=h, output=answer, requests=1) or 0
+        for row in rows
+        for h in {0, hit}
+    )
 
 
 def _valid(
@@ -149,27 +174,6 @@ def _valid(
         for (at, row), until in zip(schedule, ends, strict=True)
         if at <= end and until > begin
     ]
-
-
-def _hits(trace: Trace) -> list[int]:
-    """Tokens of each prompt that some backend could have cached by then."""
-    hits = []
-    known: set[int] = set()
-    last: dict[int, int] = {}
-    for i in range(len(trace)):
-        hit = 0
-        if trace.block is not None and trace.blocks is not None:
-            blocks = trace.block[trace.blocks[i] : trace.blocks[i + 1]]
-            for block in blocks:
-                if block not in known:
-                    break
-                hit += trace.block_tokens
-            known.update(blocks)
-        elif trace.session is not None and trace.session[i]:
-            hit = last.get(trace.session[i], 0)
-            last[trace.session[i]] = trace.input[i] + trace.output[i]
-        hits.append(min(hit, trace.input[i]))
-    return hits
 
 
 def _buckets(fleet: Fleet) -> list[_Bucket]:
@@ -205,56 +209,38 @@ def _closed(fleet: Fleet, width: float) -> set[tuple[int, int]]:
     return closed
 
 
-class _Program:
-    """A linear program as it grows: columns, and rows of (column, factor)."""
-
-    def __init__(self) -> None:
-        self.price: list[float] = []
-        self.most: list[float | None] = []
-        self.rows: list[tuple[list[tuple[int, float]], float]] = []  # sum <= right side
-
-    def column(self, price: float, most: float | None = None) -> int:
-        self.price.append(price)
-        self.most.append(most)
-        return len(self.price) - 1
-
-    def row(self, terms: list[tuple[int, float]], right: float) -> int:
-        self.rows.append((terms, right))
-        return len(self.rows) - 1
-
-    def solve(self) -> Any:
-        try:
-            from scipy.optimize import linprog  # type: ignore[import, unused-ignore]
-            from scipy.sparse import csr_matrix  # type: ignore[import, unused-ignore]
-        except ImportError:
-            raise ConfigError("bound", True, "pip install scipy") from None
-        at = [r for r, (terms, _) in enumerate(self.rows) for _ in terms]
-        terms = [term for terms, _ in self.rows for term in terms]
-        shape = (len(self.rows), len(self.price))
-        matrix = csr_matrix(([f for _, f in terms], (at, [c for c, _ in terms])), shape)
-        return linprog(
-            self.price,
-            A_ub=matrix,
-            b_ub=[right for _, right in self.rows],
-            bounds=[(0, most) for most in self.most],
-            method="highs",
-        )
-
-
 class _Problem:
     """The two steps: the program over classes, then its prices over requests."""
 
     def __init__(
-        self, requests: list[_Request], fleet: Fleet, width: float, success: float
+        self,
+        requests: list[_Request],
+        fleet: Fleet,
+        width: float,
+        patience: float,
+        success: float,
+        found: Reuse | None,
     ) -> None:
         self.requests = requests
         self.fleet = fleet
         self.width = width
         self.success = success
         self.served = success * len(requests) * (1 - 1e-12)
-        self.last = max(one.window for one in requests) + 2
+        self.found = found
+        self.steps = ceil(patience / width - 1e-9)
+        self.last = max(one.window for one in requests) + self.steps + 1
         self.closed = _closed(fleet, width)
         self.buckets = _buckets(fleet)
+        # The solver's tolerances are absolute: a request costs, and uses, about one.
+        self.nano = max(1.0, mean(mean(one.warm) for one in requests))
+        count, input, output = len(requests), 0, 0
+        for one in requests:
+            input += one.input
+            output += one.output
+        self.sizes = [
+            max(1.0, bucket.units(count, input, output) / count)
+            for bucket in self.buckets
+        ]
         names = {one.group for one in requests}
         self.members = {name: fleet.members(name) for name in names}
 
@@ -263,7 +249,7 @@ class _Problem:
         return [
             (window, b)
             for b in self.members[one.group]
-            for window in (one.window, one.window + 1)
+            for window in range(one.window, one.window + self.steps + 1)
             if (window, b) not in self.closed
         ]
 
@@ -273,24 +259,27 @@ class _Problem:
             sizes = one.input.bit_length() // 2, one.output.bit_length() // 2
             key = (one.window, one.group, *sizes)
             if key not in classes:
-                classes[key] = _Class(one.window, one.group, len(one.cost))
-            classes[key].add(one)
+                classes[key] = _Class(one.window, one.group, len(one.cold))
+            classes[key].add(one, one.warm)
         return list(classes.values())
 
     def bound(self) -> Bound:
-        program = _Program()
+        program = Program()
         used: dict[tuple[int, int], list[tuple[int, _Class]]] = defaultdict(list)
         everything: list[tuple[int, float]] = []
         for one in self._classes():
             mine: list[tuple[int, float]] = []
             for place in self._choices(one):
-                column = program.column(one.cost[place[1]] / 1e9)
+                column = program.column(one.cost[place[1]] / self.nano)
                 used[place].append((column, one))
                 mine.append((column, 1.0))
                 everything.append((column, -float(one.count)))
             program.row(mine, 1.0)
         enough = program.row(everything, -self.served)
-        rows = [self._fill(program, bucket, used) for bucket in self.buckets]
+        rows = [
+            self._fill(program, bucket, size, used)
+            for bucket, size in zip(self.buckets, self.sizes, strict=True)
+        ]
         found = program.solve()
         if found.status != 0:
             raise ConfigError(
@@ -298,8 +287,14 @@ class _Problem:
                 self.success,
                 f"the limits do not allow it ({found.message})",
             )
-        prices = [max(0.0, -float(m)) * 1e9 for m in found.ineqlin.marginals]
-        cost = self._lagrange(prices[enough], [[prices[r] for r in x] for x in rows])
+        prices = [max(0.0, -float(m)) * self.nano for m in found.ineqlin.marginals]
+        cost = self._lagrange(
+            prices[enough],
+            [
+                [prices[row] / size for row in line]
+                for line, size in zip(rows, self.sizes, strict=True)
+            ],
+        )
         share = [0.0] * len(self.fleet.names)
         for (_, b), columns in used.items():
             served = sum(float(found.x[c]) * one.count for c, one in columns)
@@ -308,21 +303,22 @@ class _Problem:
 
     def _fill(
         self,
-        program: _Program,
+        program: Program,
         bucket: _Bucket,
+        size: float,
         used: dict[tuple[int, int], list[tuple[int, _Class]]],
     ) -> list[int]:
         """A bucket from window to window; its level is one more column for each."""
-        level = program.column(0.0, bucket.burst)
+        level = program.column(0.0, bucket.burst / size)
         rows = []
         for window in range(self.last):
-            after = program.column(0.0, bucket.burst)
+            after = program.column(0.0, bucket.burst / size)
             terms = [(after, 1.0), (level, -1.0)]
             for b in bucket.backends:
                 for column, one in used[window, b]:
                     units = bucket.units(one.count, one.input, one.output)
-                    terms.append((column, float(units)))
-            rows.append(program.row(terms, bucket.refill(self.width)))
+                    terms.append((column, units / size))
+            rows.append(program.row(terms, bucket.refill(self.width) / size))
             level = after
         return rows
 
@@ -332,31 +328,37 @@ class _Problem:
         ``worth``: nano-USD of serving one request; ``prices``: of a unit of every
         bucket in every window.
         """
-        total = worth * self.served
-        for bucket, line in zip(self.buckets, prices, strict=True):
-            before = 0.0
-            for price in line:
-                total -= price * bucket.refill(self.width)
-                total += bucket.burst * min(0.0, before - price)
-                before = price
-        by_backend: list[list[tuple[_Bucket, list[float]]]] = [
+        import numpy as np
+
+        own = [self.members[one.group] for one in self.requests]
+        bound = Lagrange(
+            [_at(one.cold, mine) for one, mine in zip(self.requests, own, strict=True)],
+            [_at(one.warm, mine) for one, mine in zip(self.requests, own, strict=True)],
+            [one.window for one in self.requests],
+            self.steps,
+            self.closed,
             [
-                (bucket, line)
-                for bucket, line in zip(self.buckets, prices, strict=True)
-                if b in bucket.backends
-            ]
-            for b in range(len(self.fleet.names))
-        ]
-        for one in self.requests:
-            best = 0.0
-            for window, b in self._choices(one):
-                nano = one.cost[b] - worth
-                for bucket, line in by_backend[b]:
-                    if line[window]:
-                        nano += line[window] * bucket.units(1, one.input, one.output)
-                best = min(best, nano)
-            total += best
-        return max(total, 0.0) / 1e9
+                Room(
+                    bucket.backends,
+                    [bucket.units(1, one.input, one.output) for one in self.requests],
+                    bucket.burst,
+                    bucket.refill(self.width),
+                )
+                for bucket in self.buckets
+            ],
+            self.served,
+            self.found,
+        )
+        lines = [np.array(line) for line in prices]
+        best = bound.value(worth, lines)
+        if self.found is not None:
+            best = bound.climb(worth, lines)
+        return max(best, 0.0) / 1e9
+
+
+def _at(cost: tuple[int, ...], backends: list[int]) -> tuple[float, ...]:
+    """The costs at these backends; infinite at others."""
+    return tuple(nano if b in backends else inf for b, nano in enumerate(cost))
 
 
 class Regret(NamedTuple):
