@@ -150,13 +150,14 @@ pause_call(sim_world *w, uint32_t id, lb_ns wait, lb_ns left, lb_ns now)
         return;
     }
     call->round++;
-    if (!call->retry || call->round >= ROUNDS) {
+    if (call->round >= ROUNDS) {
         stop(w, id, now);
         return;
     }
     double most = fmin(LONGEST_PAUSE, FIRST_PAUSE * (double)(1 << call->round));
     lb_ns rest = (lb_ns)(most * lb_rng_unit(&w->rng) * 1e9);
-    rest = lb_max(rest, call->retry_after);
+    rest = lb_max(rest, lb_min(wait, call->back_at - now));
+    call->back_at = 0;
     if (rest >= left || !may_repeat(&w->retries, now)) {
         stop(w, id, now);
         return;
@@ -348,8 +349,8 @@ sim_call_land(sim_world *w, uint32_t id, lb_ns now)
     }
     count_failure(w, cell, job, cost);
     call->rough = true;
-    call->retry = true; /* 5xx, 429 and time-outs may all pass */
-    call->retry_after = job->retry_after;
+    lb_ns back_at = lb_add_capped(now, job->retry_after);
+    call->back_at = lb_min(back_at, call->back_at > 0 ? call->back_at : back_at);
     if (call->ask.ntried < LB_TRIED)
         call->ask.tried[call->ask.ntried++] = (uint16_t)backend;
     sim_call_aim(w, id, now);

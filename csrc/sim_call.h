@@ -10,13 +10,13 @@ typedef struct sim_call {
     uint64_t request; /* index in the trace */
     uint32_t next;    /* free list */
     uint8_t attempts, round, tried;
-    uint8_t link;      /* others' rules: place in the chain ... */
-    uint8_t tries;     /* ... and tries in that group */
-    bool retry, rough; /* newest failure may pass; some attempt failed */
-    int16_t backend;   /* of the attempt */
+    uint8_t link;    /* others' rules: place in the chain ... */
+    uint8_t tries;   /* ... and tries in that group */
+    bool rough;      /* some attempt failed */
+    int16_t backend; /* of the attempt */
     lb_ns arrived, deadline, sent;
-    lb_ns retry_after; /* of the newest failure */
-    int64_t cost;      /* nano-USD so far */
+    lb_ns back_at; /* when the first that failed in this round may be asked again */
+    int64_t cost;  /* nano-USD so far */
     lb_ask ask;
     lb_lease lease;
 } sim_call;

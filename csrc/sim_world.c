@@ -216,10 +216,10 @@ arrive(sim_world *w, lb_ns now)
     w->free = call->next;
     call->request = i;
     call->attempts = call->round = call->tried = call->link = call->tries = 0;
-    call->retry = call->rough = false;
+    call->rough = false;
     call->arrived = now;
     call->deadline = lb_add_capped(now, w->plan.timeout);
-    call->retry_after = 0;
+    call->back_at = 0;
     call->cost = 0;
     job->input = t->input[i];
     job->output = t->output[i];

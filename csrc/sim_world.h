@@ -14,8 +14,8 @@
  *   - nothing free: wait as long as the pool says (at least 5 ms, and up to a
  *     tenth more), if that fits into the call's time-out
  *   - everything tried: the same again after a random pause up to 1, then 2 s,
- *     Retry-After at least; three rounds, 16 attempts at most, and no more of it
- *     than the retry budget allows
+ *     but not before somebody can help again; three rounds, 16 attempts at most, and no
+ * more of it than the retry budget allows
  *   - while others could help, an attempt gets half of the time that is left,
  *     or three times what it is expected to take
  *

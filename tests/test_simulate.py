@@ -137,6 +137,18 @@ def test_refusals_are_waited_for_and_absorbed() -> None:
     assert 0 < told["refusals"] < 40
 
 
+def test_a_call_comes_back_to_who_can_help_first() -> None:
+    """The cheap one stumbles once; the dear one wants to be left alone for long."""
+    troubles = [
+        Trouble(CHEAP, 0, 0.05, "fail"),
+        Trouble(DEAR, 0, 500, "refuse", factor=200),
+    ]
+    one = Trace([0], [100], [10])
+    told = run(one, two(troubles=troubles), strategy="cost", samples=True).requests()
+    assert told[0]["end"] == "done" and told[0]["attempts"] > 2
+    assert told[0]["seconds"] < 10
+
+
 def test_known_limits_are_kept_without_a_single_refusal() -> None:
     told = run(TRACE, two(limits=Limits(rpm=60)), strategy="composite").to_dict()
     assert told["refusals"] == 0
