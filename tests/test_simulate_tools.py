@@ -291,6 +291,8 @@ def test_the_command_says_what_is_wrong_in_a_line(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if "--plot" in words:
+        pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
     Path("fleet.toml").write_text(TOML)
     small = ["--rate", "0.1", "--for", "10m", "--strategies", "cost", "--repeats", "1"]
