@@ -167,11 +167,15 @@ weighted(lb_quote *q, int n, double *smooth)
 {
     int best = -1;
     double total = 0;
+    for (int i = 0; i < n; i++)
+        if (q[i].reason == 0)
+            total += (double)q[i].weight;
     for (int i = 0; i < n; i++) {
         if (q[i].reason != 0)
             continue;
+        /* What is owed beyond one round is of others that have left since. */
+        smooth[i] = lb_greater(lb_lesser(smooth[i], total), -total);
         smooth[i] += (double)q[i].weight;
-        total += (double)q[i].weight;
         q[i].score = smooth[i];
         if (best < 0 || smooth[i] > smooth[best])
             best = i;

@@ -521,10 +521,18 @@ class Router:
         return found
 
     def _smooth(self, wish: Wish, open_: dict[int, Quote], slack: float) -> set[int]:
-        smooth = self.groups[wish.group].smooth
-        after = {i: smooth.get(i, 0.0) + q.weight for i, q in open_.items()}
+        after = self._turns(wish, open_)
         most = max(after.values())
         return {i for i in after if after[i] >= most - slack}
+
+    def _turns(self, wish: Wish, open_: dict[int, Quote]) -> dict[int, float]:
+        """What each is owed: its weight, and at most a round from before."""
+        smooth = self.groups[wish.group].smooth
+        total = sum(q.weight for q in open_.values())
+        return {
+            i: min(max(smooth.get(i, 0.0), -total), total) + q.weight
+            for i, q in open_.items()
+        }
 
     @staticmethod
     def _wins_a_pair(i: int, seconds: dict[int, float], slack: float) -> bool:
@@ -539,10 +547,9 @@ class Router:
         if wish.strategy == "round_robin":
             group.cursor = group.members.index(i) + 1
         if wish.strategy == "weighted":
-            open_ = [j for j, other in quotes.items() if other.reason == "eligible"]
-            for j in open_:
-                group.smooth[j] = group.smooth.get(j, 0.0) + quotes[j].weight
-            group.smooth[i] -= sum(quotes[j].weight for j in open_)
+            open_ = {j: o for j, o in quotes.items() if o.reason == "eligible"}
+            group.smooth |= self._turns(wish, open_)
+            group.smooth[i] -= sum(o.weight for o in open_.values())
         load, expected = self.load(wish, server), self.expected(wish)
         saves = self._saves(quotes, i)
         for limit in server.limits:

@@ -183,6 +183,21 @@ weighted_is_the_published_smooth_round_robin(void)
 }
 
 static void
+weighted_owes_nobody_more_than_a_round_when_a_heavy_one_leaves(void)
+{
+    int turns[3] = {0};
+    equal(3, LB_WEIGHTED);
+    q[0].weight = 1000;
+    for (int k = 0; k < 501; k++)
+        (void)pick(3);
+    q[0].reason = 1;
+    for (int k = 0; k < 100; k++)
+        turns[pick(3)]++;
+    CHECK_EQ(turns[0], 0);
+    CHECK(turns[1] >= 48 && turns[2] >= 48);
+}
+
+static void
 least_busy_counts_calls_per_weight(void)
 {
     equal(3, LB_LEAST_BUSY);
@@ -489,6 +504,7 @@ main(void)
     CHECK_RUN(round_robin_takes_turns_and_skips_who_may_not);
     CHECK_RUN(round_robin_passes_over_who_starts_slowly);
     CHECK_RUN(weighted_is_the_published_smooth_round_robin);
+    CHECK_RUN(weighted_owes_nobody_more_than_a_round_when_a_heavy_one_leaves);
     CHECK_RUN(least_busy_counts_calls_per_weight);
     CHECK_RUN(latency_treats_a_fifth_as_equal);
     CHECK_RUN(cost_takes_the_cheapest_and_among_those_the_fastest);
