@@ -16,6 +16,10 @@
  * call in question saves here against the next cheapest.  At rest all of the limit
  * is used, by the calls that save most per unit.
  *
+ * Calls that have no other place to go raise no price, or it would rise without end
+ * while everything is in use; and one below a thousandth begins anew when it is next
+ * needed, instead of climbing back for hours.
+ *
  * Source: dual descent on a resource constraint, the used share being the queue of
  * drift-plus-penalty (Neely 2010).
  */
