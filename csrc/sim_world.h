@@ -54,7 +54,7 @@ typedef struct sim_plan {
     uint64_t seed;
     int rule;          /* enum sim_rule; negative: the pool decides */
     lb_ns timeout;     /* of a request, > 0 */
-    bool stream;       /* time-outs end with the first token */
+    bool stream;       /* the router hears first tokens; time-outs end with them */
     double mismeasure; /* sigma of the logarithm of estimated / true input */
     lb_ns slice;       /* width of the time slices */
     uint32_t slices;

@@ -40,11 +40,12 @@ def run(
     """Simulate ``trace`` on ``fleet`` and return what it cost and delivered.
 
     ``strategy``: one of the Router's, or of REFERENCES; ``value``: its dial v, USD a
-    second. ``timeout``: of a request, s; with ``stream`` time-outs end with the first
-    token. ``estimate_error``: sigma of the logarithm of estimated over true prompt
-    tokens (0.06: what the estimator shows on real bills). ``slices``: pieces of time
-    in the result; ``samples``: keep what became of every request; ``progress``: a bar
-    (needs the ``notebook`` extra). ``usual``: what history says of backends, and when:
+    second. ``timeout``: of a request, s. ``stream``: calls are streams: the router
+    learns when first tokens come, and time-outs end with them. ``estimate_error``:
+    sigma of the logarithm of estimated over true prompt tokens (0.06: what the
+    estimator shows on real bills). ``slices``: pieces of time in the result;
+    ``samples``: keep what became of every request; ``progress``: a bar (needs the
+    ``notebook`` extra). ``usual``: what history says of backends, and when:
     (s since the start, number of the backend, s to the first token, s of a token),
     ascending; see Pool.set_usual(). The same arguments give the same result, byte for
     byte. Raises ConfigError, and UnknownModelError for groups the fleet has not.
