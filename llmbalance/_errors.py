@@ -34,10 +34,16 @@ and ``retry_after`` (seconds or None). None carries a key or a prompt.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_SECRET_FIELDS = ("key", "token", "secret", "password", "credential", "authorization")
+# Names of what may be secret. Tokens of a model are counted, in the plural or "per
+# token"; those that open doors are one, or say of what they are.
+_SECRET = re.compile(
+    r"key(?!word)|secret|passw|credential|authorization|bearer|proxy|^options$"
+    r"|(auth|access|api|refresh|session|security)[_-]?token|(?<!per_)token(?!s|iz)"
+)
 
 
 class LLMBalanceError(Exception):
@@ -84,7 +90,7 @@ class _FieldError(LLMBalanceError, ValueError):
     def __init__(
         self, field: str, value: object, remedy: str, *, backend: str | None = None
     ) -> None:
-        secret = any(word in field.lower() for word in _SECRET_FIELDS)
+        secret = _SECRET.search(field.lower()) is not None
         shown = "(hidden)" if secret else _short(value)
         super().__init__(f"{field} = {shown}: {remedy}", backend=backend)
         self.field = field
@@ -93,7 +99,10 @@ class _FieldError(LLMBalanceError, ValueError):
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # whole numbers of over 4,300 digits have none
+        return f"({type(value).__name__})"
     return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"
 
 

@@ -69,10 +69,33 @@ def test_bad_settings_and_bad_calls_are_value_errors_that_name_the_remedy() -> N
         assert str(error) == "rpm = -1: give a number > 0"
 
 
-@pytest.mark.parametrize("field", ["api_key", "session_token", "Authorization"])
+SECRET = [
+    *("api_key", "apiKey", "X-Api-Key", "token", "auth_token", "accessToken"),
+    *("session_token", "access_tokens", "aws_secret_access_key", "client_secret"),
+    *("Authorization", "bearer", "password", "passwd", "credentials", "proxy"),
+    *("options", "google_application_credentials", "vertex_credentials"),
+]
+COUNTED = [
+    *("max_tokens", "max_completion_tokens", "tokens_per_minute", "budget_tokens"),
+    *("input_cost_per_token", "tokenizer", "maxTokens", "keywords", "stream_options"),
+]
+
+
+@pytest.mark.parametrize("field", SECRET)
 def test_a_value_that_may_be_secret_is_never_shown(field: str) -> None:
     error = ConfigError(field, "sk-very-secret", "give a string")
     assert "very-secret" not in repr(error) + str(error) + repr(error.__dict__)
+
+
+@pytest.mark.parametrize("field", COUNTED)
+def test_what_is_counted_in_tokens_is_no_secret(field: str) -> None:
+    error = ConfigError(field, -17, "give a whole number")
+    assert error.value == -17
+    assert f"{field} = -17" in str(error)
+
+
+def test_a_value_that_cannot_be_printed_is_told_by_its_kind() -> None:
+    assert "rpm = (int)" in str(ConfigError("rpm", 10**5000, "give less"))
 
 
 def test_long_values_are_shortened() -> None:
