@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from ._core import STRATEGIES
 from ._errors import ConfigError
+from ._fields import MOST
 
 _PERIODS = {
     "second": 1.0,
@@ -21,6 +22,7 @@ _PERIODS = {
     "week": 604800.0,
     "month": 2592000.0,
 }
+_LEAST_SHARE = 1e-9  # anything smaller is 0 to the core
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d)")
 _UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -31,31 +33,46 @@ def seconds_of(field: str, period: float | str) -> float:
         match = _DURATION.fullmatch(period.strip())
         known = _PERIODS.get(period)
         value = known if known else float(match[1]) * _UNITS[match[2]] if match else 0.0
+    elif isinstance(period, int | float) and not isinstance(period, bool):
+        value = period
     else:
-        value = float(period)
-    if not 0 < value < 9e9:
+        value = 0.0
+    if not 1e-9 <= value < 9e9:
         raise ConfigError(
             field, period, 'give seconds > 0, "minute", "day", "month" or "10s"'
         )
-    return value
+    return float(value)
 
 
 def one_of(field: str, value: object, known: Iterable[str]) -> None:
     """Refuse a word that is not among ``known``, naming the nearest one."""
     names = list(known)
     if value not in names:
-        near = difflib.get_close_matches(str(value), names, n=1)
+        word = value if isinstance(value, str) else ""
+        near = difflib.get_close_matches(word, names, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ConfigError(field, value, f"{hint}use one of {', '.join(names)}")
 
 
-def positive(field: str, value: float | None, *, zero: bool = False) -> None:
-    """Refuse what is no finite number > 0 (>= 0 with ``zero``); None is fine."""
+def positive(
+    field: str, value: float | None, *, zero: bool = False, most: float = MOST
+) -> None:
+    """Refuse what is no number > 0 (>= 0 with ``zero``) to ``most``; None is fine."""
     if value is None:
         return
     good = isinstance(value, int | float) and not isinstance(value, bool)
-    if not good or not math.isfinite(value) or value < 0 or (value == 0 and not zero):
+    if not good or not 0 <= value < math.inf or (value == 0 and not zero):
         raise ConfigError(field, value, f"give a number {'>=' if zero else '>'} 0")
+    if value > most:
+        raise ConfigError(field, value, f"give a number of at most {most:g}")
+
+
+def within_one(field: str, value: float, *, zero: bool = False) -> None:
+    """Refuse what is no share: above 0 (from 0 on with ``zero``) and at most 1."""
+    positive(field, value, zero=zero)
+    if not (0 if zero else _LEAST_SHARE) <= value <= 1:
+        low = "0 to 1" if zero else "above 0, at most 1"
+        raise ConfigError(field, value, f"give a share, {low}")
 
 
 def switches(**given: object) -> None:

@@ -13,9 +13,10 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from ._checks import one_of, positive, seconds_of
+from ._checks import one_of, positive, seconds_of, within_one
 from ._core import CHARGES
 from ._errors import ConfigError
+from ._fields import check_fields
 from ._price import Price
 from ._wildcards import STAR, check_pattern
 
@@ -24,7 +25,8 @@ class Limit(Struct, frozen=True):
     """One rate limit: ``amount`` of ``what`` per ``per``, ``burst`` of it at once.
 
     ``what``: requests, tokens, input_tokens or output_tokens; ``per``: seconds or
-    "minute", "10s", ...; ``burst`` None: the whole amount.
+    "minute", "10s", ...; ``burst`` None: the whole amount. One unit comes back within
+    30 days, the burst within 30 years.
     """
 
     what: str
@@ -33,12 +35,22 @@ class Limit(Struct, frozen=True):
     burst: int | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         one_of("what", self.what, WHAT)
         positive("amount", self.amount)
         positive("burst", self.burst)
-        seconds_of("per", self.per)
+        unit = seconds_of("per", self.per) / self.amount
+        if unit > 30 * _DAY:
+            raise ConfigError("per", self.per, "at most 30 days for each of `amount`")
+        if (self.burst or self.amount) * unit > 30 * 365 * _DAY:
+            remedy = "more than comes back within 30 years: give less"
+            raise ConfigError("burst", self.burst or self.amount, remedy)
 
 
+_DAY = 86400.0
+_MOST_COUNT = 2**31 - 1  # tokens of a call, calls in flight
+_MOST_WEIGHT = 1e6
+_SHORTEST, _LONGEST = 1e-6, 3650 * _DAY  # times of a breaker
 WHAT = ("requests", "tokens", "input_tokens", "output_tokens")
 _SHORT = {
     "rps": ("requests", "second"),
@@ -81,8 +93,10 @@ class Limits(Struct, frozen=True, kw_only=True):
     shared: str | None = None
 
     def __post_init__(self) -> None:
-        for name in (*_SHORT, "concurrency", "burst_seconds"):
+        check_fields(self)
+        for name in (*_SHORT, "burst_seconds"):
             positive(name, getattr(self, name))
+        positive("concurrency", self.concurrency, most=_MOST_COUNT)
         if self.charge is not None:
             one_of("charge", self.charge, CHARGES)
         if len(self.all()) > 8:
@@ -120,6 +134,7 @@ class Timeouts(Struct, frozen=True, kw_only=True):
     total: float | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in self.__struct_fields__:
             positive(name, getattr(self, name))
 
@@ -146,13 +161,18 @@ class Breaker(Struct, frozen=True, kw_only=True):
     ramp: float = 30.0
 
     def __post_init__(self) -> None:
-        positive("in_a_row", self.in_a_row, zero=True)
-        for name in ("min_calls", "probes", "window", "cooldown", "ramp"):
-            positive(name, getattr(self, name))
+        check_fields(self)
+        positive("in_a_row", self.in_a_row, zero=True, most=_MOST_COUNT)
+        positive("min_calls", self.min_calls, most=_MOST_COUNT // 2)
+        positive("probes", self.probes, most=255)
+        for name in ("window", "cooldown", "cooldown_max", "ramp"):
+            positive(name, getattr(self, name), most=_LONGEST)
+        for name in ("window", "cooldown"):
+            if getattr(self, name) < _SHORTEST:
+                remedy = f"give at least {_SHORTEST:g} s"
+                raise ConfigError(name, getattr(self, name), remedy)
         for name in ("failure_rate", "slow_rate", "probe_share"):
-            value = getattr(self, name)
-            if not 0 < value <= 1:
-                raise ConfigError(name, value, "give a share above 0, at most 1")
+            within_one(name, getattr(self, name))
         if self.cooldown_max < self.cooldown:
             raise ConfigError("cooldown_max", self.cooldown_max, "at least `cooldown`")
 
@@ -175,9 +195,9 @@ class Backend(_Model, frozen=True, kw_only=True):
     tuned from this model, {"support": "ft:gpt-4o:acme::x1"}, for calls with
     tuned="support". ``api_key``: "env:NAME", the
     key, or a function that returns it (default: the provider's usual variable).
-    ``base_url``: where (default: the provider's address). ``weight`` >= 0: relative
-    share, 0 takes no calls. ``min_share`` 0..1: of a group's calls that it could take
-    it gets at least so many, whatever the strategy; together at most 1.
+    ``base_url``: where (default: the provider's address). ``weight``: relative share,
+    1e-6 to 1e6; 0 takes no calls. ``min_share`` 0..1: of a group's calls that it could
+    take it gets at least so many, whatever the strategy; together at most 1.
     ``order``: lower ones are used up first (prepaid capacity).
     ``quality`` 0..255: higher is better. ``price``: overrides the price table.
     ``context``, ``max_output``: tokens, override the table. ``can``: the abilities it
@@ -221,24 +241,22 @@ class Backend(_Model, frozen=True, kw_only=True):
     postprocess: tuple[str | Callable[[str], str], ...] | list[Any] = ()
 
     def __post_init__(self) -> None:
+        check_fields(self)
         provider, slash, model = self.model.partition("/")
         if not (provider and slash and model):
             raise ConfigError(
                 "model", self.model, 'write "provider/model", e.g. "openai/gpt-4o"'
             )
-        positive("weight", self.weight, zero=True)
-        if not 0 <= self.min_share <= 1:
-            raise ConfigError("min_share", self.min_share, "give a share, 0 to 1")
-        positive("context", self.context)
-        positive("max_output", self.max_output)
-        positive("cache_life", self.cache_life, zero=True)
+        check_weight(self.weight)
+        within_one("min_share", self.min_share, zero=True)
+        positive("context", self.context, most=_MOST_COUNT)
+        positive("max_output", self.max_output, most=_MOST_COUNT)
+        positive("cache_life", self.cache_life, zero=True, most=_LONGEST)
+        one_of("http_version", self.http_version, _HTTP_VERSIONS)
         for name in ("order", "quality"):
             value = getattr(self, name)
             if not 0 <= value <= 255:
                 raise ConfigError(name, value, "give a whole number 0 to 255")
-        for name in ("groups", "tags"):
-            if isinstance(getattr(self, name), str):
-                raise ConfigError(name, getattr(self, name), "give a list of names")
         for ability in self.can or ():
             one_of("can", ability, ABILITIES)
         if self.tuned or any(STAR in name for name in (self.model, *self.groups)):
@@ -288,11 +306,20 @@ class Backend(_Model, frozen=True, kw_only=True):
             if field.name == "api_key" and value is not None:
                 named = isinstance(value, str) and value.startswith("env:")
                 shown.append(f"api_key={value!r}" if named else "api_key=(hidden)")
+            elif field.name == "proxy" and value:
+                shown.append("proxy=(hidden)")
             elif field.name == "options" and value:
                 shown.append(f"options=({', '.join(value)})")
             elif value and value != field.default:
                 shown.append(f"{field.name}={value!r}")
         return f"Backend({', '.join(shown)})"
+
+
+def check_weight(weight: float) -> None:
+    """Refuse what is no weight: 0, or a millionth to a million."""
+    positive("weight", weight, zero=True, most=_MOST_WEIGHT)
+    if 0 < weight < 1 / _MOST_WEIGHT:
+        raise ConfigError("weight", weight, "give at least 1e-6, or 0 for no calls")
 
 
 def _check_kin(backend: Backend) -> None:
@@ -306,15 +333,13 @@ def _check_kin(backend: Backend) -> None:
         if stars and name.count(STAR) != stars:
             remedy = f"give as many * as {backend.model!r} has; or is it no wildcard?"
             raise ConfigError("groups", name, remedy)
-    if not isinstance(backend.tuned, Mapping):
-        remedy = 'give {"support": "ft:gpt-4o:acme::x1"}'
-        raise ConfigError("tuned", backend.tuned, remedy)
     for variant, model in backend.tuned.items():
         if stars or not variant or not model or STAR in model:
             remedy = "name the variant, the model, and no wildcard"
             raise ConfigError("tuned", {variant: model}, remedy)
 
 
+_HTTP_VERSIONS = ("auto", "1.1", "2")
 # What a call may need of a backend; the bit of each is its place in this list.
 ABILITIES = ("tools", "vision", "json", "audio", "files", "reasoning", "embeddings")
 
@@ -344,9 +369,8 @@ class Budget(Struct, frozen=True, kw_only=True):
     on_alert: Callable[[Budget, float], None] | None = None
 
     def __post_init__(self) -> None:
-        positive("usd", self.usd, zero=True)
-        if self.usd > 9e9:
-            raise ConfigError("usd", self.usd, "at most 9e9 USD")
+        check_fields(self)
+        positive("usd", self.usd, zero=True, most=9e9)
         if self.per != "total":
             seconds_of("per", self.per)
         scopes = [name for name in SCOPES if getattr(self, name) is not None]

@@ -14,11 +14,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from ._alerts import Meter
-from ._checks import check_marks, check_strategy
+from ._checks import check_marks, check_strategy, positive
 from ._config import Backend, Breaker, Budget, Timeouts
 from ._core import Pool
 from ._errors import ConfigError
 from ._events import Events
+from ._fields import check_all, check_kind
 from ._fleet_join import open_all, open_name, settle
 from ._fleet_kin import Kin, Roster, variant_name
 from ._fleet_names import (
@@ -43,6 +44,21 @@ from ._target import Target
 _LIMITS = 8  # of one backend, those it learns from headers included
 _SPARE = (16, 64)  # backends that may join while it runs: as many again, within these
 _SPARE_BUDGETS = 16
+_MOST_SESSIONS = 1 << 24  # 24 bytes each
+_KINDS: Mapping[str, Any] = {
+    "backends": Iterable,
+    "fallbacks": Mapping[str, Any] | None,
+    "groups": Iterable,
+    "aliases": Mapping[str, str] | None,
+    "max_models": int,
+    "budgets": Iterable,
+    "prices": PriceTable | None,
+    "timeouts": Timeouts | None,
+    "breaker": Breaker | None,
+    "shift_at": float,
+    "stop_at": float,
+    "sessions": int,
+}
 
 
 class Forecast(Protocol):
@@ -76,9 +92,14 @@ class Fleet(Pooled):
         sessions: int = 4096,
         seed: int | None = None,
     ) -> None:
+        given = locals()
+        for field, kind in _KINDS.items():
+            check_kind(field, given[field], kind)
+        positive("sessions", sessions, zero=True, most=_MOST_SESSIONS)
         before = backends if isinstance(backends, Roster) else None
         self.backends = list(backends)
         self.budgets = list(budgets)
+        check_all("budgets", self.budgets, Budget)
         self.timeouts = timeouts or Timeouts()
         self.breaker = breaker or Breaker()
         self.strategy = check_strategy("strategy", strategy)

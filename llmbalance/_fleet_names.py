@@ -7,6 +7,7 @@ from collections.abc import Container, Mapping, Sequence
 from ._checks import one_of
 from ._config import Backend
 from ._errors import ConfigError
+from ._fields import check_all
 from ._groups import Group
 
 MOST_TAGS = 63  # bits of 64; the last one says that any of them will do
@@ -18,9 +19,8 @@ def check_backends(backends: Sequence[Backend]) -> None:
     if not backends:
         raise ConfigError("backends", [], "give at least one Backend")
     seen: set[str] = set()
+    check_all("backends", backends, Backend)
     for backend in backends:
-        if not isinstance(backend, Backend):
-            raise ConfigError("backends", backend, "give Backend objects")
         if backend.label in seen:
             raise ConfigError(
                 "name",
@@ -83,8 +83,6 @@ def check_fallbacks(
     """Return the fallbacks by the numbers of groups; every name must be known."""
     result: dict[int, list[int]] = {}
     for name, others in fallbacks.items():
-        if isinstance(others, str):
-            raise ConfigError("fallbacks", others, f'write {{"{name}": [...]}}')
         for each in (name, *others):
             one_of("fallbacks", each, groups)
         result[groups[name]] = [groups[other] for other in others]

@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from ._checks import check_strategy, one_of, positive
 from ._errors import ConfigError
+from ._fields import check_all, check_fields
 from ._hedge import Hedge
 from .providers._failures import KINDS
 
@@ -54,6 +55,7 @@ class Group(Struct, frozen=True, kw_only=True):
     hedge: Hedge | bool | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.strategy is not None:
             check_strategy("strategy", self.strategy)
         positive("v", self.v, zero=True)
@@ -66,9 +68,6 @@ class Group(Struct, frozen=True, kw_only=True):
             raise ConfigError(
                 "min_quality", self.min_quality, "give a whole number 0 to 255"
             )
-        for name in CHAINS:
-            if isinstance(getattr(self, name), str):
-                raise ConfigError(name, getattr(self, name), "give a list of groups")
 
 
 class Terms(Struct, frozen=True):
@@ -94,9 +93,9 @@ class Terms(Struct, frozen=True):
 def by_name(groups: Iterable[Group]) -> dict[str, Group]:
     """Return the groups by their names, each of which may stand once."""
     found: dict[str, Group] = {}
+    groups = list(groups)
+    check_all("groups", groups, Group)
     for group in groups:
-        if not isinstance(group, Group):
-            raise ConfigError("groups", group, "give Group objects")
         if group.name in found:
             raise ConfigError("groups", group.name, "this group is there twice")
         found[group.name] = group
@@ -125,6 +124,9 @@ def all_fallbacks(
     groups: Mapping[str, Group], others: Mapping[str, Sequence[str]]
 ) -> dict[str, Sequence[str]]:
     """Return the fallbacks of all groups; they may stand in one place only."""
+    for name, chain in others.items():
+        if not isinstance(chain, list | tuple):
+            raise ConfigError("fallbacks", chain, f'write {{"{name}": [...]}}')
     chains = dict(others)
     for group in groups.values():
         if group.fallbacks:

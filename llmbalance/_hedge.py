@@ -26,6 +26,7 @@ from msgspec import Struct
 
 from ._checks import positive
 from ._errors import ConfigError
+from ._fields import check_fields
 
 if TYPE_CHECKING:
     from ._story import Shot, Story
@@ -51,10 +52,9 @@ class Hedge(Struct, frozen=True, kw_only=True):
     tail: float = 4.0
 
     def __post_init__(self) -> None:
-        positive("after", self.after)
-        for field in ("max_price_ratio", "tail", "budget"):
-            value = getattr(self, field)
-            positive(field, 0 if value is None else value)
+        check_fields(self)
+        for field in ("after", "max_price_ratio", "tail", "budget"):
+            positive(field, getattr(self, field))
         if self.budget > 1:
             raise ConfigError("budget", self.budget, "a share of all calls, e.g. 0.05")
         if self.tail < 1:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from ._checks import positive, switches, whole_numbers
 from ._core import PriceRow
 from ._errors import ConfigError
 
@@ -45,6 +46,8 @@ _PIECES = {
 }
 _PPM = 1_000_000
 _DEAREST = 1_000_000_000  # pico-USD a token: 1,000 USD per million
+_DEAREST_PIECE = 100 * 10**12  # pico-USD a request, an image, ...: 100 USD
+_MOST_FACTOR = 1000
 _CHEAPEST = 100  # 0.0001 USD per million: below lies who wrote USD per token
 
 
@@ -71,12 +74,17 @@ class Deal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             )
         for field in ("start", "until"):
             _moment(field, getattr(self, field))
-        for clock in self.daily or ():
-            _minute(clock)
+        if self.daily is not None:
+            if not isinstance(self.daily, tuple | list) or len(self.daily) != 2:
+                remedy = 'give two times of day, such as ("16:30", "00:30")'
+                raise ConfigError("daily", self.daily, remedy)
+            for clock in self.daily:
+                _minute(clock)
         if self.price is not None:
+            _inside("price", self.price)
             _refuse("deal", self.price)
         if self.factor is not None:
-            _pico("factor", self.factor, 6)
+            _factor("factor", self.factor)
 
     def holds(self, at: float) -> bool:
         """Whether the deal is on at ``at`` (epoch seconds)."""
@@ -127,7 +135,8 @@ class Price(
     Price; ``deals`` are tried in order, the first that holds applies.
 
     Raises ConfigError for amounts that are none, negative, dearer than 1,000 USD per
-    million tokens, or so small that they must be USD per token.
+    million tokens or 100 USD apiece (with the dearest tier and deal), or so small that
+    they must be USD per token.
     """
 
     cache_read: Amount | None = None
@@ -150,18 +159,55 @@ class Price(
     deals: tuple[Deal, ...] = ()
 
     def __post_init__(self) -> None:
-        self._rates()
-        if len(self.above) > 3:
-            raise ConfigError("above", sorted(self.above), "at most 3 thresholds")
-        if self.above and min(self.above) <= 0:
-            raise ConfigError("above", sorted(self.above), "thresholds must be > 0")
-        for price in self.above.values():
-            _refuse("above", price, "tiers", "above", *_PIECES)
+        rates = self._rates()
+        switches(marginal=self.marginal, inclusive=self.inclusive)
+        for field in ("above", "tiers", "regions"):
+            if not isinstance(getattr(self, field), Mapping):
+                raise ConfigError(field, getattr(self, field), "give a dict")
+        if self.above:
+            self._check_above()
         for name, factor in (*self.tiers.items(), *self.regions.items()):
             if isinstance(factor, Price):
                 _refuse(f"tiers[{name!r}]", factor, "tiers")
             else:
-                _pico(f"factor of {name}", factor, 6)
+                _factor(f"factor of {name}", factor)
+        if not isinstance(self.deals, tuple | list):
+            raise ConfigError("deals", self.deals, "give a list of Deal(...)")
+        if self.deals or self.tiers:
+            self._check_dearest(rates)
+
+    def _check_above(self) -> None:
+        if len(self.above) > 3:
+            raise ConfigError("above", list(self.above), "at most 3 thresholds")
+        for tokens, price in self.above.items():
+            whole_numbers(above=tokens)
+            positive("above", tokens)
+            _inside("above", price)
+            _refuse("above", price, "tiers", "above", *_PIECES)
+
+    def _check_dearest(self, rates: Mapping[str, int]) -> None:
+        """Refuse what no row can hold once the dearest tier and deal meet."""
+        prices, factors = [self], [1.0]
+        for deal in self.deals:
+            if not isinstance(deal, Deal):
+                raise ConfigError("deals", deal, "give a list of Deal(...)")
+            if deal.price is not None:
+                prices.append(deal.price)
+            else:
+                factors.append(float(deal.factor or 0))
+        tiers = [1.0]
+        for tier in self.tiers.values():
+            if isinstance(tier, Price):
+                prices.append(tier)
+            else:
+                tiers.append(float(tier))
+        factor = max(factors) * max(tiers)
+        for price in (*prices, *(p for one in prices for p in one.above.values())):
+            for kind, pico in price._rates().items():
+                most = _DEAREST if kind in TOKEN_KINDS else _DEAREST_PIECE
+                if pico * factor > most:
+                    remedy = f"makes {kind} too dear, see Price: write USD per million"
+                    raise ConfigError("factor", factor, remedy)
 
     def row(
         self,
@@ -229,6 +275,8 @@ class Price(
             amount = getattr(self, field)
             if amount is not None:
                 rates[kind] = _pico(field, amount, shift)
+                if rates[kind] > 100 * 10**shift:
+                    raise ConfigError(field, amount, "at most 100 USD apiece")
         return rates
 
     def _above(self) -> dict[int, dict[str, int]]:
@@ -279,13 +327,23 @@ def _refuse(where: str, price: Price, *fields: str) -> None:
 def _pico(field: str, amount: Any, shift: int) -> int:
     if isinstance(amount, bool) or amount is None:
         raise ConfigError(field, amount, "give an amount such as 2.50")
-    text = repr(amount) if isinstance(amount, float) else str(amount)
     try:
+        text = repr(amount) if isinstance(amount, float) else str(amount)
         return PriceRow.parse(text, shift)
     except ValueError:
         raise ConfigError(
             field, amount, "give an amount >= 0 in plain digits, such as 2.50"
         ) from None
+
+
+def _factor(field: str, amount: Any) -> None:
+    if _pico(field, amount, 6) > _MOST_FACTOR * _PPM:
+        raise ConfigError(field, amount, f"give a factor of at most {_MOST_FACTOR}")
+
+
+def _inside(field: str, price: Any) -> None:
+    if not isinstance(price, Price):
+        raise ConfigError(field, price, "give Price(...)")
 
 
 def _token_pico(field: str, amount: Any) -> int:
@@ -307,7 +365,7 @@ def _moment(field: str, text: str | None) -> float | None:
         return None
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+    except (TypeError, ValueError):
         raise ConfigError(
             field, text, 'give a date or time such as "2026-12-01"'
         ) from None
@@ -315,10 +373,10 @@ def _moment(field: str, text: str | None) -> float | None:
 
 
 def _minute(clock: str) -> int:
-    hours, _, minutes = clock.partition(":")
     try:
+        hours, _, minutes = clock.partition(":")
         minute = int(hours) * 60 + int(minutes or 0)
-    except ValueError:
+    except (AttributeError, TypeError, ValueError):
         minute = -1
     if not 0 <= minute <= 1440:
         raise ConfigError("daily", clock, 'give times of day such as "16:30"')

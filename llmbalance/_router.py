@@ -25,6 +25,7 @@ from ._count import TokenCount, count
 from ._drive import drive
 from ._embed import Parts, drive_all, join
 from ._errors import ConfigError
+from ._fields import check_kind
 from ._fleet import Fleet
 from ._groups import Group
 from ._hedge import Hedge
@@ -130,6 +131,13 @@ class Router(Reports, Operation):
         mirrors: Iterable[Mirror] = (),
         seed: int | None = None,
     ) -> None:
+        check_kind("timeout", timeout, float)
+        for field, listed in (
+            ("tasks", tasks),
+            ("experiments", experiments),
+            ("mirrors", mirrors),
+        ):
+            check_kind(field, listed, Iterable)
         positive("timeout", timeout)
         positive("v", v, zero=True)
         switches(wait=wait, auto_session=auto_session)

@@ -6,7 +6,9 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from ._checks import positive
+from ._config import check_weight
 from ._errors import ConfigError
+from ._fields import check_kind
 from ._health import ask_all
 from ._price import Price
 from ._report import Report
@@ -40,8 +42,12 @@ class Operation:
     # -- backends ------------------------------------------------------------
 
     def set_weight(self, backend: str, weight: float) -> None:
-        """Change a backend's share while running; 0 drains it."""
-        positive("weight", weight, zero=True)
+        """Change a backend's share while running: 1e-6 to 1e6, or 0 to drain it.
+
+        ConfigError for other weights, and when there is no such backend.
+        """
+        check_kind("weight", weight, float)
+        check_weight(weight)
         for index in self._fleet.indices(backend):
             self._fleet.pool.set_weight(index, float(weight))
 

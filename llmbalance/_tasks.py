@@ -18,8 +18,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from ._checks import check_strategy, one_of, positive, whole_numbers
+from ._checks import check_strategy, one_of, positive
 from ._errors import ConfigError, InvalidRequestError
+from ._fields import check_fields
 from ._patterns import must_contain
 from ._report import Report
 from ._wildcards import is_known
@@ -72,6 +73,7 @@ class Task(Struct, frozen=True, kw_only=True):
     priority: int | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.name or self.name == AUTO:
             raise ConfigError("name", self.name, 'give a name other than "auto"')
         if self.strategy is not None:
@@ -80,7 +82,6 @@ class Task(Struct, frozen=True, kw_only=True):
             positive(field, getattr(self, field))
         for field in ("v", "max_cost", "min_quality"):
             positive(field, getattr(self, field), zero=True)
-        whole_numbers(max_tokens=self.max_tokens, min_quality=self.min_quality)
         if self.min_quality is not None and self.min_quality > 255:
             raise ConfigError("min_quality", self.min_quality, "at most 255")
 
@@ -113,10 +114,9 @@ class Rule(Struct, frozen=True, kw_only=True):
     script: str | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in self.has:
             one_of("has", name, HAS)
-        if isinstance(self.keywords, str):
-            raise ConfigError("keywords", self.keywords, "give a list of words")
         if self.script is not None:
             one_of("script", self.script, SCRIPTS)
         try:

@@ -271,7 +271,7 @@ def test_the_price_of_a_deal_replaces_long_prompt_rates_too() -> None:
         (lambda: Price(float("inf"), 1), "input = inf"),
         (lambda: Price(True, 1), "input = True"),
         (lambda: Price(1, 1, request=-1), "request = -1"),
-        (lambda: Price(1, 1, above={0: Price(2, 2)}), "above = [0]"),
+        (lambda: Price(1, 1, above={0: Price(2, 2)}), "above = 0"),
         (lambda: Price(1, 1, above={n: Price(2) for n in (1, 2, 3, 4)}), "at most 3"),
         (lambda: Price(1, 1, above={9: Price(2, request=1)}), "request = 1"),
         (lambda: Price(1, 1, tiers={"flex": -0.5}), "factor of flex = -0.5"),

@@ -22,6 +22,7 @@ from msgspec import Struct
 
 from .._checks import one_of, positive, seconds_of
 from .._errors import ConfigError
+from .._fields import check_fields
 from .._windows import since_when
 
 UNITS = ("call", "session", "user")
@@ -51,6 +52,7 @@ class Bandit(Struct, frozen=True, kw_only=True):
     min_share: float = 0.02
 
     def __post_init__(self) -> None:
+        check_fields(self)
         one_of("reward", self.reward, REWARDS)
         positive("cost_weight", self.cost_weight, zero=True)
         positive("latency_weight", self.latency_weight, zero=True)
@@ -104,6 +106,7 @@ class Experiment(Struct, frozen=True, kw_only=True):
         one_of("metric", self.metric, METRICS)
         check_scope(self)
         self._check_arms()
+        check_fields(self)
         self._check_shares()
         if not 0 < self.alpha < 1:
             raise ConfigError("alpha", self.alpha, "give a share such as 0.05")
@@ -137,12 +140,9 @@ class Experiment(Struct, frozen=True, kw_only=True):
                 positive(f"weights[{arm!r}]", weight, zero=True)
             if not sum(self.weights.values()) > 0:
                 raise ConfigError("weights", self.weights, "give one arm more than 0")
-        if self.bandit is not None:
-            if not isinstance(self.bandit, Bandit):
-                raise ConfigError("bandit", self.bandit, "give Bandit(...)")
-            if self.bandit.min_share * len(self.arms) >= 1:
-                remedy = f"is too much for {len(self.arms)} arms"
-                raise ConfigError("min_share", self.bandit.min_share, remedy)
+        if self.bandit is not None and self.bandit.min_share * len(self.arms) >= 1:
+            remedy = f"is too much for {len(self.arms)} arms"
+            raise ConfigError("min_share", self.bandit.min_share, remedy)
         if self.since is not None and self.ramp is None:
             raise ConfigError("since", self.since, "says when a ramp began: give ramp")
         if self.ramp is not None:

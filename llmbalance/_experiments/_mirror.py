@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from .._checks import positive
+from .._checks import positive, within_one
 from .._errors import ConfigError
+from .._fields import check_fields
 from .._types import ChatReply
 from ._experiment import Names, check_name, check_scope
 
@@ -36,18 +37,17 @@ class Mirror(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not isinstance(self.to, str) or not self.to:
             raise ConfigError("to", self.to, "give the name of a group")
+        if self.compare is not None and not callable(self.compare):
+            raise ConfigError("compare", self.compare, "give a function of two replies")
+        check_fields(self)
         if self.name is not None:
             check_name("name", self.name)
         elif "=" in self.to:  # it is to stand in "mirror=NAME"
             raise ConfigError("name", None, f"give one: {self.to!r} cannot be a label")
         check_scope(self)
-        number = isinstance(self.share, int | float)
-        if not number or not 0 < self.share <= 1:
-            raise ConfigError("share", self.share, "give a share > 0, at most 1")
+        within_one("share", self.share)
         positive("max_in_flight", self.max_in_flight)
         positive("timeout", self.timeout)
-        if self.compare is not None and not callable(self.compare):
-            raise ConfigError("compare", self.compare, "give a function of two replies")
 
     @property
     def label(self) -> str:

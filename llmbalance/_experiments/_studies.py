@@ -266,7 +266,7 @@ class Studies:
 
     def find(self, name: str) -> Study:
         """Return an experiment; ConfigError names the known ones."""
-        study = self.all.get(name)
+        study = self.all.get(name) if isinstance(name, str) else None
         if study is None:
             known = ", ".join(self.all) or "none"
             raise ConfigError("experiment", name, f"use one of {known}")
