@@ -260,7 +260,7 @@ lb_gate(lb_pool *p, uint32_t i, const lb_ask *ask, lb_outlook *o, lb_quote *q)
     int64_t cached = bound ? lb_min(o->cached, f->load.input) : 0;
     int64_t hold = price(p, i, b, o, f, cached, q);
     float with;
-    int32_t held = b->terms.max_calls > 0 ? *lb_pool_held(p, b) : 0;
+    int32_t held = *lb_pool_held(p, b);
     q->used = fullest(p, b, o, f, held, &with, &q->rent);
     bool busy = (uint32_t)held > (uint32_t)(b->terms.max_calls - 1);
     bool unwell = (b->breaker.order | b->breaker.state) != 0;

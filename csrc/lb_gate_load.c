@@ -6,6 +6,7 @@
 /* Until a group has answers to learn from. */
 enum { FIRST_EXPECTED = 256, FIRST_RESERVE = 1024 };
 
+static const float NOT_MADE = -1;   /* as a noise: nobody's ratio is within that */
 static const double SURELY = 0.999; /* beyond all rounding of a share */
 
 void
@@ -67,7 +68,8 @@ lb_outlook_init(lb_pool *p, const lb_ask *ask, lb_outlook *o, lb_ns now)
     o->picky = (ask->tags | ask->needs | ask->quality | ask->ntried) != 0;
     bool capped = ask->max_cost != INT64_MAX || ask->max_latency != LB_FOREVER;
     o->clear = capped ? -1 : (float)(SURELY * o->share);
-    o->met = 0;
+    for (int f = 0; f < LB_TOK_NFAMILIES; f++)
+        o->figures[f].noise = NOT_MADE;
     look_at_budgets(p, p->budget, p->nbudgets, o);
     look_at_budgets(p, g->budget, g->nbudgets, o);
     look_at_budgets(p, ask->budget, ask->nbudgets, o);
@@ -123,15 +125,14 @@ new_figures(const lb_pool *p, const lb_ask *ask, lb_outlook *o, const lb_backend
             lb_figures *own)
 {
     float ratio = lb_pool_ratio(p, b);
-    uint32_t bit = UINT32_C(1) << b->terms.family;
     if (caps_output(b, o) || ratio != p->ratio[b->terms.family]) {
         figure(ask, o, b, ratio, own);
         return own;
     }
-    if ((o->met & bit) == 0)
-        figure(ask, o, b, ratio, &o->figures[b->terms.family]);
-    o->met |= bit;
-    return &o->figures[b->terms.family];
+    lb_figures *f = &o->figures[b->terms.family];
+    if (f->noise < 0)
+        figure(ask, o, b, ratio, f);
+    return f;
 }
 
 const lb_figures *
@@ -139,8 +140,7 @@ lb_gate_figures(const lb_pool *p, const lb_ask *ask, lb_outlook *o, const lb_bac
                 lb_figures *own)
 {
     const lb_figures *f = &o->figures[b->terms.family];
-    if ((o->met >> b->terms.family & 1) != 0 && !caps_output(b, o) &&
-        fabsf(b->ratio - f->ratio) <= f->noise)
+    if (!caps_output(b, o) && fabsf(b->ratio - f->ratio) <= f->noise)
         return f;
     return new_figures(p, ask, o, b, own);
 }

@@ -92,7 +92,6 @@ typedef struct lb_outlook {
     bool forecast;          /* strategy looks ahead */
     bool picky;             /* tags, abilities, quality or tried ones matter */
     lb_latency_prior prior; /* of the group */
-    uint32_t met;           /* bit f: figures[f] are there */
     lb_figures figures[LB_TOK_NFAMILIES];
 } lb_outlook;
 

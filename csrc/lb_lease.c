@@ -36,7 +36,7 @@ list_one(lb_candidate *line, const lb_quote *q)
         .backend = (uint16_t)q->backend,
         .reason = q->reason,
         .bound = q->bound,
-        .cost = q->cost == LB_UNKNOWN ? -1.0F : (float)((double)q->cost * 1e-9),
+        .cost = (float)q->cost * 1e-9F,
         .seconds = (float)q->seconds,
         .used = q->used,
         .score = (float)q->score,

@@ -14,6 +14,7 @@ static const int32_t WINDOW_EVERY = 16; /* answers between looks at the p99 */
 static const double WINDOW_FACTOR = 2;
 static const uint32_t ALL_INPUT = (UINT32_C(1) << LB_OUTPUT) - 1;
 static const uint32_t ALL_TOKENS = (UINT32_C(1) << LB_NTOKENS) - 1;
+static const uint32_t PLAIN = UINT32_C(1) << LB_INPUT | UINT32_C(1) << LB_OUTPUT;
 static const double BOUND_FACTOR = 1.1;
 static const double LONGEST_CALL = 1e6; /* s */
 static const double TAIL_SIZE = 8;      /* no call is taken to be so much larger */
@@ -308,13 +309,20 @@ count_failure(lb_backend *b, enum lb_outcome o)
         b->fail -= (float)(FAIL_WEIGHT * (double)b->fail);
 }
 
+/* What the provider says it costs, else by the price: in short where plain tokens are
+ * all there is. */
 static int64_t
-cost_of(const lb_price *price, const lb_result *r)
+cost_of(const lb_fare *fare, const lb_price *price, const lb_result *r, uint32_t kinds,
+        const seen *s)
 {
     int64_t cost = r->cost;
-    if (cost == LB_UNKNOWN && r->sent)
-        cost = lb_price_cost(price, &r->usage);
-    return lb_max(cost, 0);
+    if (cost != LB_UNKNOWN)
+        return lb_max(cost, 0);
+    if (!r->sent)
+        return 0;
+    if ((kinds & ~PLAIN) == 0 && s->input <= fare->flat && s->output <= INT32_MAX)
+        return lb_fare_cost(fare, fare->in, s->input, s->output);
+    return lb_max(lb_price_cost(price, &r->usage), 0);
 }
 
 static void
@@ -339,11 +347,11 @@ lb_lease_settle(lb_pool *p, lb_lease *lease, const lb_result *r, lb_ns now)
     lb_backend *b = lb_pool_backend(p, (uint32_t)lease->backend);
     lb_record *rec = lb_pool_record(p, (uint32_t)lease->backend);
     enum lb_outcome outcome = outcome_of(lease, r);
-    int64_t cost = cost_of(&rec->price, r);
     uint32_t kinds = lb_usage_kinds(&r->usage);
     seen s = {.input = sum(&r->usage, kinds & ALL_INPUT),
               .cached = sum(&r->usage, kinds & UINT32_C(1) << LB_CACHE_READ),
               .output = sum(&r->usage, kinds & ALL_TOKENS & ~ALL_INPUT)};
+    int64_t cost = cost_of(&b->fare, &rec->price, r, kinds, &s);
     settle_limits(p, b, lease, r, &s, now);
     hear_limits(p, b, lease, r, now);
     for (int k = 0; k < lease->nbudgets; k++)

@@ -4,7 +4,7 @@
 #include <string.h>
 
 static const float FAMILY_WEIGHT = 0.1F; /* of a backend's ratio in its family's */
-static const double PACE_SECONDS = 10;   /* memory of a limit's pace */
+static const float PACE_SECONDS = 10;    /* memory of a limit's pace */
 static const float LEAST_RENT = 1e-3F;   /* below, it begins anew: no long way back */
 
 /* Place a table of n records behind what is there, on a cache line. */
@@ -76,19 +76,26 @@ lb_pool_free(lb_pool *p)
 float
 lb_limit_pace(const lb_limit *l, lb_ns now)
 {
-    double age = (double)lb_max(now - l->paced, 0) * 1e-9;
-    return (float)((double)l->pace * (PACE_SECONDS / (PACE_SECONDS + age)));
+    float age = (float)lb_max(now - l->paced, 0) * 1e-9F;
+    return l->pace * (PACE_SECONDS / (PACE_SECONDS + age));
+}
+
+static __attribute__((noinline)) void
+move_rent(lb_limit *l, lb_ns now)
+{
+    float since = (float)lb_max(now - l->paced, 0) * l->per_ns;
+    float used = lb_limit_used(l, now);
+    float rent = lb_rent_move(l->rent, used < 1 ? used : 1, since);
+    l->rent = rent > LEAST_RENT ? rent : 0;
 }
 
 void
 lb_limit_charge(lb_limit *l, int64_t units, lb_ns now)
 {
     if (units > 0) {
-        float since = (float)lb_max(now - l->paced, 0) * l->per_ns;
-        float used = lb_limit_used(l, now);
-        float rent = lb_rent_move(l->rent, used < 1 ? used : 1, since);
-        l->rent = rent > LEAST_RENT ? rent : 0;
-        l->pace = lb_limit_pace(l, now) + (float)units / (float)PACE_SECONDS;
+        if (l->rent > 0)
+            move_rent(l, now);
+        l->pace = lb_limit_pace(l, now) + (float)units / PACE_SECONDS;
         l->paced = now;
     }
     if (units != 0)

@@ -134,18 +134,23 @@ charge_briefly(lb_rate *r, int64_t units, lb_ns now)
     return true;
 }
 
-void
-lb_rate_charge(lb_rate *r, int64_t units, lb_ns now)
+static __attribute__((noinline)) void
+charge_widely(lb_rate *r, int64_t units, lb_ns now)
 {
-    r->charged = wrap_add(r->charged, units);
-    if (r->unit_q12 == 0 || charge_briefly(r, units, now))
-        return;
     q12 spent = spent_at(r, now), cost = (q12)magnitude(units) * r->unit_q12;
     if (units >= 0)
         spent += cost;
     else
         spent = spent > cost ? spent - cost : 0;
     set_spent(r, spent, now);
+}
+
+void
+lb_rate_charge(lb_rate *r, int64_t units, lb_ns now)
+{
+    r->charged = wrap_add(r->charged, units);
+    if (r->unit_q12 != 0 && !charge_briefly(r, units, now))
+        charge_widely(r, units, now);
 }
 
 int64_t

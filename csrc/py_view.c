@@ -24,11 +24,11 @@ py_quote(const lb_quote *q)
 static PyObject *
 candidate(const lb_candidate *c)
 {
+    double cost = c->cost < 0 ? -1 : (double)c->cost;
     return Py_BuildValue("{s:i,s:s,s:d,s:d,s:d,s:d,s:O}", "backend", (int)c->backend,
-                         "reason", lb_reason_name(c->reason), "cost", (double)c->cost,
-                         "seconds", (double)c->seconds, "used", (double)c->used,
-                         "score", (double)c->score, "bound",
-                         c->bound ? Py_True : Py_False);
+                         "reason", lb_reason_name(c->reason), "cost", cost, "seconds",
+                         (double)c->seconds, "used", (double)c->used, "score",
+                         (double)c->score, "bound", c->bound ? Py_True : Py_False);
 }
 
 PyObject *

@@ -103,7 +103,7 @@ no_line_promises_an_answer_before_a_millisecond(void)
         int64_t input = 10000 + 1000 * (i % 5);
         learn(&l, input, 10, 0.001 * (double)(input - 9999), 9.0, SEC);
     }
-    CHECK(lb_latency_ttft(&l, &prior, 0, SEC) == 1e-3);
+    CHECK(lb_latency_ttft(&l, &prior, 0, SEC) == (double)1e-3F);
 }
 
 /* Until loads have differed: with one more in flight everything takes twice as long. */

@@ -93,6 +93,36 @@ a_stated_cost_counts_and_what_is_not_sent_costs_nothing(void)
     nothing_is_left_reserved();
 }
 
+/* Plain tokens are billed by the short form of the price, all else by the long one. */
+static void
+a_bill_is_what_the_price_says_whatever_was_used(void)
+{
+    static const int64_t counts[] = {
+        0, 1, 777, 1000, 199999, 200000, 200001, INT32_MAX, (int64_t)INT32_MAX + 1};
+    enum { N = sizeof counts / sizeof *counts };
+    fresh(1, LB_COST);
+    lb_price price = lb_pool_record(p, 0)->price;
+    price.pico[LB_INPUT] = 1333333; /* halves and thirds of a nano-dollar */
+    price.pico[LB_OUTPUT] = 7500500;
+    for (int tiers = 0; tiers < 2; tiers++) {
+        if (tiers == 1) {
+            price.ntiers = 1;
+            price.tier[0] = price.tier[1];
+            price.tier[0].above = 200000;
+            for (int k = 0; k < LB_NTOKENS; k++)
+                price.tier[0].pico[k] = 2 * price.pico[k];
+        }
+        CHECK_EQ(lb_pool_set_price(p, 0, &price), LB_OK);
+        for (int k = 0; k < 2 * N * N; k++) {
+            CHECK_EQ(pick(0), 0);
+            lb_result r = kit_done(counts[k / 2 % N], counts[k / 2 / N], 0, 0);
+            r.usage.count[LB_CACHE_READ] = k % 2;
+            int64_t bill = lb_price_cost(&price, &r.usage);
+            CHECK_EQ(lb_lease_settle(p, &lease, &r, 0), bill);
+        }
+    }
+}
+
 static void
 a_backends_own_budget_is_enough_to_hold_money(void)
 {
@@ -620,6 +650,7 @@ main(void)
     CHECK_RUN(outcomes_leave_on_the_limits_what_the_table_says);
     CHECK_RUN(what_a_cache_gave_is_free_where_use_is_charged);
     CHECK_RUN(a_stated_cost_counts_and_what_is_not_sent_costs_nothing);
+    CHECK_RUN(a_bill_is_what_the_price_says_whatever_was_used);
     CHECK_RUN(a_backends_own_budget_is_enough_to_hold_money);
     CHECK_RUN(one_budget_met_twice_is_charged_once);
     CHECK_RUN(a_budget_is_not_overspent_by_calls_at_once);
