@@ -69,7 +69,7 @@ typedef struct lb_figures {
     int64_t padded;         /* prompt tokens to hold money for */
     int64_t reach;          /* the same for fares: INT64_MAX where they do not reach */
     float ratio;            /* billed / estimated prompt tokens of the family */
-    float noise;            /* what a backend's own ratio may be apart from it */
+    float noise;            /* its own ratio may be so far from it; < 0: not made yet */
     float units[LB_NUNITS]; /* that a limit counts at most, by enum lb_unit */
     float use[LB_NUNITS];   /* the same, as expected */
 } lb_figures;
