@@ -61,6 +61,8 @@ lb_breaker_flaw(const lb_breaker_rules *rules)
 {
     if (!within(rules->in_a_row, 0, INT32_MAX))
         return "in_a_row must be 0 or more";
+    if (!within(rules->timeouts_in_a_row, 0, INT32_MAX))
+        return "timeouts_in_a_row must be 0 or more";
     if (!within(rules->min_calls, 1, INT32_MAX / 2))
         return "min_calls must be 1 to 1073741823";
     if (!(rules->failure_rate > 0 && rules->failure_rate <= 1))
@@ -196,9 +198,12 @@ record(lb_breaker *b, const struct effect *e)
 }
 
 static bool
-over_the_limit(const lb_breaker *b, const lb_breaker_rules *rules)
+over_the_limit(const lb_breaker *b, const lb_breaker_rules *rules,
+               enum lb_outcome newest)
 {
-    if (rules->in_a_row > 0 && b->consecutive >= rules->in_a_row)
+    bool late = newest == LB_TIMED_OUT && rules->timeouts_in_a_row > 0;
+    int32_t row = late ? rules->timeouts_in_a_row : rules->in_a_row;
+    if (row > 0 && b->consecutive >= row)
         return true;
     int32_t calls = 0, failed = 0, slow = 0;
     for (int i = 0; i < LB_BREAKER_BUCKETS; i++) {
@@ -267,7 +272,8 @@ lb_breaker_leave(lb_breaker *b, const lb_breaker_rules *rules, uint32_t generati
         forget(b, rules, now);
         record(b, e);
         bool bad = e->failed || e->slow;
-        trips = b->order == LB_AUTO && (e->trips || (bad && over_the_limit(b, rules)));
+        trips = b->order == LB_AUTO &&
+                (e->trips || (bad && over_the_limit(b, rules, outcome)));
     }
     if (trips)
         trip(b, rules, outcome, retry_after, rng, now);

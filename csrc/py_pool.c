@@ -65,7 +65,8 @@ PyDoc_STRVAR(
     "max_output: tokens, 0 unknown; max_calls: in flight, 0 no limit; weight 0:\n"
     "drained; min_share: of a group's calls at least, 0..1; cache_life: s; breaker: "
     "(in_a_row, min_calls, failure_rate, slow_rate,\n"
-    "probe_share, probes_to_close, window s, cooldown s, cooldown_max s, ramp s).");
+    "probe_share, probes_to_close, window s, cooldown s, cooldown_max s, ramp s,\n"
+    "timeouts_in_a_row).");
 
 static PyObject *
 pool_add_backend(PyObject *op, PyObject *args, PyObject *kwargs)

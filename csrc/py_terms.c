@@ -34,13 +34,13 @@ read_rules(PyObject *o, lb_breaker_rules *rules)
         return 0;
     double window, cooldown, cooldown_max, ramp;
     if (!PyTuple_Check(o)) {
-        PyErr_SetString(PyExc_TypeError, "breaker must be a tuple of its ten rules");
+        PyErr_SetString(PyExc_TypeError, "breaker must be a tuple of its eleven rules");
         return -1;
     }
-    if (!PyArg_ParseTuple(o, "iifffidddd:breaker", &rules->in_a_row, &rules->min_calls,
+    if (!PyArg_ParseTuple(o, "iifffiddddi:breaker", &rules->in_a_row, &rules->min_calls,
                           &rules->failure_rate, &rules->slow_rate, &rules->probe_share,
                           &rules->probes_to_close, &window, &cooldown, &cooldown_max,
-                          &ramp))
+                          &ramp, &rules->timeouts_in_a_row))
         return -1;
     rules->window = duration(window);
     rules->cooldown = duration(cooldown);

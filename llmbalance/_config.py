@@ -142,9 +142,10 @@ class Timeouts(Struct, frozen=True, kw_only=True):
 class Breaker(Struct, frozen=True, kw_only=True):
     """When to stop calling a backend that fails, and how to come back.
 
-    It opens after ``in_a_row`` failures in a row, or when ``failure_rate`` of at least
-    ``min_calls`` calls within ``window`` seconds failed, or ``slow_rate`` of at least
-    twice as many were far too slow. Open for ``cooldown`` seconds, doubling to
+    It opens after ``in_a_row`` failures in a row (``timeouts_in_a_row``, if above 0,
+    when the last of them timed out), or when ``failure_rate`` of at least ``min_calls``
+    calls within ``window`` seconds failed, or ``slow_rate`` of at least twice as many
+    were far too slow. Open for ``cooldown`` seconds, doubling to
     ``cooldown_max``; then ``probe_share`` of the calls are let through until ``probes``
     of them succeeded; then its share grows from a tenth to all within ``ramp`` seconds.
     """
@@ -159,10 +160,12 @@ class Breaker(Struct, frozen=True, kw_only=True):
     cooldown: float = 5.0
     cooldown_max: float = 60.0
     ramp: float = 30.0
+    timeouts_in_a_row: int = 0
 
     def __post_init__(self) -> None:
         check_fields(self)
-        positive("in_a_row", self.in_a_row, zero=True, most=_MOST_COUNT)
+        for name in ("in_a_row", "timeouts_in_a_row"):
+            positive(name, getattr(self, name), zero=True, most=_MOST_COUNT)
         positive("min_calls", self.min_calls, most=_MOST_COUNT // 2)
         positive("probes", self.probes, most=255)
         for name in ("window", "cooldown", "cooldown_max", "ramp"):

@@ -13,7 +13,7 @@ from typing import Any
 _Prompt = str | Sequence[Any]
 _Tools = Sequence[Mapping[str, Any]]
 # in_a_row, min_calls, failure_rate, slow_rate, probe_share, probes_to_close, then the
-# seconds window, cooldown, cooldown_max, ramp.
+# seconds window, cooldown, cooldown_max, ramp, and timeouts_in_a_row.
 _Rules = tuple[float, ...]
 # Columns of machine numbers.
 _Buffer = bytes | memoryview | array[int]

@@ -195,6 +195,7 @@ class Rules:
     """Thresholds of a breaker; times in ns."""
 
     in_a_row: int = 5
+    timeouts_in_a_row: int = 0
     min_calls: int = 10
     failure_rate: float = 0.5
     slow_rate: float = 0.8
@@ -320,7 +321,9 @@ class Breaker:
 
     def _too_many(self, now: int) -> bool:
         rules = self.rules
-        if rules.in_a_row and self.consecutive() >= rules.in_a_row:
+        late = rules.timeouts_in_a_row if self.log[-1][1] == "timed_out" else 0
+        row = late or rules.in_a_row
+        if row and self.consecutive() >= row:
             return True
         calls, failed, slow = self.counts(now)
         if calls >= rules.min_calls and failed >= self._part(rules.failure_rate, calls):

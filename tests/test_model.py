@@ -215,6 +215,7 @@ def test_a_breaker_judges_as_its_log_does(
     share = st.sampled_from([0.1, 0.2, 0.5, 0.8, 1.0])
     rules = Rules(
         in_a_row=data.draw(st.integers(0, 6), "in a row"),
+        timeouts_in_a_row=data.draw(st.integers(0, 3), "timeouts in a row"),
         min_calls=data.draw(st.integers(1, 12), "calls"),
         failure_rate=data.draw(share, "failure rate"),
         slow_rate=data.draw(share, "slow rate"),
@@ -225,7 +226,9 @@ def test_a_breaker_judges_as_its_log_does(
         cooldown_max=cooldown * data.draw(st.integers(1, 64), "max"),
         ramp=data.draw(st.integers(0, 30 * SECOND), "ramp"),
     )
-    counts = (c_int32 * 3)(rules.in_a_row, rules.min_calls, rules.probes_to_close)
+    counts = (c_int32 * 4)(
+        rules.in_a_row, rules.min_calls, rules.probes_to_close, rules.timeouts_in_a_row
+    )
     shares = (c_float * 3)(rules.failure_rate, rules.slow_rate, rules.probe_share)
     times = (c_int64 * 4)(rules.window, rules.cooldown, rules.cooldown_max, rules.ramp)
     c_rules = core.door_rules(counts, shares, times)

@@ -12,7 +12,7 @@ import pytest
 from llmbalance._core import CHARGES, OUTCOMES, STRATEGIES, UNITS, Lease, Pool, PriceRow
 
 PRICE = PriceRow({"input": 1_000_000, "output": 2_000_000})  # 1,000 and 2,000 nano-USD
-RULES = (5, 10, 0.5, 0.8, 0.1, 3, 30.0, 5.0, 300.0, 30.0)
+RULES = (5, 10, 0.5, 0.8, 0.1, 3, 30.0, 5.0, 300.0, 30.0, 0)
 
 
 def make(n: int = 2, strategy: str = "round_robin") -> Pool:
@@ -196,6 +196,6 @@ def test_a_term_out_of_range_is_named_with_its_value(field: str, value: float):
 
 
 def test_a_breaker_rule_out_of_range_is_named():
-    rules = (5, 10, 1.5, 0.8, 0.1, 3, 30.0, 5.0, 60.0, 30.0)
+    rules = (5, 10, 1.5, 0.8, 0.1, 3, 30.0, 5.0, 60.0, 30.0, 0)
     with pytest.raises(ValueError, match=r"^breaker: failure_rate must be above 0 and"):
         Pool(1, 0, 0, 0, 0).add_backend(PriceRow({"input": 1}), breaker=rules)

@@ -14,7 +14,7 @@ lb_rate *door_rate(void);
 lb_breaker *door_breaker(void);
 lb_budget *door_budget(void);
 lb_hist *door_hist(void);
-lb_breaker_rules *door_rules(const int32_t counts[3], const float shares[3],
+lb_breaker_rules *door_rules(const int32_t counts[4], const float shares[3],
                              const lb_ns times[4]);
 bool door_sync(lb_rate *r, int64_t limit, int64_t remaining, lb_ns reset, lb_ns window,
                uint32_t serial, int64_t mark, lb_ns sent, lb_ns now);
@@ -47,7 +47,7 @@ door_hist(void)
 }
 
 lb_breaker_rules *
-door_rules(const int32_t counts[3], const float shares[3], const lb_ns times[4])
+door_rules(const int32_t counts[4], const float shares[3], const lb_ns times[4])
 {
     lb_breaker_rules *rules = malloc(sizeof *rules);
     if (rules != NULL)
@@ -55,6 +55,7 @@ door_rules(const int32_t counts[3], const float shares[3], const lb_ns times[4])
             .in_a_row = counts[0],
             .min_calls = counts[1],
             .probes_to_close = counts[2],
+            .timeouts_in_a_row = counts[3],
             .failure_rate = shares[0],
             .slow_rate = shares[1],
             .probe_share = shares[2],

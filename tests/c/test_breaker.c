@@ -67,6 +67,7 @@ rules_out_of_range_are_refused(void)
                       sizeof #field " must be" - 1) == 0);      \
     } while (0)
     REFUSED(in_a_row, -1);
+    REFUSED(timeouts_in_a_row, -1);
     REFUSED(min_calls, 0);
     REFUSED(min_calls, INT32_MAX);
     REFUSED(probes_to_close, 0);
@@ -214,6 +215,35 @@ the_rule_of_consecutive_failures_can_be_off(void)
         lb_breaker_leave(&b, &off, g, LB_FAILED, 0, &rng, 0);
     }
     CHECK_EQ(lb_breaker_at(&b, &off, 0), LB_OPEN);
+}
+
+static void
+time_outs_can_have_a_shorter_run_than_other_failures(void)
+{
+    const struct {
+        int32_t all, late;
+        enum lb_outcome last;
+        int failures; /* until it opens, all but the last LB_FAILED */
+    } rows[] = {
+        {5, 2, LB_TIMED_OUT, 2}, {5, 2, LB_FAILED, 5},    {5, 0, LB_TIMED_OUT, 5},
+        {2, 4, LB_TIMED_OUT, 4}, {0, 3, LB_TIMED_OUT, 3},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        lb_breaker_rules row = rules;
+        row.in_a_row = rows[i].all;
+        row.timeouts_in_a_row = rows[i].late;
+        row.min_calls = 1000;
+        lb_breaker b = {0};
+        for (int n = 1; n <= rows[i].failures; n++) {
+            CHECK_EQ(b.state, LB_CLOSED);
+            bool early = rows[i].late > rows[i].all && rows[i].all > 0;
+            enum lb_outcome one =
+                n == rows[i].failures || early ? rows[i].last : LB_FAILED;
+            uint32_t g = lb_breaker_enter(&b, &row, 0);
+            lb_breaker_leave(&b, &row, g, one, 0, &rng, 0);
+        }
+        CHECK_EQ(b.state, LB_OPEN);
+    }
 }
 
 static void
@@ -589,6 +619,7 @@ main(void)
     CHECK_RUN(eight_of_ten_slow_answers_open_it_after_twenty_calls);
     CHECK_RUN(a_run_of_k_failures_trips_as_often_as_theory_says);
     CHECK_RUN(the_rule_of_consecutive_failures_can_be_off);
+    CHECK_RUN(time_outs_can_have_a_shorter_run_than_other_failures);
     CHECK_RUN(quota_key_and_missing_model_open_it_at_once_for_five_minutes);
     CHECK_RUN(retry_after_lengthens_the_open_time_within_reason);
     CHECK_RUN(the_open_time_doubles_up_to_the_maximum);
