@@ -84,7 +84,8 @@ def test_a_fallback_may_name_a_single_deployment() -> None:
         ([{"x": ["a"]}], "fallbacks[0].x", "no group 'x'"),
         (["a", "b"], "fallbacks[0]", "not for whom"),
         ({"a": ["b"]}, "fallbacks", "write a list"),
-        ([{"a": [{"model": "b", "temperature": 1}]}], "fallbacks[0].a", "of its own"),
+        ([{"a": [{"model": "bb"}]}], "fallbacks[0].a", "did you mean 'b'?"),
+        ([{"a": [{"temperature": 1}]}], "fallbacks[0].a", "no group"),
     ],
 )
 def test_fallbacks_that_lead_nowhere_are_left_out_and_told(
@@ -93,6 +94,17 @@ def test_fallbacks_that_lead_nowhere_are_left_out_and_told(
     plan = plan_of("a", "b", fallbacks=value)
     assert fallbacks(plan) == {}
     assert why in faults(plan)[f"router_settings.{field}"]
+
+
+def test_a_fallback_with_settings_of_its_own_is_one_without_them() -> None:
+    alone = plan_of("a", "b", fallbacks=[{"a": [{"model": "b"}]}])
+    assert fallbacks(alone) == {"a": ["b"]}
+    assert faults(alone) == {}
+    entry = {"model": "b", "temperature": 1, "max_tokens": 5}
+    plan = plan_of("a", "b", fallbacks=[{"a": [entry]}])
+    assert fallbacks(plan) == {"a": ["b"]}
+    told = faults(plan)["router_settings.fallbacks[0].a"]
+    assert "'b': its temperature, max_tokens: left out" in told
 
 
 def test_fallbacks_for_one_kind_of_failure_are_those_of_the_groups() -> None:

@@ -27,6 +27,14 @@ _REFUSED = {
     "context_window_fallbacks": "belong to groups: router_settings, or Group",
     "content_policy_fallbacks": "belong to groups: router_settings, or Group",
     "retry_policy": "belongs to groups: router_settings, or Group(attempts=...)",
+    "model_list": "make a Router of it: Router.from_litellm",
+    "organization": "belongs to the backend: options={'organization': ...}",
+    "extra_headers": "belong to backends: options={'headers': ...}",
+    "headers": "belong to backends: options={'headers': ...}",
+    "stream_timeout": "give timeouts=Timeouts(first_token=...)",
+    "deployment_id": "give the name of the backend as the model",
+    "functions": "give tools",
+    "function_call": "give tool_choice",
     "allowed_model_region": "use tags: backends must have all tags of a call",
 }
 # Said by many callers, without effect here -> why.
@@ -35,6 +43,14 @@ _WITHOUT_EFFECT = {
     "specific_deployment": "the name of a backend means that one",
     "caching": "answers are not cached",
     "cache": "answers are not cached",
+    "max_fallbacks": "each group is visited once",
+    "allowed_openai_params": "each provider gets what it knows",
+    "litellm_session_id": "use session= to stay with a backend",
+    "litellm_trace_id": "for LiteLLM's loggers",
+    "litellm_call_id": "for LiteLLM's loggers",
+    "no-log": "for LiteLLM's loggers",
+    "logger_fn": "for LiteLLM's loggers",
+    "verbose": "for LiteLLM's loggers",
 }
 
 
@@ -94,7 +110,7 @@ def chat_options(
         given.setdefault("priority", ways.priority)
     for name, value in given.items():
         if name in _REFUSED:
-            raise InvalidRequestError(name, value, _REFUSED[name])
+            raise InvalidRequestError(name, _names_in(value), _REFUSED[name])
         if name in _WITHOUT_EFFECT:
             warnings.append(f"{name}: {_WITHOUT_EFFECT[name]}")
         elif name in _READERS:
@@ -150,11 +166,23 @@ def _names(fallbacks: Any) -> list[str]:
     for entry in [fallbacks] if isinstance(fallbacks, str) else fallbacks:
         if isinstance(entry, str):
             names.append(entry)
+        elif isinstance(entry, Mapping) and set(entry) == {"model"}:
+            names.append(entry["model"])
         elif isinstance(entry, Mapping) and "model" not in entry:
             names += (name for others in entry.values() for name in others)
         else:
-            raise InvalidRequestError("fallbacks", entry, "give names of groups")
+            remedy = "give names of groups: fallbacks get the call as it is"
+            raise InvalidRequestError("fallbacks", _names_in(entry), remedy)
     return names
+
+
+def _names_in(value: Any) -> Any:
+    """A value for an error: of tables, in which keys may stand, the names alone."""
+    if isinstance(value, Mapping):
+        return sorted(map(str, value))
+    if isinstance(value, list | tuple):
+        return [_names_in(each) for each in value]
+    return value
 
 
 def _metadata(

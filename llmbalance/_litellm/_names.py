@@ -137,60 +137,47 @@ OPTIONS = {
 PARAMS = frozenset(
     (
         *("model", "api_key", "api_base", "base_url", "custom_llm_provider"),
-        *("organization", "rpm", "tpm", "order", "weight", "max_parallel_requests"),
+        *(
+            "organization",
+            "rpm",
+            "tpm",
+            "itpm",
+            "otpm",
+            "order",
+            "weight",
+            "max_parallel_requests",
+        ),
         *("timeout", "request_timeout", "stream_timeout", "cooldown_time"),
-        *("allowed_fails", "tags", "max_budget", "budget_duration", "region_name"),
+        *(
+            "allowed_fails",
+            "allowed_fails_policy",
+            "tags",
+            "max_budget",
+            "budget_duration",
+            "region_name",
+        ),
         *("service_tier", "litellm_credential_name", "drop_params", *OPTIONS),
-        *("num_retries", "silent_model"),
+        *("num_retries", "silent_model", "azure_ad_token"),
+        "aws_bedrock_runtime_endpoint",
     )
 )
-# Keys that a router here does not act on -> why, and whether something is lost.
-PARAMS_NOT = {
-    "max_retries": (
-        "the client here repeats nothing by itself: num_retries",
-        "changed",
-    ),
-    "mock_response": ("real backends only; see llmbalance.testing", "fault"),
-    "mock_timeout": ("real backends only; see llmbalance.testing", "fault"),
-    "allowed_fails_policy": ("the breaker counts all failures alike", "fault"),
-    "retry_policy": ("belongs to router_settings, for all or a group", "fault"),
-    "configurable_clientside_auth_params": ("keys do not come with calls", "ignored"),
-    "use_in_pass_through": ("there are no pass-through endpoints", "ignored"),
-    "realtime_protocol": ("realtime sessions are not served", "ignored"),
-    "vertex_credentials": ("give an access token as api_key", "fault"),
-    "aws_profile_name": ("give keys, or set AWS_BEARER_TOKEN_BEDROCK", "fault"),
-    "aws_role_name": ("give keys, or set AWS_BEARER_TOKEN_BEDROCK", "fault"),
-}
-
 # Keys of model_info that are read.
 INFO = frozenset(
     (
-        *("id", "base_model", "mode", "rpm", "tpm", "max_input_tokens", "max_tokens"),
+        *(
+            "id",
+            "base_model",
+            "mode",
+            "rpm",
+            "tpm",
+            "itpm",
+            "otpm",
+            "max_input_tokens",
+            "max_tokens",
+        ),
         *("max_output_tokens", "supports_function_calling", "supports_vision"),
         *("supported_environments", "blocked"),
+        *("allowed_fails", "allowed_fails_policy", "cooldown_time"),
     )
 )
 MODES = ("chat", "completion", "embedding", "responses")
-
-# router_settings -> why it makes no difference here.
-SETTINGS_NOT = {
-    "enable_pre_call_checks": ("limits and context are always checked", "changed"),
-    "max_fallbacks": ("each group is visited once", "changed"),
-    "retry_after": ("no pause while another backend is left", "changed"),
-    "allowed_fails_policy": ("the breaker counts all failures alike", "fault"),
-    "routing_strategy_args": ("latencies are weighted by their age", "changed"),
-    "enable_weighted_failover": ("failover is always by weight", "changed"),
-    "routing_groups": ("one strategy for all groups", "fault"),
-    "plugins": ("there are none", "fault"),
-    "caching_groups": ("answers are not cached", "ignored"),
-    "cache_responses": ("answers are not cached", "ignored"),
-    "cache_kwargs": ("answers are not cached", "ignored"),
-    "client_ttl": ("connections live as long as the router", "ignored"),
-    "polling_interval": ("waiting needs no polling", "ignored"),
-    "set_verbose": ("use logging", "ignored"),
-    "debug_level": ("use logging", "ignored"),
-    "alerting_config": ("no alerts are sent", "ignored"),
-    "router_general_settings": ("there is one kind of client", "ignored"),
-    "ignore_invalid_deployments": ("see strict=", "ignored"),
-}
-REDIS = ("redis_url", "redis_host", "redis_port", "redis_password", "redis_db")

@@ -41,9 +41,13 @@ class Own:
         return bool(self.retries) or any(self.router.get(name) for name in policies)
 
     def groups(
-        self, routes: Routes, backends: list[Backend], rows: list[Deployment]
+        self,
+        routes: Routes,
+        backends: list[Backend],
+        rows: list[Deployment],
+        strategies: Mapping[str, str],
     ) -> list[Group]:
-        """What groups have of their own: special fallbacks, numbers of attempts."""
+        """What groups have of their own: strategy, special fallbacks, attempts."""
         context, filtered = (
             routes.special(backends, self._setting(kind)) for kind in ONLY
         )
@@ -57,10 +61,11 @@ class Own:
         made = []
         for name in names:
             tries = self.policies.of(name, own.get(name, self.retries))
-            if tries or name in context or name in filtered:
+            if tries or any(name in has for has in (context, filtered, strategies)):
                 made.append(
                     Group(
                         name=name,
+                        strategy=strategies.get(name),
                         max_attempts=tries.most,
                         attempts=tries.kinds,
                         context_fallbacks=context.get(name, ()),

@@ -24,13 +24,16 @@ from .._configfile._tables import suggestion
 from .._price import Price
 from .._prices import PriceTable
 from ._budgets import Budgets
-from ._names import REDIS, SETTINGS_NOT, STRATEGIES
+from ._fails import allowed_by, breaker_of
+from ._names import STRATEGIES
 from ._own import Own
 from ._routes import ONLY, Routes
 from ._row_figures import Habits
 from ._rows import Deployment, deployments
+from ._sets import Sets
 from ._sheet import Sheet
-from ._terms import breaker_of, phases
+from ._terms import phases
+from ._unread import SETTINGS, SHARED
 
 if TYPE_CHECKING:
     from .._fleet import Fleet
@@ -39,7 +42,8 @@ if TYPE_CHECKING:
 _SETTINGS = frozenset(
     (
         *("routing_strategy", "timeout", "stream_timeout", "cooldown_time"),
-        *("allowed_fails", "disable_cooldowns", "default_max_parallel_requests"),
+        *("allowed_fails", "allowed_fails_policy", "disable_cooldowns"),
+        *("default_max_parallel_requests", "routing_groups"),
         *("default_litellm_params", "model_group_alias", "default_fallbacks"),
         *("provider_budget_config", "enable_tag_filtering", "fallbacks", *ONLY),
         *("tag_filtering_match_any", "default_priority", "optional_pre_call_checks"),
@@ -53,7 +57,8 @@ _SHARED = frozenset(
         *("request_timeout", "num_retries"),
     )
 )
-_OWN = frozenset(("drop_params", "max_budget", "budget_duration"))
+_REFUSE = "block_requests_for_models_without_pricing"
+_OWN = frozenset(("drop_params", "max_budget", "budget_duration", _REFUSE))
 _READ = ("model_list", "router_settings", "litellm_settings", "environment_variables")
 
 
@@ -94,6 +99,7 @@ class _Reader:
         names = {name for b in backends for name in (*b.groups, b.label, b.model)}
         routes = Routes(self.sheet, names)
         routes.read_aliases(self.router.get("model_group_alias"))
+        sets = Sets(self.sheet, self.router.get("routing_groups"), routes)
         backends = routes.join(backends)
         reader = Budgets(self.sheet, self.router, self.shared, self._number)
         budgets, finish = reader.read(backends, rows)
@@ -102,12 +108,14 @@ class _Reader:
         own = Own(self.sheet, self.router, self._setting)
         options: dict[str, Any] = {
             "strategy": self._strategy(),
-            "fallbacks": routes.chains(
-                backends,
-                self._setting("fallbacks"),
-                self._setting("default_fallbacks"),
+            "fallbacks": sets.chains(
+                routes.chains(
+                    backends,
+                    self._setting("fallbacks"),
+                    self._setting("default_fallbacks"),
+                )
             ),
-            "groups": own.groups(routes, backends, rows),
+            "groups": own.groups(routes, backends, rows, sets.strategies),
             "mirrors": own.mirrors(routes, rows),
             "aliases": routes.others,
             "budgets": budgets,
@@ -177,17 +185,16 @@ class _Reader:
     def _note_keys(self) -> None:
         for key in self.router:
             place = ("router_settings", key)
-            if key in REDIS:
-                self.sheet.note(place, "state is kept in the process", "ignored")
-            elif key in SETTINGS_NOT:
-                self.sheet.note(place, *SETTINGS_NOT[key])
+            if key in SETTINGS:
+                self.sheet.note(place, *SETTINGS[key])
             elif key not in _SETTINGS:
                 hint = suggestion(key, _SETTINGS)
                 self.sheet.note(place, f"unknown key; {hint}")
         for key in self.shared:
             place = ("litellm_settings", key)
             if key not in _SHARED | _OWN:
-                self.sheet.note(place, "belongs to the proxy", "ignored")
+                why = SHARED.get(key, ("belongs to the proxy", "ignored"))
+                self.sheet.note(place, *why)
             elif key in _SHARED and self.router.get(key) is not None:
                 self.sheet.note(place, "router_settings says it, too", "ignored")
         for section in self.sheet.sections():
@@ -210,13 +217,21 @@ class _Reader:
         return Habits(
             timeouts=phases(timeout, stream) if timeout or stream else None,
             breaker=breaker_of(
-                None if allowed is None else int(allowed),
+                allowed_by(
+                    None if allowed is None else int(allowed),
+                    self.router.get("allowed_fails_policy"),
+                    self._note_policy,
+                ),
                 self._seconds("cooldown_time"),
             ),
             concurrency=int(calls) if calls else None,
             params=params if isinstance(params, dict) else {},
             refuse_unknown=self.shared.get("drop_params") is False,
         )
+
+    def _note_policy(self, name: str, why: str, kind: str) -> None:
+        place: Path = ("router_settings", "allowed_fails_policy")
+        self.sheet.note((*place, name) if name else place, why, kind)
 
     def _strategy(self) -> str:
         name = self.router.get("routing_strategy") or "simple-shuffle"
@@ -231,6 +246,8 @@ class _Reader:
         return ours
 
     def _unknown_price(self, backends: list[Backend]) -> str | Price:
+        if self.shared.get(_REFUSE):
+            return "refuse"
         table = PriceTable()
         plain = [b for b in backends if not b.is_wildcard]
         unpriced = [

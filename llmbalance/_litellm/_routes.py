@@ -138,10 +138,14 @@ class Routes:
             self.sheet.note(place, f"{value!r} is no list of groups: left out")
             return []
         for other in [value] if isinstance(value, str) else value or ():
-            if isinstance(other, dict):
-                self.sheet.note(place, "a fallback with settings of its own: left out")
-            elif is_known(other, self.names):
-                made.append(other)
+            if isinstance(other, dict) and "model" in other:
+                own = ", ".join(str(key) for key in other if key != "model")
+                if own:
+                    why = f"{own}: left out, fallbacks get the call as it is"
+                    self.sheet.note(place, f"{other['model']!r}: its {why}")
+                other = other["model"]
+            if is_known(other, self.names):
+                made.append(str(other))
             else:
                 hint = suggestion(other, self.names)
                 self.sheet.note(place, f"no group {other!r}: left out; {hint}")

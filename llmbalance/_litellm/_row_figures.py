@@ -16,8 +16,11 @@ from msgspec import Struct
 from .._config import Breaker, Limits, Timeouts
 from .._price import Price
 from .._prices import PriceTable
+from ._fails import allowed_by, breaker_of
 from ._sheet import Sheet
-from ._terms import breaker_of, is_price, phases, price_of
+from ._terms import is_price, phases, price_of
+
+_RATES = ("rpm", "tpm", "itpm", "otpm")
 
 
 class Dropped(Exception):
@@ -50,7 +53,7 @@ class Figures:
 
     def limits(self) -> Limits | None:
         """rpm and tpm, and calls in flight: as said, else as many as a minute takes."""
-        rates = {key: self.whole(key) for key in ("rpm", "tpm")}
+        rates = {key: self.whole(key) for key in _RATES}
         calls = self.whole("max_parallel_requests") or rates["rpm"]
         if not calls and rates["tpm"]:
             calls = max(rates["tpm"] * 6 // 1000, 1)
@@ -58,9 +61,8 @@ class Figures:
             calls = self.habits.concurrency
         if calls is None and not any(rates.values()):
             return None
-        return Limits(
-            rpm=rates["rpm"] or None, tpm=rates["tpm"] or None, concurrency=calls
-        )
+        rpm, tpm, itpm, otpm = (rates[key] or None for key in _RATES)
+        return Limits(rpm=rpm, tpm=tpm, itpm=itpm, otpm=otpm, concurrency=calls)
 
     def timeouts(self) -> Timeouts | None:
         """Time-outs of its own, laid over the usual ones."""
@@ -73,7 +75,17 @@ class Figures:
     def breaker(self) -> Breaker | None:
         """The breaker that its allowed failures and its cooldown mean."""
         cooldown = self.number("cooldown_time", zero=True)
-        return breaker_of(self.whole("allowed_fails"), cooldown, self.habits.breaker)
+        place = "litellm_params"
+        policy = self.params.get("allowed_fails_policy")
+        if policy is None:
+            place, policy = "model_info", self.info.get("allowed_fails_policy")
+
+        def note(name: str, why: str, kind: str) -> None:
+            path = (place, "allowed_fails_policy", name)
+            self.note(path if name else path[:2], why, kind)
+
+        allowed = allowed_by(self.whole("allowed_fails"), policy, note)
+        return breaker_of(allowed, cooldown, self.habits.breaker)
 
     def tags(self) -> tuple[str, ...]:
         """Its tags; one may stand alone."""
@@ -155,7 +167,7 @@ class Figures:
     def whole(self, key: str) -> int | None:
         """A parameter as a whole number; rates of 0 count as not given."""
         number = self.number(key, zero=True)
-        if number == 0 and key in ("rpm", "tpm", "max_parallel_requests"):
+        if number == 0 and key in (*_RATES, "max_parallel_requests"):
             return None
         return None if number is None else int(number)
 

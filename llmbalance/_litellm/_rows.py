@@ -28,7 +28,6 @@ from ._names import (
     MODES,
     OPTIONS,
     PARAMS,
-    PARAMS_NOT,
     PREFIXES,
     Host,
     provider_at,
@@ -37,6 +36,8 @@ from ._names import (
 from ._row_figures import Dropped, Figures, Habits
 from ._sheet import Sheet
 from ._terms import is_price
+from ._unread import INFO as INFO_UNREAD
+from ._unread import of_param
 
 _ROUTER = ("model_name", "litellm_params", "model_info", "rpm", "tpm")
 
@@ -97,9 +98,17 @@ class _Row(Figures):
                 self.note(("litellm_params", key), wrong)
         info = row.get("model_info")
         self.info: dict[str, Any] = info if isinstance(info, dict) else {}
-        for key in ("rpm", "tpm"):  # beside litellm_params, or in model_info
+        for key in (
+            "rpm",
+            "tpm",
+            "itpm",
+            "otpm",
+        ):  # beside litellm_params, or in model_info
             if self.params.get(key) is None:
                 self.params[key] = row.get(key, self.info.get(key))
+        for key in ("allowed_fails", "cooldown_time"):
+            if self.params.get(key) is None:
+                self.params[key] = self.info.get(key)
         self._unknown_keys(row)
 
     def _credential(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -118,8 +127,9 @@ class _Row(Figures):
                 self.note((key,), f"unknown key; {_near(key, _ROUTER)}")
         for key in self.raw:
             path = ("litellm_params", key)
-            if key in PARAMS_NOT:
-                self.note(path, *PARAMS_NOT[key])
+            unread = of_param(key)
+            if unread is not None:
+                self.note(path, *unread)
             elif key in PARAMETERS:
                 if key not in DEFAULTS:
                     self.note(path, "says what a call is: pass it with the call")
@@ -127,7 +137,8 @@ class _Row(Figures):
                 self.note(path, f"unknown key; {_near(key, PARAMS)}")
         for key in self.info:
             if key not in INFO and not is_price(key):
-                self.note(("model_info", key), "does not concern routing", "ignored")
+                why = INFO_UNREAD.get(key, ("does not concern routing", "ignored"))
+                self.note(("model_info", key), *why)
 
     # -- the backend ---------------------------------------------------------
 
@@ -231,11 +242,12 @@ class _Row(Figures):
         raise Dropped(f"model {name!r}: no such provider; write provider/model")
 
     def _given_address(self) -> str | None:
-        found = self.params.get("api_base") or self.params.get("base_url")
+        names = ("api_base", "base_url", "aws_bedrock_runtime_endpoint")
+        found = next((v for n in names if (v := self.params.get(n))), None)
         return None if found is None else str(found)
 
     def _address(self, host: Host, model: str) -> str | None:
-        for key in ("api_base", "base_url"):
+        for key in ("api_base", "base_url", "aws_bedrock_runtime_endpoint"):
             if self.raw.get(key) is not None and self.params.get(key) is None:
                 raise Dropped(f"{key}: {self.sheet.resolve(self.raw[key])[1]}")
         given = self._given_address()
@@ -246,9 +258,13 @@ class _Row(Figures):
         return host.base_url if given is None else given
 
     def _key(self, host: Host) -> str | None:
-        key, wrong = self.sheet.secret(self.raw.get("api_key"))
+        own = self.raw.get("api_key")
+        name = (
+            "azure_ad_token" if own is None and host.provider == "azure" else "api_key"
+        )
+        key, wrong = self.sheet.secret(self.raw.get(name))
         if wrong:
-            raise Dropped(f"api_key: {wrong}")
+            raise Dropped(f"{name}: {wrong}")
         if key is None and host.key is not None:
             key, _ = self.sheet.secret(f"os.environ/{host.key}")
         return key

@@ -1,4 +1,4 @@
-"""LiteLLM's terms in ours: prices, time-outs, cooldowns."""
+"""LiteLLM's terms in ours: prices and time-outs."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from typing import Any
 
 import msgspec
 
-from .._config import Breaker, Timeouts
+from .._config import Timeouts
 from .._price import Price
 from .._price_sources import read_table
 
 
 def is_price(key: str) -> bool:
     """Whether a key of a row is one of the many that state prices."""
-    return "_cost" in key or key in ("tiered_pricing", "off_peak_pricing")
+    others = ("tiered_pricing", "off_peak_pricing")
+    rate = "_cost" in key or key.startswith(("cost_per_", "regional_processing_"))
+    return rate or key in others
 
 
 def price_of(rates: dict[str, Any]) -> tuple[Price | None, str]:
@@ -49,23 +51,3 @@ def phases(
         first_token=stream or seconds,
         idle=seconds,
     )
-
-
-def breaker_of(
-    allowed_fails: int | None, cooldown: float | None, below: Breaker | None = None
-) -> Breaker | None:
-    """LiteLLM's cooldown as a breaker; None when neither is said.
-
-    It opens at failure ``allowed_fails`` + 1 in a row, or when that many calls failed
-    by half; it stays open for ``cooldown`` seconds, each time.
-    """
-    if allowed_fails is None and cooldown is None:
-        return None
-    base = below or Breaker()
-    changes: dict[str, Any] = {}
-    if allowed_fails is not None:
-        changes["in_a_row"] = allowed_fails + 1
-        changes["min_calls"] = max(10, allowed_fails + 1)
-    if cooldown:
-        changes["cooldown"] = changes["cooldown_max"] = cooldown
-    return msgspec.structs.replace(base, **changes)
