@@ -94,7 +94,7 @@ typedef struct lb_terms {
     int32_t context;    /* most input + output tokens; 0: unknown */
     int32_t max_output; /* most output tokens; 0: unknown */
     int32_t max_calls;  /* most calls in flight; 0: no limit */
-    float weight;       /* relative share, 0: drained */
+    float weight;       /* relative share, 1e-6 to 1e6; 0: drained */
     uint8_t order;      /* lower orders are used up first */
     uint8_t quality;    /* tier of quality, higher is better */
     uint8_t family;     /* tokenizer family, < LB_TOK_NFAMILIES */

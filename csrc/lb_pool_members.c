@@ -11,8 +11,8 @@ lb_terms_flaw(const lb_terms *t)
         return "max_output must be 0 to 2147483647 tokens";
     if (t->max_calls < 0)
         return "max_calls must be 0 to 2147483647";
-    if (!(t->weight >= 0 && t->weight <= 1e6F))
-        return "weight must be 0 to 1000000";
+    if (!(t->weight >= 0 && t->weight <= 1e6F) || (t->weight > 0 && t->weight < 1e-6F))
+        return "weight must be 0, or 0.000001 to 1000000";
     if (t->family >= LB_TOK_NFAMILIES)
         return "family must be 0 to 5";
     return t->cache_life < 0 ? "cache_life must be 0 to 9e9 seconds" : NULL;

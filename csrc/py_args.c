@@ -30,6 +30,27 @@ py_seconds(PyObject *o, lb_ns absent, lb_ns *out)
     return 0;
 }
 
+int
+py_moment(PyObject *o, lb_ns *now)
+{
+    if (py_seconds(o, LB_FOREVER, now) < 0)
+        return -1;
+    if (*now >= 0)
+        return 0;
+    PyErr_Format(PyExc_ValueError, "now must be 0 or more seconds, not %R", o);
+    return -1;
+}
+
+int
+py_at(PyObject *o, lb_ns *now)
+{
+    if (py_moment(o, now) < 0)
+        return -1;
+    if (*now == LB_FOREVER)
+        *now = py_now();
+    return 0;
+}
+
 PyObject *
 py_wait(lb_ns wait)
 {

@@ -178,7 +178,7 @@ py_pool_pick(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kw
     PyObject *a[NPICK_ARGS];
     lb_ns now;
     if (py_args("pick", args, nargs, kwnames, pick_names, 2, a) < 0 ||
-        py_seconds(a[NOW_ARG], LB_FOREVER, &now) < 0)
+        py_moment(a[NOW_ARG], &now) < 0)
         return NULL;
     lease_object *lease = py_lease_new(self);
     if (lease == NULL)
@@ -207,7 +207,7 @@ py_pool_explain(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     lb_ask ask;
     lb_ns now;
     if (py_args("explain", args, nargs, kwnames, pick_names, 2, a) < 0 ||
-        read_ask(self, a, &ask) < 0 || py_seconds(a[NOW_ARG], LB_FOREVER, &now) < 0)
+        read_ask(self, a, &ask) < 0 || py_moment(a[NOW_ARG], &now) < 0)
         return NULL;
     int max = (int)lb_pool_group(self->pool, ask.group)->count;
     lb_quote *q = PyMem_Calloc((size_t)max + 1, sizeof *q);

@@ -47,25 +47,30 @@ py_pool_set_terms(PyObject *op, PyObject *args, PyObject *kwargs)
 
 const char py_pool_set_weight_doc[] =
     PyDoc_STR("set_weight($self, backend, weight)\n--\n\n"
-              "Change a backend's share; 0 drains it: no new calls.");
+              "Change a backend's share: 1e-6 to 1e6; 0 drains it: no new calls.");
 
 PyObject *
 py_pool_set_weight(PyObject *op, PyObject *args)
 {
     pool_object *self = (pool_object *)op;
     unsigned int i;
-    float weight;
-    if (!PyArg_ParseTuple(args, "If:set_weight", &i, &weight))
+    double weight;
+    if (!PyArg_ParseTuple(args, "Id:set_weight", &i, &weight))
         return NULL;
     PY_LOCK(self);
     enum lb_status st = LB_EINVAL;
     if (i < self->pool->used.backends) {
         lb_terms terms = lb_pool_backend(self->pool, i)->terms;
-        terms.weight = weight;
+        terms.weight = py_weight(weight);
         st = lb_pool_set_terms(self->pool, i, &terms);
     }
     PY_UNLOCK(self);
-    return py_status(st, "set_weight: weight must be 0 to 1e6");
+    if (st == LB_OK)
+        return Py_NewRef(Py_None);
+    PyErr_Format(PyExc_ValueError,
+                 "set_weight: no backend %u, or weight not 0 or 1e-6 to 1e6: %R", i,
+                 PyTuple_GetItem(args, 1));
+    return NULL;
 }
 
 const char py_pool_set_price_doc[] =
@@ -105,10 +110,8 @@ py_pool_set_limit(PyObject *op, PyObject *args)
     lb_ns now;
     if (!PyArg_ParseTuple(args, "IL|dLO:set_limit", &i, &amount, &window, &burst,
                           &when) ||
-        py_seconds(when, LB_FOREVER, &now) < 0)
+        py_at(when, &now) < 0)
         return NULL;
-    if (now == LB_FOREVER)
-        now = py_now();
     enum lb_status st = LB_EINVAL;
     if (window > 0 && window < 9e9) {
         PY_LOCK(self);
@@ -173,10 +176,8 @@ py_pool_set_window(PyObject *op, PyObject *args)
     PyObject *when = NULL;
     lb_ns now;
     if (!PyArg_ParseTuple(args, "Idd|O:set_window", &i, &period, &ends_in, &when) ||
-        py_seconds(when, LB_FOREVER, &now) < 0)
+        py_at(when, &now) < 0)
         return NULL;
-    if (now == LB_FOREVER)
-        now = py_now();
     if (i >= self->pool->used.budgets || !(period > 0 && period < 9e9) ||
         !(ends_in > 0 && ends_in < 9e9))
         return py_raise(LB_EINVAL, "set_window: no such budget, or times not > 0");
@@ -236,13 +237,13 @@ py_pool_order(PyObject *op, PyObject *args)
     PyObject *when = NULL;
     lb_ns now;
     if (!PyArg_ParseTuple(args, "Ii|O:order", &i, &order, &when) ||
-        py_seconds(when, LB_FOREVER, &now) < 0)
+        py_at(when, &now) < 0)
         return NULL;
     if (i >= self->pool->used.backends || order < LB_AUTO || order > LB_FORCED_CLOSED)
         return py_raise(LB_EINVAL, "order: no such backend or order");
     PY_LOCK(self);
     lb_breaker_order(&lb_pool_backend(self->pool, i)->breaker,
-                     (enum lb_breaker_order)order, now == LB_FOREVER ? py_now() : now);
+                     (enum lb_breaker_order)order, now);
     PY_UNLOCK(self);
     return Py_NewRef(Py_None);
 }

@@ -15,16 +15,6 @@ read_scope(const lb_pool *p, const char *scope, unsigned int i)
     return -1;
 }
 
-static int
-read_now(PyObject *o, lb_ns *now)
-{
-    if (py_seconds(o, LB_FOREVER, now) < 0)
-        return -1;
-    if (*now == LB_FOREVER)
-        *now = py_now();
-    return 0;
-}
-
 static PyObject *
 group_lesson(const lb_group_lesson *in)
 {
@@ -57,7 +47,7 @@ py_pool_learned(PyObject *op, PyObject *args)
     PyObject *when = NULL;
     lb_ns now;
     if (!PyArg_ParseTuple(args, "sI|O:learned", &scope, &i, &when) ||
-        read_now(when, &now) < 0)
+        py_at(when, &now) < 0)
         return NULL;
     int backend = read_scope(self->pool, scope, i);
     if (backend < 0)
@@ -167,7 +157,7 @@ py_pool_teach(PyObject *op, PyObject *args)
     double age = 0;
     lb_ns now;
     if (!PyArg_ParseTuple(args, "sIO|dO:teach", &scope, &i, &state, &age, &when) ||
-        read_now(when, &now) < 0)
+        py_at(when, &now) < 0)
         return NULL;
     if (!PyDict_Check(state) || !(age >= 0 && age < 4e9))
         return py_raise(LB_EINVAL, "teach: give a dict and an age >= 0");
@@ -206,7 +196,7 @@ py_pool_book(PyObject *op, PyObject *args)
     PyObject *when = NULL;
     lb_ns now;
     if (!PyArg_ParseTuple(args, "IL|dO:book", &i, &nano, &ago, &when) ||
-        read_now(when, &now) < 0)
+        py_at(when, &now) < 0)
         return NULL;
     if (i >= self->pool->used.budgets || nano < 0 || !(ago >= 0 && ago < 9e9))
         return py_raise(LB_EINVAL, "book: no such budget, or nano or ago below 0");
@@ -228,7 +218,7 @@ py_pool_spent(PyObject *op, PyObject *args)
     unsigned int i;
     PyObject *when = NULL;
     lb_ns now;
-    if (!PyArg_ParseTuple(args, "I|O:spent", &i, &when) || read_now(when, &now) < 0)
+    if (!PyArg_ParseTuple(args, "I|O:spent", &i, &when) || py_at(when, &now) < 0)
         return NULL;
     if (i >= self->pool->used.budgets)
         return py_raise(LB_EINVAL, "spent: no such budget");

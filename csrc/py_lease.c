@@ -200,10 +200,8 @@ lease_settle(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kw
     }
     if (py_seconds(a[7], 0, &r.retry_after) < 0 || read_told(a[8], &r) < 0)
         return NULL;
-    if (py_seconds(a[9], LB_FOREVER, &now) < 0)
+    if (py_at(a[9], &now) < 0)
         return NULL;
-    if (now == LB_FOREVER)
-        now = py_now();
     return PyLong_FromLongLong(settle((lease_object *)op, &r, now));
 }
 
@@ -221,7 +219,7 @@ lease_again(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwn
     PyObject *a[3];
     lb_ns now;
     if (py_args("again", args, nargs, kwnames, names, 0, a) < 0 ||
-        py_seconds(a[2], LB_FOREVER, &now) < 0)
+        py_moment(a[2], &now) < 0)
         return NULL;
     unsigned long group = self->ask.group;
     if (a[0] != NULL && a[0] != Py_None)

@@ -64,6 +64,12 @@ lb_ns py_now(void);
 /* Seconds (float or int) to ns; None or NULL gives `absent`.  0, or -1 and raise. */
 int py_seconds(PyObject *o, lb_ns absent, lb_ns *out);
 
+/* The time `now` of a call: 0 to 9e9 s of a clock that runs on; None or NULL is the
+ * clock's own (py_at), or LB_FOREVER for who must know that it was not given
+ * (py_moment).  0, or -1 and raise. */
+int py_at(PyObject *o, lb_ns *now);
+int py_moment(PyObject *o, lb_ns *now);
+
 /* Seconds as a float; LB_FOREVER becomes inf. */
 PyObject *py_wait(lb_ns wait);
 

@@ -174,10 +174,8 @@ pool_add_budget(PyObject *op, PyObject *args, PyObject *kwargs)
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iL|pddO:add_budget", names, &kind,
                                      &cap, &hard, &period, &ends_in, &when))
         return NULL;
-    if (py_seconds(when, LB_FOREVER, &now) < 0)
+    if (py_at(when, &now) < 0)
         return NULL;
-    if (now == LB_FOREVER)
-        now = py_now();
     int i = LB_EINVAL;
     if (kind >= LB_TOTAL && kind <= LB_ROLLING && period >= 0 && period < 9e9 &&
         ends_in >= 0 && ends_in < 9e9) {

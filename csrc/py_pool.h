@@ -40,6 +40,10 @@ PyObject *py_lease_pick(lease_object *self, lb_ns now);
 int py_read_terms(pool_object *self, PyObject *args, PyObject *kwargs, lb_terms *t,
                   const lb_price **price, lb_breaker_rules *rules, double *min_share);
 
+/* A weight as the core has it; one that is not 0 and would drain a backend all the
+ * same, because it is too small for a float, becomes -1, which the core refuses. */
+float py_weight(double weight);
+
 /* A list of backend indices, to be freed with PyMem_Free; NULL: raised. */
 uint32_t *py_read_members(const pool_object *self, PyObject *list, uint32_t *n);
 

@@ -1,6 +1,7 @@
 /* py_terms.c - what Pool.add_backend() and Pool.set_terms() are told of a backend. */
 #include "py_pool.h"
 
+#include <float.h>
 #include <string.h>
 
 #include "py_price.h"
@@ -11,6 +12,12 @@ static lb_ns
 duration(double seconds)
 {
     return seconds >= 0 && seconds < 9e9 ? (lb_ns)(seconds * 1e9) : -1;
+}
+
+float
+py_weight(double weight)
+{
+    return weight > 0 && weight < FLT_MIN ? -1 : (float)weight;
 }
 
 /* "weight must be ..., not -1": a flaw begins with its field, a keyword. */
@@ -99,16 +106,17 @@ py_read_terms(pool_object *self, PyObject *args, PyObject *kwargs, lb_terms *t,
 {
     PyObject *row, *breaker = NULL;
     unsigned long long id = 0, tags = 0;
-    double cache_life = 0;
+    double cache_life = 0, weight = 1;
     counts c = {0};
-    *t = (lb_terms){.weight = 1};
+    *t = (lb_terms){0};
     *min_share = 0;
     if (!PyArg_ParseTupleAndKeywords(
-            args, kwargs, "O|$KKILLLfdLLLdO:add_backend", (char **)term_names, &row,
-            &id, &tags, &t->can, &c.context, &c.max_output, &c.max_calls, &t->weight,
+            args, kwargs, "O|$KKILLLddLLLdO:add_backend", (char **)term_names, &row,
+            &id, &tags, &t->can, &c.context, &c.max_output, &c.max_calls, &weight,
             min_share, &c.order, &c.quality, &c.family, &cache_life, &breaker))
         return -1;
     t->id = id;
+    t->weight = py_weight(weight);
     t->tags = tags;
     t->cache_life = duration(cache_life);
     *price = py_price_of(self->state, row, "price");

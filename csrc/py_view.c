@@ -70,11 +70,8 @@ read_index(PyObject *args, uint32_t n, const char *what, uint32_t *i, lb_ns *now
 {
     unsigned int at;
     PyObject *when = NULL;
-    if (!PyArg_ParseTuple(args, "I|O", &at, &when) ||
-        py_seconds(when, LB_FOREVER, now) < 0)
+    if (!PyArg_ParseTuple(args, "I|O", &at, &when) || py_at(when, now) < 0)
         return -1;
-    if (*now == LB_FOREVER)
-        *now = py_now();
     *i = at;
     if (at < n)
         return 0;

@@ -31,6 +31,10 @@ BAD_CALLS: list[tuple[str, type[Exception], Callable[[Pool], Any]]] = [
     ("weight", ValueError, lambda p: p.set_terms(0, PRICE, weight=-1.0)),
     ("backend", TypeError, lambda p: p.set_terms()),
     ("set_weight", ValueError, lambda p: p.set_weight(9, 1.0)),
+    ("1e\\+300", ValueError, lambda p: p.set_weight(0, 1e300)),
+    ("1e-300", ValueError, lambda p: p.set_weight(0, 1e-300)),
+    ("nan", ValueError, lambda p: p.set_weight(0, float("nan"))),
+    ("weight .* 1e-300", ValueError, lambda p: p.add_backend(PRICE, weight=1e-300)),
     ("set_price", ValueError, lambda p: p.set_price(9, PRICE)),
     ("add_limit", ValueError, lambda p: p.add_limit(0, 0, 0, 0, 60.0)),
     ("set_limit", ValueError, lambda p: p.set_limit(0, 5)),
@@ -79,6 +83,35 @@ def test_what_is_out_of_range_is_refused_by_name(
         call(pool)
     gc.collect()
     assert pool.usage()["in_flight"] == 0
+
+
+AT = {"now": -1.0}
+TIMED: list[Callable[[Pool], Any]] = [
+    lambda p: p.pick(0, "x", **AT),
+    lambda p: p.explain(0, "x", **AT),
+    lambda p: p.pick(0, "x", now=5.0).settle(0, **AT),
+    lambda p: p.pick(0, "x", now=5.0).again(**AT),
+    lambda p: p.order(0, 1, -1.0),
+    lambda p: p.set_limit(0, 5, 60.0, 0, -1.0),
+    lambda p: p.set_window(0, 1.0, 1.0, -1.0),
+    lambda p: p.add_budget(0, 5, **AT),
+    lambda p: p.backend(0, -1.0),
+    lambda p: p.limit(0, -1.0),
+    lambda p: p.budget(0, -1.0),
+    lambda p: p.learned("backend", 0, -1.0),
+    lambda p: p.teach("backend", 0, p.learned("backend", 0), 0.0, -1.0),
+    lambda p: p.book(0, 5, 0.0, -1.0),
+    lambda p: p.spent(0, -1.0),
+]
+
+
+@pytest.mark.parametrize("call", TIMED)
+def test_a_time_before_the_clock_began_is_refused(call: Callable[[Pool], Any]) -> None:
+    pool = make()
+    pool.add_limit(0, 0, 0, 5, 60.0)
+    pool.add_budget(1, 5, True, 60.0, 60.0)
+    with pytest.raises(ValueError, match=r"now must be 0 or more seconds, not -1\.0"):
+        call(pool)
 
 
 def test_rules_that_no_clock_can_follow_are_refused() -> None:

@@ -74,11 +74,11 @@ terms_and_rules_out_of_range_are_refused(void)
     lb_price price = kit_price(1, 1);
     lb_breaker_rules rules;
     lb_breaker_default(&rules);
-    lb_terms good = {.weight = 1}, bad[8];
-    static const char *const fields[8] = {"context",    "max_output", "max_calls",
+    lb_terms good = {.weight = 1}, bad[9];
+    static const char *const fields[9] = {"context",    "max_output", "max_calls",
                                           "weight",     "weight",     "family",
-                                          "cache_life", "weight"};
-    for (int i = 0; i < 8; i++)
+                                          "cache_life", "weight",     "weight"};
+    for (int i = 0; i < 9; i++)
         bad[i] = good;
     bad[0].context = -1;
     bad[1].max_output = -1;
@@ -88,11 +88,14 @@ terms_and_rules_out_of_range_are_refused(void)
     bad[5].family = LB_TOK_NFAMILIES;
     bad[6].cache_life = -1;
     bad[7].weight = NAN;
-    for (int i = 0; i < 8; i++) {
+    bad[8].weight = 1e-7F;
+    for (int i = 0; i < 9; i++) {
         CHECK_EQ(lb_pool_add_backend(p, &bad[i], &price, &rules), LB_EINVAL);
         CHECK_EQ(lb_pool_set_terms(p, 0, &bad[i]), LB_EINVAL);
         CHECK(strncmp(lb_terms_flaw(&bad[i]), fields[i], strlen(fields[i])) == 0);
     }
+    CHECK(lb_terms_flaw(&good) == NULL);
+    good.weight = 0;
     CHECK(lb_terms_flaw(&good) == NULL);
     rules.min_calls = 0;
     CHECK_EQ(lb_pool_add_backend(p, &good, &price, &rules), LB_EINVAL);
