@@ -55,6 +55,7 @@ class Parts:
         inputs = cut(texts, self._weights, most, tokens)
         if len(inputs) > 1:
             self.inputs = inputs
+            whole.spare = None  # all parts are answered by one arm
             self.mixed = len({t.backend.model.partition("/")[2] for t in targets}) > 1
 
     def runs(self, make: Make, first: EmbeddingReply | None = None) -> list[Run]:

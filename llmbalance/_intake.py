@@ -12,6 +12,7 @@ chat(model, messages, **options)
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from ._errors import InvalidRequestError
@@ -57,7 +58,7 @@ class Intake:
         self, model: str, input: Any, options: dict[str, Any], of: Trial | None
     ) -> Run:
         """Return the Run of some of the texts of a larger call, which is in ``of``."""
-        return self.run("embed", model, input, False, options, of)
+        return self._made("embed", model, input, False, options, of)
 
     def run(
         self,
@@ -66,13 +67,8 @@ class Intake:
         content: Any,
         stream: bool,
         options: dict[str, Any],
-        trial: Trial | None = None,
     ) -> Run:
-        """Return the Run of a call; InvalidRequestError for what cannot be meant.
-
-        ``trial``: of the whole that this is a piece of, where that takes part in
-        experiments; ``model`` and ``options`` are then as its arms will have them.
-        """
+        """Return the Run of a call; InvalidRequestError for what cannot be meant."""
         if kind == "chat":
             content = checked_messages(content)
         elif not content or not isinstance(content, str | list | tuple):
@@ -80,14 +76,46 @@ class Intake:
                 "input", content, "give a text or a list of texts"
             )
         asked = options
-        if options.get("task") and trial is None:
+        if options.get("task"):
             model, options = self._of_task(kind, model, content, options)
-        if self.studies is not None and trial is None:
-            trial = self.studies.assign(
-                kind, model, content, asked, options, self.auto_session
-            )
-            if trial is not None:
-                model, options = trial.model, trial.options
+        if self.studies is None:
+            return self._made(kind, model, content, stream, options, None)
+        trial = self.studies.assign(
+            kind, model, content, asked, options, self.auto_session
+        )
+        if trial is None:
+            return self._made(kind, model, content, stream, options, None)
+        run = self._made(kind, trial.model, content, stream, trial.options, trial)
+        if trial.bounded:
+            run.spare = partial(self._as_control, (model, options, asked), trial)
+        return run
+
+    def _as_control(
+        self, given: tuple[str, dict[str, Any], dict[str, Any]], trial: Trial, run: Run
+    ) -> None:
+        """Make a call what it would be if the arms without money were the controls.
+
+        ``given``: the call's model and options, and those that it said itself.
+        """
+        call, wait = run.call, run.options.wait
+        content = call.messages if call.kind == "chat" else call.input
+        other = trial.as_control(*given)
+        made = self._made(
+            call.kind, other.model, content, call.stream, other.options, other
+        )
+        run.call, run.options, run.trial = made.call, made.options, other
+        run.contest, run.options.wait = made.contest, wait
+
+    def _made(
+        self,
+        kind: Literal["chat", "embed"],
+        model: str,
+        content: Any,
+        stream: bool,
+        options: dict[str, Any],
+        trial: Trial | None,
+    ) -> Run:
+        """Return the Run of a call as its task and its arms (``trial``) have it."""
         routing = Options(
             group=self.fleet.group(model),
             timeout=self.timeout,

@@ -13,8 +13,8 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Hashable, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ._core import Lease
 from ._decision import refusal
@@ -55,6 +55,7 @@ class Walk(Story):
         "gone",
         "lease",
         "round",
+        "spare",
         "ticket",
         "tried",
         "visits",
@@ -80,6 +81,8 @@ class Walk(Story):
         self.tried = 0  # attempts of this round
         self.back_at: float | None = None  # when the first of them may be asked again
         self.round = 0
+        # Makes it another call where there is no money for this one.
+        self.spare: Callable[[Any], None] | None = None
         if now >= fleet.due:
             fleet.refresh()
 
@@ -103,6 +106,8 @@ class Walk(Story):
             if lease.backend >= 0:
                 return self._taken(lease)
             refusals.append(lease)
+        if self.spare is not None and self._gives_way(refusals):
+            return self.next_lease()
         if self.fleet.group_terms and self._overflows(refusals):
             return self.next_lease()
         for refused in refusals:  # all breakers open: better a try than none
@@ -154,6 +159,18 @@ class Walk(Story):
             return self.options.attempts
         terms = self.fleet.group_terms.get(group)
         return None if terms is None else terms.most(self.first.get(group))
+
+    def _gives_way(self, refusals: list[Lease]) -> bool:
+        """Whether a call without money, of which nothing was sent, became another."""
+        spent = any(lease.decision["refused"].get("budget") for lease in refusals)
+        if self.spare is None or self.attempts or not spent:
+            return False
+        if self.ticket is not None:
+            self._leave_line()
+        spare, self.spare = self.spare, None
+        spare(self)
+        self.chain, self.lease = self._chain(), None
+        return True
 
     def _overflows(self, refusals: list[Lease]) -> bool:
         """Whether the prompt is too long for all of a group, and another is named."""

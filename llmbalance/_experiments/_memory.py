@@ -24,8 +24,8 @@ def knowledge_of(study: Study, now: float) -> dict[str, Any]:
         "age": now - study.started,
         "arms": [
             {name: getattr(tally, name) for name in FIGURES}
-            | {"recent": list(tally.recent)}
-            for tally in study.tallies
+            | {"recent": list(tally.recent), "turned_away": away}
+            for tally, away in zip(study.tallies, study.turned_away, strict=True)
         ],
         "evidence": [[*pair, peak] for pair, peak in study.peaks.items()],
         "bandit": None if study.bandit is None else study.bandit.state(),
@@ -42,6 +42,7 @@ def recall(study: Study, known: dict[str, Any], gone: float, now: float) -> bool
     figures = [{name: arm[name] + 0 for name in FIGURES} for arm in known["arms"]]
     recent = [[float(seconds) for seconds in arm["recent"]] for arm in known["arms"]]
     peaks = {(int(a), int(b)): float(peak) for a, b, peak in known["evidence"]}
+    away = [int(arm.get("turned_away", 0)) for arm in known["arms"]]
     age = float(known["age"]) + gone
     if study.bandit is not None:
         study.bandit.resume(known["bandit"])
@@ -50,6 +51,7 @@ def recall(study: Study, known: dict[str, Any], gone: float, now: float) -> bool
             setattr(tally, name, value)
         tally.recent.extend(seconds)
     study.peaks.update(peaks)
+    study.turned_away = away
     if study.experiment.since is None:
         study.started = now - age
     study.due = now  # shares follow with the next call

@@ -126,6 +126,7 @@ def _row(study: Study, arm: int) -> dict[str, Any]:
         "units": tally.units,
         "calls": tally.calls,
         "cancelled": tally.cancelled,
+        "turned_away": study.turned_away[arm],
         "share": study.split.shares[arm] if study.running else 0.0,
         "success": tally.success(),
         "cost": tally.cost(),

@@ -57,13 +57,14 @@ class Arms(dict[str, str]):
 class _Arm:
     """One arm as calls take it on."""
 
-    __slots__ = ("experiment", "labels", "model", "name", "options")
+    __slots__ = ("control", "experiment", "labels", "model", "name", "options")
 
     def __init__(self, experiment: str, name: str, options: Mapping[str, Any]) -> None:
         self.experiment, self.name = experiment, name
         self.labels = (f"experiment.{experiment}={name}",)
         self.options = {k: v for k, v in options.items() if k != "model"}
         self.model: str | None = options.get("model")
+        self.control: _Arm | None = None  # None: it is the control
 
     def put_into(self, options: dict[str, Any], asked: Mapping[str, Any]) -> None:
         """Set what the call has not said itself, whatever its task says."""
@@ -88,6 +89,8 @@ class _Room:
         self.name = experiment.name
         self.unit = experiment.unit
         self.arms = [_Arm(self.name, *arm) for arm in experiment.arms.items()]
+        for arm in self.arms[1:]:
+            arm.control = self.arms[0]
         self.scope = self.fit(fleet)
 
     def fit(self, fleet: Fleet) -> Scope:
@@ -101,7 +104,8 @@ class Trial(Struct, eq=False):
     """One call's part in experiments; told by its Run how it ends.
 
     ``model``: where the call goes; ``options``: what it asks for; ``seats``: study,
-    arm, the arm's number and the unit for each experiment.
+    arm, the arm's number and the unit for each experiment. ``taken``: the arms whose
+    options it has, those of experiments that are over included.
     """
 
     studies: Studies
@@ -109,6 +113,7 @@ class Trial(Struct, eq=False):
     options: dict[str, Any]
     seats: list[tuple[Study, _Arm, int, str | None]]
     labels: tuple[str, ...]
+    taken: tuple[_Arm, ...] = ()
     nano: int = 0
     seconds: float = 0.0
     rewarded: bool = False
@@ -122,6 +127,41 @@ class Trial(Struct, eq=False):
             arms[arm.experiment] = arm.name
         arms.trial = self
         return arms
+
+    @property
+    def bounded(self) -> bool:
+        """Whether an arm of it has a budget that may be spent."""
+        budgets = self.studies.fleet.call_budgets
+        return bool(budgets) and any(
+            _gives_way(seat[1], budgets) for seat in self.seats
+        )
+
+    def as_control(
+        self, model: str, options: dict[str, Any], asked: Mapping[str, Any]
+    ) -> Trial:
+        """Return the call with controls for the arms that have a budget.
+
+        It has no part in their experiments, which count it apart. ``model``,
+        ``options``, ``asked``: as in ``Studies.assign``.
+        """
+        budgets = self.studies.fleet.call_budgets
+        taken = tuple(
+            arm.control if arm.control and _gives_way(arm, budgets) else arm
+            for arm in self.taken
+        )
+        seats = []
+        for seat in self.seats:
+            study, arm, number, _ = seat
+            if _gives_way(arm, budgets):
+                study.turn_away(number)
+            else:
+                seats.append(seat)
+        labels = tuple(label for seat in seats for label in seat[1].labels)
+        options = dict(options)
+        for arm in taken:
+            model = arm.model or model
+            arm.put_into(options, asked)
+        return Trial(self.studies, model, options, seats, labels, taken)
 
     def again(self) -> Trial:
         """Return the same part for a piece of the call that is counted of its own."""
@@ -159,6 +199,13 @@ class Trial(Struct, eq=False):
         return True
 
 
+def _gives_way(arm: _Arm, budgets: Mapping[tuple[str, str], Any]) -> bool:
+    """Whether an arm beside the control has a budget of its own."""
+    if arm.control is None:
+        return False
+    return any(("tag", label) in budgets for label in arm.labels)
+
+
 _LEFT = ("cancelled", InvalidRequestError.__name__)  # no arm's success or failure
 
 
@@ -166,7 +213,7 @@ class Studies:
     """The experiments of a router."""
 
     def __init__(self, fleet: Fleet, seed: int | None) -> None:
-        self._fleet = fleet
+        self.fleet = fleet
         self._seed = seed
         self._rooms: tuple[_Room, ...] = ()
         # A plain dict looks for its first key among all that were taken out before it.
@@ -183,7 +230,7 @@ class Studies:
             study = self.find(experiment)
             room = next(room for room in self._rooms if room.study is study)
             self._check(room)
-            room.scope = room.fit(self._fleet)
+            room.scope = room.fit(self.fleet)
             study.start(time.monotonic())
             return
         if not isinstance(experiment, Experiment):
@@ -196,7 +243,7 @@ class Studies:
             age = wall - since_when(experiment.since, wall)
         seed = None if self._seed is None else f"{self._seed}/{experiment.name}"
         study = Study(experiment, time.monotonic(), Random(seed), age)
-        room = _Room(self._fleet, study)
+        room = _Room(self.fleet, study)
         self._check(room)
         self._recall(study)
         self._rooms = (*self._rooms, room)
@@ -227,7 +274,7 @@ class Studies:
         """The fleet has changed: names may lead elsewhere."""
         for room in self._rooms:
             with contextlib.suppress(ConfigError):  # it rests, and what it had is gone
-                room.scope = Scope(self._fleet, room.study.experiment)
+                room.scope = Scope(self.fleet, room.study.experiment)
 
     # -- over a restart ------------------------------------------------------
 
@@ -291,6 +338,7 @@ class Studies:
         goal, chosen = model, options
         seats: list[tuple[Study, _Arm, int, str | None]] = []
         labels: tuple[str, ...] = ()
+        taken: tuple[_Arm, ...] = ()
         for room in self._rooms:
             study, winner = room.study, room.study.winner
             if not study.running and winner is None:
@@ -312,6 +360,7 @@ class Studies:
                 labels = labels + arm.labels if labels else arm.labels
             else:
                 arm = room.arms[winner]
+            taken = (*taken, arm)
             if arm.model is not None:
                 goal = arm.model
             if arm.options:
@@ -319,7 +368,7 @@ class Studies:
                     chosen = dict(options)
                 arm.put_into(chosen, asked)
         if seats or goal is not model or chosen is not options:
-            return Trial(self, goal, chosen, seats, labels)
+            return Trial(self, goal, chosen, seats, labels, taken)
         return None
 
     def await_reward(self, answer: str, trial: Trial) -> None:

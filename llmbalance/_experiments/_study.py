@@ -84,6 +84,7 @@ class Study:
         self.tallies = [
             Tally(binary=experiment.metric == "success") for _ in experiment.arms
         ]
+        self.turned_away = [0 for _ in experiment.arms]  # calls its budget forbade
         self.history: list[Look] = []
         self._rng = rng
         self.queue: deque[Heard] = deque()
@@ -127,6 +128,11 @@ class Study:
         self.queue.append(outcome)
         if now >= self.due or len(self.queue) >= _MOST_WAITING:
             self.work(now)
+
+    def turn_away(self, arm: int) -> None:
+        """Count a call of an arm that had no money for it: the control serves it."""
+        with self._lock:
+            self.turned_away[arm] += 1
 
     def start(self, now: float) -> None:
         """Begin, or go on; a ramp without a date begins now."""
