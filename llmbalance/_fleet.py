@@ -203,13 +203,13 @@ class Fleet(Pooled):
             self.hedges = Hedges()
         return self.hedges.contest(group, asked)
 
-    def group(self, name: str) -> int:
-        """Return the number of a group, model or backend name."""
+    def group(self, name: str, field: str = "model") -> int:
+        """Return the number of a group, model or backend name that a field gives."""
         try:
             index = self.groups.get(name)
         except TypeError:  # a list, perhaps: no name at all
             index = None
-        return open_name(self, name) if index is None else index
+        return open_name(self, name, field) if index is None else index
 
     def groups_of(self, name: str) -> tuple[int, ...]:
         """Return the number of a name and, if it came through one, of its wildcard."""

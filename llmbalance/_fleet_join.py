@@ -39,15 +39,15 @@ def number_of(fleet: Pooled, name: str) -> int:
     return open_name(fleet, name) if number is None else number
 
 
-def open_name(fleet: Pooled, name: object) -> int:
-    """Return the number of a name that is not there yet.
+def open_name(fleet: Pooled, name: object, field: str = "model") -> int:
+    """Return the number of a name that is not there yet; ``field``: where it stands.
 
     UnknownModelError: nor can it be; InvalidRequestError: it is no name.
     """
     kin = fleet.kin
     if not name or not isinstance(name, str):
         raise InvalidRequestError(
-            "model",
+            field,
             name,
             "give the name of a group, model or backend, or a task that has a group",
         )
@@ -61,7 +61,7 @@ def open_name(fleet: Pooled, name: object) -> int:
     if found is None:
         known = ", ".join(sorted(fleet.groups.keys() - kin.opened.keys()))
         raise UnknownModelError(
-            f"model = {shown(name)}: no group, model or backend has this name; "
+            f"{field} = {shown(name)}: no group, model or backend has this name; "
             f"known are {known}"
         )
     pattern, stood_for = found
@@ -69,12 +69,24 @@ def open_name(fleet: Pooled, name: object) -> int:
         return fleet.groups[pattern]
     with fleet.growing:
         number = fleet.groups.get(name, kin.pending.get(name))
-        return _open(fleet, name, pattern, stood_for) if number is None else number
+        if number is not None:
+            return number
+        try:
+            members = _serving(fleet, name, pattern, stood_for)
+        except UnknownModelError as error:
+            told = f"{field} = {shown(name)}: {error}"
+            raise UnknownModelError(told) from error.__cause__
+        return _open(fleet, name, pattern, stood_for, members)
 
 
-def _open(fleet: Pooled, name: str, pattern: str, stood_for: tuple[str, ...]) -> int:
+def _open(
+    fleet: Pooled,
+    name: str,
+    pattern: str,
+    stood_for: tuple[str, ...],
+    members: list[int],
+) -> int:
     kin = fleet.kin
-    members = _serving(fleet, name, pattern, stood_for)
     rule = fleet.rule(name if name in fleet.settings else pattern)
     number = fleet.pool.add_group(members, *rule)
     fleet.spare.groups -= 1
@@ -106,7 +118,7 @@ def _serving(
         or fleet.spare.members < len(bases + others)
     ):
         raise UnknownModelError(
-            f"model = {shown(name)}: {len(kin.opened)} models came through wildcards, "
+            f"{len(kin.opened)} models came through wildcards, "
             f"and there is no room for more (max_models={kin.most}); give "
             f"Router(max_models=...) more, or name the ones you need as backends"
         )
@@ -120,7 +132,7 @@ def _serving(
             problem = error
     if not found:
         why = problem or f"no backend of {pattern!r} is good enough (min_quality)"
-        raise UnknownModelError(f"model = {shown(name)}: {why}") from problem
+        raise UnknownModelError(str(why)) from problem
     return found
 
 

@@ -210,7 +210,7 @@ def _fallbacks(fleet: Fleet, o: Options, value: Any, model: str) -> None:
     if not isinstance(value, list | tuple):
         remedy = "give a list of group names, [] for none"
         raise InvalidRequestError("fallbacks", value, remedy)
-    o.fallbacks = [fleet.group(name) for name in value]
+    o.fallbacks = [fleet.group(name, "fallbacks") for name in value]
 
 
 def _strategy(_: Fleet, o: Options, value: Any, model: str) -> None:

@@ -20,6 +20,7 @@ from llmbalance import (
     Router,
     Task,
     Timeouts,
+    UnknownModelError,
 )
 
 GOOD = Backend("openai/gpt-4o", api_key="k")
@@ -140,7 +141,7 @@ def test_two_backends_of_one_model_need_names_and_then_share_its_group() -> None
         ({"max_tokens": True}, "max_tokens", "whole number"),
         ({"strategy": "compsite"}, "strategy", "did you mean 'composite'"),
         ({"fallbacks": "other"}, "fallbacks", r"\[\] for none"),
-        ({"fallbacks": [3]}, "model", "name of a group"),
+        ({"fallbacks": [3]}, "fallbacks", "name of a group"),
     ],
 )
 def test_what_a_call_cannot_mean_is_refused_before_anything_is_sent(
@@ -150,6 +151,16 @@ def test_what_a_call_cannot_mean_is_refused_before_anything_is_sent(
     with pytest.raises(InvalidRequestError, match=says) as caught:
         router().acquire(messages="Hello", **asked)
     assert caught.value.field == field
+
+
+def test_an_unknown_fallback_of_a_call_is_told_as_such() -> None:
+    with pytest.raises(UnknownModelError, match=r"^fallbacks = 'typo': no group"):
+        router().acquire("openai/gpt-4o", "Hello", fallbacks=["typo"])
+    wild = router(Backend("openai/*", api_key="k"), GOOD, max_models=0)
+    with pytest.raises(UnknownModelError, match=r"^fallbacks = 'openai/o3': 0 models"):
+        wild.acquire("openai/gpt-4o", "Hello", fallbacks=["openai/o3"])
+    with pytest.raises(UnknownModelError, match=r"^model = 'openai/o3': 0 models"):
+        wild.acquire("openai/o3", "Hello")
 
 
 @pytest.mark.parametrize("field", ["ttft", "seconds"])
