@@ -60,9 +60,10 @@ class Decision:
         return self._targets[index].name if index >= 0 else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return strategy, candidates (cost USD, seconds, used share, reason), wait,
-        backend and what was translated."""
+        """Return strategy, candidates (cost USD, seconds, used share, reason), wait
+        (see ``known_wait``), backend and what was translated."""
         record = self._lease.decision
+        record["wait"] = known_wait(record["wait"])
         for line in record["candidates"]:
             line["backend"] = self._targets[line["backend"]].name
         record["backend"] = self.backend
@@ -83,18 +84,29 @@ class Decision:
         return "\n".join(lines)
 
 
-def refusal(
-    group: str, reasons: Mapping[str, str], retry_after: float | None
-) -> NoBackendError:
+def known_wait(wait: float) -> float | None:
+    """Return the seconds the core says to wait: infinite for never.
+
+    None where only a call in flight can make room, by ending: nobody knows when.
+    """
+    return None if 0 < wait <= _SOON else wait
+
+
+def refusal(group: str, reasons: Mapping[str, str], wait: float) -> NoBackendError:
+    """Return the error of a call that nobody can take for ``wait`` seconds."""
+    known = known_wait(wait)
+    retry_after = known if known is not None and known < 9e8 else None
     told = ", ".join(f"{name}: {_WHY[reason]}" for name, reason in reasons.items())
     text = f"no backend of {group!r} can take this call ({told})"
-    if retry_after is not None:
+    if known is None:
+        text += "; try again when a call in flight has ended"
+    elif retry_after is not None:
         text += f"; try again in {retry_after:.3g} s"
     kinds = set(reasons.values())
     if kinds & {"rate", "concurrency"}:
         return RateLimitedError(text, reasons=reasons, retry_after=retry_after)
     if "budget" in kinds:
-        lifts = time.time() + retry_after if retry_after is not None else None
+        lifts = time.time() + wait if wait < 9e8 else None
         return BudgetExceededError(
             text, reasons=reasons, retry_after=retry_after, lifts_at=lifts
         )
@@ -103,6 +115,7 @@ def refusal(
     return NoBackendError(text, reasons=reasons, retry_after=retry_after)
 
 
+_SOON = 1e-9  # the core's word for: when a call in flight has ended
 _WHY = {
     "eligible": "free",
     "tag": "lacks a tag that was asked for",

@@ -133,11 +133,17 @@ class NoBackendError(LLMBalanceError):
 
 
 class RateLimitedError(NoBackendError):
-    """All backends of the group are at their rate limits until ``retry_after``."""
+    """All backends of the group are at their limits until ``retry_after``.
+
+    That is None where it ends with a call in flight: nobody knows when.
+    """
 
 
 class BudgetExceededError(NoBackendError):
-    """A budget has no money left; ``lifts_at`` is the epoch second it has again."""
+    """A budget has no money left; ``lifts_at`` is the epoch second it may have again.
+
+    That is now while calls in flight hold money that they may not need; None: never.
+    """
 
     def __init__(
         self,

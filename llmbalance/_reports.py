@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ._decision import known_wait
 from ._report import Report, Rows
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def explanation(run: Run) -> Report:
         asked = run.options.ask(call.params.get("tools"))
         for line in fleet.pool.explain(group, call.messages, *asked):
             name = fleet.targets[line["backend"]].name
+            line["wait"] = known_wait(line["wait"])
             rows.append({**line, "group": fleet.group_names[group], "backend": name})
     columns = {
         "backend": "",

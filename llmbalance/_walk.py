@@ -351,8 +351,7 @@ class Walk(Story):
         if self.ticket is not None:
             self.verdict = RateLimitedError.__name__
             raise RateLimitedError(
-                f"no room within {self.options.timeout:g} s: others wait as well",
-                retry_after=_BUSY_WAIT,
+                f"no room within {self.options.timeout:g} s: others wait as well"
             )
         self.verdict = RequestTimeoutError.__name__
         raise RequestTimeoutError(
@@ -375,8 +374,7 @@ class Walk(Story):
             for line in lease.decision["candidates"]:
                 reasons[names[line["backend"]]] = line["reason"]
         group = self.fleet.group_names[self.options.group]
-        retry_after = wait if wait < 9e8 else None
-        error = refusal(group, reasons, retry_after)
+        error = refusal(group, reasons, wait)
         self.verdict = type(error).__name__
         raise error
 

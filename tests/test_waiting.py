@@ -11,6 +11,8 @@ from backends import backend
 
 from llmbalance import (
     Backend,
+    Budget,
+    BudgetExceededError,
     ConfigError,
     InvalidRequestError,
     Limit,
@@ -365,3 +367,38 @@ async def test_a_lease_that_was_waited_for_in_vain_leaves_its_place(llm_provider
         held.settle()
         async with router.acquire("all", ASK, timeout=5) as lease:
             assert lease.backend == "one"
+
+
+def test_a_slot_that_a_call_holds_is_told_as_such_and_not_as_a_time():
+    one = Backend(
+        "openai/gpt-4o",
+        name="a",
+        groups=["all"],
+        api_key="k",
+        limits=Limits(concurrency=1),
+    )
+    router = Router([one], wait=False)
+    with router.acquire("all", ASK):
+        with pytest.raises(RateLimitedError, match="when a call in flight has") as no:
+            router.acquire("all", ASK).__enter__()
+        assert no.value.retry_after is None
+        assert no.value.reasons == {"a": "concurrency"}
+        (line,) = router.explain("all", ASK).rows()
+        assert (line["reason"], line["wait"]) == ("concurrency", None)
+    with router.acquire("all", ASK) as lease:
+        assert lease.decision.to_dict()["wait"] == 0
+
+
+def test_money_that_a_call_holds_is_told_as_such_and_not_as_a_time():
+    price = Price(0, 10)
+    one = Backend("openai/x", name="a", groups=["all"], api_key="k", price=price)
+    ten_tokens = Budget(usd=0.0001, per="day")
+    router = Router([one], budgets=[ten_tokens], wait=False)
+    with router.acquire("all", ASK, max_tokens=10) as lease:
+        with pytest.raises(BudgetExceededError, match="when a call in fl") as no:
+            router.acquire("all", ASK, max_tokens=10).__enter__()
+        assert no.value.retry_after is None
+        assert no.value.lifts_at == pytest.approx(time.time(), abs=2)
+        lease.release()
+    with router.acquire("all", ASK, max_tokens=10) as lease:
+        assert lease.backend == "a"
