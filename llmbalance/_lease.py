@@ -130,6 +130,7 @@ class AcquiredLease:
         if error is None and not 200 <= status < 300:
             failure = shot.target.dialect.failure(status, fields, body)
             error, retry_after = failure.kind, failure.retry_after
+            readings = failure.limits
         if error is not None:
             outcome = KINDS[error].outcome
         counts = None

@@ -49,7 +49,55 @@ def test_no_text_breaks_a_parser(text: str) -> None:
     limits.number(text)
     limits.rfc3339(text, NOW)
     limits.wait_in_text(text)
+    limits.limits_in_text(text)
     limits.retry_after({"retry-after": text, "retry-after-ms": text}, 429, NOW)
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "window"),
+    [
+        ("tokens per min (TPM)", "tokens", 60.0),
+        ("requests per minute (RPM)", "requests", 60.0),
+        ("requests per day (RPD)", "requests", 86_400.0),
+        ("input tokens per hour", "input_tokens", 3600.0),
+    ],
+)
+def test_a_refusal_that_names_its_limit_says_how_full_it_is(
+    words: str, kind: Any, window: float
+) -> None:
+    said = f"You are too fast for m in o on {words}: Limit 400, Used 300, Requested 200"
+    assert limits.limits_in_text(said) == [
+        LimitReading(kind, 400.0, 100.0, window * 3 / 4, window)
+    ]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "on tokens per min (TPM): Limit 400, Requested 500",  # never fits: says nothing
+        "on tokens per min (TPM): Limit 0, Used 0, Requested 1",
+        "on images per min: Limit 5, Used 5",
+        "tokens per min: Limit 5, Used 5",
+        "",
+    ],
+)
+def test_a_refusal_without_numbers_names_no_limit(words: str) -> None:
+    assert limits.limits_in_text(words) == []
+
+
+def test_of_a_header_and_a_text_about_one_limit_the_tighter_one_counts() -> None:
+    bound = dialect("openai")(model="m", api_key="k")
+    text = "Too fast: on tokens per min (TPM): Limit 400, Used 400, Requested 2."
+    body = {"error": {"message": text, "code": "rate_limit_exceeded"}}
+    fields = {
+        "x-ratelimit-limit-tokens": "400",
+        "x-ratelimit-remaining-tokens": "100",
+        "x-ratelimit-reset-tokens": "45s",
+    }
+    told = LimitReading("tokens", 400.0, 0.0, 60.0, 60.0)
+    for headers in ({}, fields):
+        failure = bound.failure(429, headers, json.dumps(body), NOW)
+        assert (failure.kind, failure.limits) == ("rate_limit", [told])
 
 
 @given(

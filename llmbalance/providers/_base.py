@@ -40,6 +40,7 @@ from .._types import (
 from ._bodies import token_count
 from ._classify import classify
 from ._failures import exception_of
+from ._limits import limits_in_text, tightest
 
 ApiKey = str | Callable[[], str] | None
 
@@ -247,6 +248,8 @@ class Dialect:
         hidden = self.secrets()
         failure = classify(status, headers, body, now_wall=now_wall, secrets=hidden)
         failure.limits = self.limits(headers, now_wall)
+        if failure.kind == "rate_limit" and (named := limits_in_text(failure.message)):
+            failure.limits = tightest([*failure.limits, *named])
         return failure
 
     def limits(self, headers: Mapping[str, str], now_wall: float) -> list[LimitReading]:

@@ -14,6 +14,7 @@ None for text it does not understand: a bad header never fails a good answer.
 from __future__ import annotations
 
 import math
+import re
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -169,6 +170,36 @@ def wait_in_text(message: str) -> float | None:
         known = {"second": 1.0, "minute": MINUTE, "hour": HOUR, "millisecond": 1e-3}
         return value * known[unit] if unit in known else None
     return None
+
+
+_TEXT = re.compile(
+    r"on (requests|tokens|input tokens|output tokens) per (min|hour|day)[^:]*: "
+    r"Limit (\d{1,15}), Used (\d{1,15})"
+)
+_PER = {"min": MINUTE, "hour": HOUR, "day": DAY}
+_KINDS: Mapping[str, LimitKind] = {
+    "requests": "requests",
+    "tokens": "tokens",
+    "input tokens": "input_tokens",
+    "output tokens": "output_tokens",
+}
+
+
+def limits_in_text(message: str) -> list[LimitReading]:
+    """The limit a refusal names: "on tokens per min (TPM): Limit 30000, Used 29937".
+
+    OpenAI's words, and those of who copied them; the time it asks to wait shows a
+    bucket that refills steadily.
+    """
+    found = _TEXT.search(message)
+    if found is None:
+        return []
+    limit, used, window = float(found[3]), float(found[4]), _PER[found[2]]
+    if limit == 0:
+        return []
+    reset = used / limit * window
+    left = max(limit - used, 0.0)
+    return [LimitReading(_KINDS[found[1]], limit, left, reset, window)]
 
 
 def google_details(details: Any) -> tuple[float | None, str | None, bool]:
