@@ -76,6 +76,7 @@ def test_the_example_fits_the_schema() -> None:
         ({"backend": [{"model": "a/b", "can": ["fly"]}]}, "'fly' is none"),
         ({"backend": [], "router": {"strategy": "x"}}, "'x' is none"),
         ({"backend": [], "defaults": {"name": "x"}}, "name is unknown"),
+        ({"backend": [], "defaults": {"group": {"aliases": []}}}, "aliases is unknown"),
         ({"backend": [], "budget": {"a": {}}}, "missing"),
     ],
 )

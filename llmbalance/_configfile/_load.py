@@ -2,8 +2,7 @@
 
     Document --Reader--> Plan(backends, options, groups)  or  ConfigFileError
 
-A backend's table is laid over its provider's, that one over the defaults; tables in
-them (limits, timeouts, options, ...) are merged key by key. Every value is read by the
+Tables are laid over those that they inherit from (_inherit). Every value is read by the
 type of its field, every class checks itself, and what is wrong is noted with its line
 while reading goes on.
 """
@@ -31,6 +30,7 @@ from .._wildcards import STAR, is_known
 from .._windows import window
 from ..providers import PROVIDERS
 from ._arms import check_arms
+from ._inherit import GROUPS, OF_ONE, lay_over, merge
 from ._places import ConfigFileError, Document, Note, Path, read
 from ._schema import SECTIONS, GroupTable, RouterTable
 from ._tables import Tables, kind_of, suggestion
@@ -105,12 +105,12 @@ class Reader(Tables):
             if name not in SECTIONS:
                 self.fault((name,), f"unknown table; {suggestion(name, SECTIONS)}")
         router = self.table(("router",), data.get("router", {}), RouterTable)
-        groups = self._groups()
         backends = self._join(self._backends())
-        for name in groups:
-            if not is_known(name, self.names):
-                hint = suggestion(name, self.names)
-                self.fault(("group", name), f"has no backends; {hint}")
+        groups = self._groups(backends)
+        for group in groups:
+            if not is_known(group.name, self.names):
+                hint = suggestion(group.name, self.names)
+                self.fault(("group", group.name), f"has no backends; {hint}")
         aliases = self._aliases()
         self._chains()
         options = self._options(router) if router is not None else {}
@@ -122,7 +122,7 @@ class Reader(Tables):
                 **self._calls(data.get("router", {})),
                 "experiments": self._each("experiment", Experiment),
                 "mirrors": self._each("mirror", Mirror),
-                "groups": list(groups.values()),
+                "groups": groups,
                 "aliases": aliases,
                 "budgets": self._budgets(),
             },
@@ -131,7 +131,11 @@ class Reader(Tables):
 
     def _origin(self, path: Path) -> Path:
         """Where a backend's value was inherited from, if it is not its own."""
-        if path[:1] != ("backend",) or len(path) < 3 or path in self.document.lines:
+        if len(path) < 3 or path in self.document.lines:
+            return path
+        if path[0] == "group" and (*GROUPS, *path[2:]) in self.document.lines:
+            return (*GROUPS, *path[2:])
+        if path[0] != "backend":
             return path
         table = self.document.data["backend"][path[1]]
         provider = str(table.get("model", "")).partition("/")[0]
@@ -172,8 +176,29 @@ class Reader(Tables):
         self.fault((section,), f"write one table for each: [{section}.NAME]")
         return {}
 
-    def _groups(self) -> dict[str, GroupTable]:
-        return {group.name: group for group in self._each("group", GroupTable)}
+    def _groups(self, backends: list[Backend]) -> list[GroupTable]:
+        """Each [group.NAME]; with [defaults.group] all groups that backends name."""
+        tables, below = self._named("group"), self._group_defaults()
+        if not below:
+            return self._each("group", GroupTable)
+        self.table(GROUPS, below, GroupTable, partial=True)
+        for field in OF_ONE:
+            if field in below:
+                self.fault((*GROUPS, field), "belongs to one group, not to several")
+        named: dict[str, Any] = {n: {} for b in backends for n in b.groups}
+        made = [
+            self.table(("group", name), lay_over(below, name, table), GroupTable)
+            for name, table in {**named, **tables}.items()
+        ]
+        return [group for group in made if group is not None]
+
+    def _group_defaults(self) -> Mapping[str, Any]:
+        defaults = self.document.data.get("defaults", {})
+        table = defaults.get("group", {}) if isinstance(defaults, Mapping) else {}
+        if isinstance(table, Mapping):
+            return table
+        self.fault(GROUPS, f"must be a table, not {kind_of(table)}")
+        return {}
 
     def _each(self, section: str, shape: type[_S]) -> list[_S]:
         """The tables [section.NAME]; what they name must be known."""
@@ -226,6 +251,10 @@ class Reader(Tables):
         for field in CHAINS:
             for name, i, other in self._listed(field):
                 self._known(("group", name, field, i), other)
+            inherited = self._group_defaults().get(field)
+            for i, other in enumerate(inherited if isinstance(inherited, list) else ()):
+                if isinstance(other, str):
+                    self._known((*GROUPS, field, i), other)
 
     # -- tasks ---------------------------------------------------------------
 
@@ -267,7 +296,10 @@ class Reader(Tables):
         if not isinstance(tables, list) or not tables:
             self.fault(("backend",), "give at least one [[backend]]")
             return []
-        defaults = self._inherited(("defaults",), data.get("defaults", {}))
+        below = data.get("defaults", {})
+        if isinstance(below, Mapping):
+            below = {name: value for name, value in below.items() if name != "group"}
+        defaults = self._inherited(("defaults",), below)
         providers = data.get("provider", {})
         if not isinstance(providers, Mapping):
             self.fault(("provider",), "write one table for each: [provider.NAME]")
@@ -396,13 +428,3 @@ class Reader(Tables):
                 window(budget, time.time())
         except ConfigError as error:
             self.fault((*path, error.field), str(error))
-
-
-def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay one table over another, tables in them key by key."""
-    made = dict(below)
-    for key, value in above.items():
-        old = made.get(key)
-        both = isinstance(old, Mapping) and isinstance(value, Mapping)
-        made[key] = merge(old, value) if both else value  # type: ignore[arg-type]
-    return made

@@ -29,7 +29,7 @@ from ._schema import WORDS, GroupTable, RouterTable, fields_of, needed
 _TABLES: Sequence[tuple[str, type[Struct]]] = (
     ("`[router]`", RouterTable),
     ("`[[backend]]`, `[defaults]`, `[provider.NAME]`", Backend),
-    ("`[group.NAME]`", GroupTable),
+    ("`[group.NAME]`, `[defaults.group]`", GroupTable),
     ("`[task.NAME]`", Task),
     ("`[[rule]]`, `[[shadow_rule]]`", Rule),
     ("`[[budget]]`, `[budget.NAME]`", Budget),

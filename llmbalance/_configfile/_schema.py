@@ -4,7 +4,7 @@
     [defaults]   what every backend starts with     \
     [provider.X] what every backend of X starts with > Backend
     [[backend]]  one place that answers             /
-    [group.X]    strategy, v, fallbacks, ...    GroupTable
+    [group.X]    strategy, v, fallbacks, ...    GroupTable (so does [defaults.group])
     [task.X]     what calls of a task ask for   Task
     [[rule]]     tells the task of a call       Rule (so does [[shadow_rule]])
     [[budget]]   or [budget.X]: money           Budget
@@ -36,6 +36,7 @@ from .._groups import Group
 from .._hedge import Hedge
 from .._price import Price
 from .._tasks import HAS, SCRIPTS, Rule, Task
+from ._inherit import OF_ONE
 
 
 class RouterTable(Struct, frozen=True, kw_only=True):
@@ -198,6 +199,12 @@ def without_shapes(hint: Any) -> Any:
     return typing.Union[tuple(rest)] if rest else NoneType  # noqa: UP007
 
 
+def _without(table: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """The schema of a table for what several inherit: without what belongs to one."""
+    fields = {k: v for k, v in table["properties"].items() if k not in names}
+    return {**table, "properties": fields}
+
+
 def config_schema() -> dict[str, Any]:
     """Return the JSON schema (2020-12) of a configuration file, for editors.
 
@@ -205,12 +212,8 @@ def config_schema() -> dict[str, Any]:
     """
     definitions: dict[str, Any] = {}
     backend = _table(Backend, definitions)
-    loose = {**backend, "required": []}
-    loose["properties"] = {
-        name: schema
-        for name, schema in backend["properties"].items()
-        if name not in ("model", "name")
-    }
+    loose = {**_without(backend, ("model", "name")), "required": []}
+    group = _table(GroupTable, definitions)
     budget = _table(Budget, definitions)
     rules = {"type": "array", "items": _table(Rule, definitions)}
     return {
@@ -221,12 +224,15 @@ def config_schema() -> dict[str, Any]:
         "required": ["backend"],
         "properties": {
             "router": _table(RouterTable, definitions),
-            "defaults": loose,
+            "defaults": {
+                **loose,
+                "properties": {**loose["properties"], "group": _without(group, OF_ONE)},
+            },
             "provider": {"type": "object", "additionalProperties": loose},
             "backend": {"type": "array", "minItems": 1, "items": backend},
             "group": {
                 "type": "object",
-                "additionalProperties": _table(GroupTable, definitions),
+                "additionalProperties": group,
             },
             "task": {
                 "type": "object",
