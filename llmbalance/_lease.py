@@ -166,10 +166,18 @@ class AcquiredLease:
         return self.cost
 
     def release(self) -> None:
-        """Nothing was sent: give everything back."""
+        """Nothing was sent: give everything back.
+
+        No attempt was made, so there is none in events and ledger; the call has ended
+        as "cancelled".
+        """
         if not self._settled:
+            shot = self.shot
             self._settled = True
-            self.shot.lease.settle(OUTCOME["cancelled"], sent=False)
+            shot.lease.settle(OUTCOME["cancelled"], sent=False)
+            if self._run.fleet.lines:
+                self._run.fleet.lines.room()
+            self._run.end()
 
     # -- as a block ----------------------------------------------------------
 

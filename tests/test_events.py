@@ -16,6 +16,7 @@ from llmbalance import (
     Backend,
     BadRequestError,
     CallEvent,
+    Limits,
     Price,
     Router,
 )
@@ -246,3 +247,44 @@ def test_a_key_is_that_of_all_backends_that_have_it():
     with router.acquire("openai/o3", "Hello") as lease:
         lease.release()
     assert sharing("w/o3") == ("c", "w", "w/o3")
+
+
+@pytest.mark.parametrize("left", ["release", "cancelled"])
+async def test_a_lease_that_is_given_up_is_a_call_that_was_cancelled(left: str) -> None:
+    router = Router([Backend("openai/gpt-4o", api_key="k", price=Price(1, 2))])
+    heard: list[Any] = []
+    router.events.subscribe(heard.append)
+    with router.acquire("openai/gpt-4o", "Hello", tags=["team=a"]) as lease:
+        if left == "release":
+            lease.release()
+            lease.release()  # changes nothing
+        else:
+            lease.settle(error="cancelled")
+    assert router.events.flush(5)
+    (call,) = [event for event in heard if isinstance(event, CallEvent)]
+    attempts = [event for event in heard if isinstance(event, AttemptEvent)]
+    assert (call.error, call.backend, call.labels) == ("cancelled", None, ("team=a",))
+    assert call.attempts == len(attempts) == (left == "cancelled")
+
+
+async def test_a_lease_that_is_released_makes_room_for_those_who_wait() -> None:
+    limits = Limits(concurrency=1)
+    one = Backend("openai/gpt-4o", api_key="k", price=Price(1, 2), limits=limits)
+    router = Router([one])
+    first = router.acquire("openai/gpt-4o", "Hello")
+    served: list[str] = []
+
+    async def second() -> None:
+        async with router.acquire("openai/gpt-4o", "Hello") as lease:
+            served.append(lease.backend)
+            lease.release()
+
+    with first:
+        task = asyncio.create_task(second())
+        await asyncio.sleep(0)  # it runs until it waits
+        (line,) = router._fleet.lines._lines.values()
+        assert not line[0].called
+        first.release()
+        assert line[0].called
+    await asyncio.wait_for(task, 5)
+    assert served == ["openai/gpt-4o"]
