@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from ._decision import known_wait
 from ._report import Report, Rows
 
 if TYPE_CHECKING:
+    from ._alerts import Meter
     from ._fleet import Fleet
     from ._run import Run
 
@@ -84,6 +86,41 @@ def _stats_row(name: str, view: dict[str, Any], everything: int) -> dict[str, An
 def _rate(row: Mapping[str, Any]) -> float | None:
     ended = row["succeeded"] + row["failed"]
     return row["succeeded"] / ended if ended else None
+
+
+def budgets_report(fleet: Fleet) -> Report:
+    """What every budget has spent and holds, in the order they were given."""
+    now = time.monotonic()
+    if now >= fleet.due:
+        fleet.refresh()
+    rows = [_budget_row(fleet, meter, now) for meter in fleet.meters]
+    columns = {
+        "budget": "",
+        "usd": "$",
+        "spent": "$",
+        "held": "$",
+        "left": "$",
+        "share": "%",
+    }
+    return Report({"budgets": rows}, rows, columns, chart="share")
+
+
+def _budget_row(fleet: Fleet, meter: Meter, now: float) -> dict[str, Any]:
+    budget, view = meter.budget, fleet.pool.budget(meter.index, now)
+    turns = budget.per != "total" and not budget.rolling
+    scope, name = budget.scope or ("all", None)
+    return {
+        "budget": budget.label,
+        "scope": scope,
+        "name": name,
+        "hard": budget.hard,
+        "usd": view["cap"] / 1e9,
+        "spent": view["spent"] / 1e9,
+        "held": view["reserved"] / 1e9,
+        "left": view["free"] / 1e9,
+        "share": view["spent"] / view["cap"] if view["cap"] else None,
+        "ends_at": fleet.wall() + view["ends_in"] if turns else None,
+    }
 
 
 def explanation(run: Run) -> Report:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ._errors import ConfigError
 from ._options import Messages, as_messages, checked_messages
 from ._report import Report
-from ._reports import explanation, stats_report
+from ._reports import budgets_report, explanation, stats_report
 
 if TYPE_CHECKING:
     from ._books import Books
@@ -52,6 +52,15 @@ class Reports:
         from ._costs import cost_report  # its statistics take 5 ms to import
 
         return cost_report(self._books, by, since)
+
+    def budgets(self) -> Report:
+        """Return a row for each budget: usd, spent, held, left, share, ends_at.
+
+        USD in the present window; ``held`` is what calls in flight may still cost,
+        ``left`` what is neither spent nor held, ``ends_at`` the epoch second at which
+        the window ends (None: never, or it rolls).
+        """
+        return budgets_report(self._fleet)
 
     def savings(
         self, reference: str, *, since: float | str | date | None = None

@@ -229,3 +229,45 @@ def test_only_answers_longer_than_thought_pass_the_cap(limit: Any, reach: int) -
     beyond = len(leases) * ((output - 1024) * 2000)
     assert (spent > 20_000_000) is bool(reach)
     assert spent <= 20_000_000 + (beyond if reach else 0)
+
+
+# -- what they tell --------------------------------------------------------------
+
+
+def test_a_router_tells_what_its_budgets_have_spent_and_hold() -> None:
+    of = router(
+        Budget(usd=1, per="hour"),
+        Budget(usd=0, per="total", hard=False, user="ann"),
+        Budget(usd=2, per=60, rolling=True, group="all", hard=False),
+    )
+    with of.acquire("all", "Hello", max_tokens=500) as lease:
+        held, ann, _ = of.budgets()["budgets"]
+        assert held["held"] > 0 == held["spent"]
+        assert held["left"] == pytest.approx(1 - held["held"])
+        assert (ann["scope"], ann["name"], ann["hard"]) == ("user", "ann", False)
+        assert (ann["held"], ann["share"]) == (0, None)
+        cost = lease.settle(usage={"prompt_tokens": 1500, "completion_tokens": 500})
+    report = of.budgets()
+    hour, ann, rolling = report.rows()
+    assert (hour["spent"], hour["held"]) == (pytest.approx(cost), 0)
+    assert hour["share"] == pytest.approx(cost)
+    assert rolling["share"] == pytest.approx(cost / 2)
+    assert ann["spent"] == 0
+    end_of_hour = (time.time() // 3600 + 1) * 3600
+    assert hour["ends_at"] == pytest.approx(end_of_hour, abs=2)
+    assert rolling["ends_at"] is ann["ends_at"] is None
+    assert "budget per hour" in str(report)
+
+
+def test_a_window_that_has_ended_is_not_told_any_more() -> None:
+    of = router(Budget(usd=1, per=3600))
+    call(of)
+    assert of.budgets().rows()[0]["spent"] > 0
+    later = time.time() + 3600
+    of._fleet.wall = lambda: later  # type: ignore[method-assign]
+    of._fleet.due = 0.0
+    assert of.budgets().rows()[0]["spent"] == 0
+
+
+def test_a_router_without_budgets_has_an_empty_table() -> None:
+    assert router().budgets().rows() == []
