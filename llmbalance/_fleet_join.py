@@ -11,6 +11,7 @@ leaves nothing behind, and what may be asked for is bounded (``Kin.most``).
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ from ._wildcards import STAR, fill, shown
 if TYPE_CHECKING:
     from ._fleet_pool import Pooled
 
+_log = logging.getLogger("llmbalance")
 _ORDERS = {"open": 1, "closed": 2}  # to breakers, as pool.order takes them
 
 
@@ -99,7 +101,19 @@ def _open(
     finally:
         del kin.pending[name]
     fleet.groups[name] = number
+    _warn_early(len(kin.opened), kin.most)
     return number
+
+
+def _warn_early(opened: int, most: int) -> None:
+    """Say it while there is time that names are running out, once or twice."""
+    if opened in (most * 3 // 4, most):
+        _log.warning(
+            "%d of max_models=%d models came through wildcards; more are refused then: "
+            "give Router(max_models=...) more (a place takes about 4 kB)",
+            opened,
+            most,
+        )
 
 
 def _serving(

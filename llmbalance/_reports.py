@@ -51,6 +51,8 @@ def stats_report(fleet: Fleet) -> Report:
     data = {"backends": {row["backend"]: row for row in rows}, "total": total}
     if fleet.hedges is not None:
         data["hedges"] = fleet.hedges.figures()
+    if fleet.kin.templates:
+        data["models"] = {"opened": len(fleet.kin.opened), "most": fleet.kin.most}
     return Report(data, [*rows, line], columns, chart="requests")
 
 

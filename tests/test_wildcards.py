@@ -401,6 +401,21 @@ async def test_names_are_not_opened_without_end(server):
         assert len(router.backends) == 4
 
 
+def test_who_runs_out_of_names_is_told_before(server, caplog):
+    router = Router([wild(server, price=FREE)], max_models=8)
+    told = []
+    for i in range(8):
+        router.explain(f"openai/m{i}", ASK)
+        router.explain(f"openai/m{i}", ASK)
+        told.append(len([r for r in caplog.records if "max_models=8" in r.message]))
+    assert told == [0, 0, 0, 0, 0, 1, 1, 2]
+    assert router.stats()["models"] == {"opened": 8, "most": 8}
+
+
+def test_a_fleet_without_wildcards_says_nothing_of_names():
+    assert "models" not in Router([Backend("ollama/a")]).stats()
+
+
 async def test_a_thousand_bad_names_leave_nothing_behind(server):
     async with Router([wild(server, price=FREE)], max_models=8) as router:
         for i in range(1000):
