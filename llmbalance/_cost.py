@@ -92,7 +92,16 @@ def as_usage(usage: Usage | Mapping[str, Any] | object) -> Usage:
             _reader(get("server_tool_use"))("web_search_requests"),
         ),
         cost_usd=_amount(get("cost_usd"), get("cost")),
+        region=place(get("inference_geo") or get("region")),
     )
+
+
+def place(said: object) -> str | None:
+    """Return where a call ran as its usage says it; None where it says nothing."""
+    return said if isinstance(said, str) and said not in _NOWHERE else None
+
+
+_NOWHERE = ("", "not_available")  # the latter of models that know no places
 
 
 def kinds_of(usage: Usage) -> dict[str, int]:

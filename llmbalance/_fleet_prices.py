@@ -140,14 +140,17 @@ class Rates:
             self.unpriced |= {backend.label}
         return row
 
-    def of(self, target: Target, tier: str | None = None) -> PriceRow:
-        """Return a backend's price row of now; ``tier``: of another service tier."""
-        if tier is None:
+    def of(
+        self, target: Target, tier: str | None = None, region: str | None = None
+    ) -> PriceRow:
+        """Return a backend's price row of now, of another service tier or region."""
+        if tier is None and region is None:
             return self.rows[target.index]
-        row = target.rows.get(tier)
+        row = target.rows.get((tier, region))
         if row is None:
-            row = self._now(target, self._clock(), tier)
-            row = target.rows[tier] = row or self.rows[target.index]
+            row = self._now(target, self._clock(), tier, region)
+            row = row or self.rows[target.index]
+            target.rows[tier, region] = row
         return row
 
     def set(self, target: Target, price: Price, pool: Pool) -> None:
@@ -157,10 +160,14 @@ class Rates:
         self._put(target, pool, self._clock())
 
     def _now(
-        self, target: Target, at: float, tier: str | None = None
+        self,
+        target: Target,
+        at: float,
+        tier: str | None = None,
+        region: str | None = None,
     ) -> PriceRow | None:
         i = target.index
-        return _row(self._backends[i], self.prices[i], at, tier)
+        return _row(self._backends[i], self.prices[i], at, tier, region)
 
     def _put(self, target: Target, pool: Pool, wall: float) -> None:
         row = self._now(target, wall)
@@ -190,13 +197,16 @@ class Rates:
 
 
 def _row(
-    backend: Backend, price: Price | None, at: float, tier: str | None = None
+    backend: Backend,
+    price: Price | None,
+    at: float,
+    tier: str | None = None,
+    region: str | None = None,
 ) -> PriceRow | None:
     if price is None:
         return None
-    return price.row(
-        service_tier=tier or backend.service_tier, region=backend.region, at=at
-    )
+    tier, region = tier or backend.service_tier, region or backend.region
+    return price.row(service_tier=tier, region=region, at=at)
 
 
 def _dearest(known: list[PriceRow]) -> PriceRow:

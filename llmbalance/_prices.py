@@ -174,7 +174,8 @@ class PriceTable:
         """Return what a call of *model* ("provider/model" or bare) cost.
 
         *usage* is a Usage, or an object or dict in OpenAI's or Anthropic's shape. An
-        amount that the provider states (``cost``) wins over the table.
+        amount that the provider states (``cost``) wins over the table; ``region`` None
+        is the one that the usage names.
         """
         used = as_usage(usage)
         kinds = kinds_of(used)
@@ -184,7 +185,8 @@ class PriceTable:
             return Cost(stated, stated=True)
         if info is None:
             return Cost(None, tuple(Line(k, n, None) for k, n in kinds.items() if n))
-        row = info.price.row(service_tier=service_tier, region=region, at=at)
+        where = region if region is not None else used.region
+        row = info.price.row(service_tier=service_tier, region=where, at=at)
         tier = standard_tier(service_tier)
         return Cost(
             row.cost(**kinds),

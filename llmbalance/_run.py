@@ -184,7 +184,8 @@ class Run(Aim):
         self, shot: Shot, usage: Usage | None, tier: str | None
     ) -> tuple[int | None, bool, bool]:
         """Nano-USD when the pool's own row does not say it; was it metered? is it
-        the whole price? ``tier`` is the service tier that was billed."""
+        the whole price? ``tier`` is the service tier that was billed; the region is
+        the one that the usage names, else the one that was asked for."""
         known = shot.target.name not in self.fleet.rates.unpriced
         if usage is None:
             return None, False, known
@@ -193,9 +194,14 @@ class Run(Aim):
         other = tier is not None and standard_tier(tier) != standard_tier(
             shot.target.backend.service_tier
         )
-        if not other and not usage.web_search_requests:
+        region = usage.region or shot.request.region
+        usual = shot.target.backend.region or "global"
+        elsewhere = region is not None and region != usual
+        if not other and not elsewhere and not usage.web_search_requests:
             return None, True, known
-        row = self.fleet.rates.of(shot.target, tier if other else None)
+        row = self.fleet.rates.of(
+            shot.target, tier if other else None, region if elsewhere else None
+        )
         kinds = kinds_of(usage)
         cost = row.cost(**kinds)
         if cost is None:  # no price for a search: the tokens at least are billed

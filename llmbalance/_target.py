@@ -46,7 +46,8 @@ class Target:
         self.timeouts = backend.timeouts
         self.own_steps = read_steps(backend.postprocess)
         self.steps = self.own_steps + steps
-        self.rows: dict[str, PriceRow] = {}  # price rows of other service tiers
+        # Price rows of other service tiers and regions.
+        self.rows: dict[tuple[str | None, str | None], PriceRow] = {}
         self.origin: Origin
         if base is not None and _wire(self.dialect) == _wire(base.dialect):
             self.origin = base.origin

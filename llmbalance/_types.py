@@ -71,6 +71,7 @@ class Usage(Struct, frozen=True, gc=False, omit_defaults=True):
     image_output_tokens: int = 0
     web_search_requests: int = 0  # billed by the call, not by the token
     cost_usd: float | None = None  # said by the provider (OpenRouter), else None
+    region: str | None = None  # where it ran, said by who bills that (Anthropic)
 
     @property
     def prompt_tokens_details(self) -> PromptTokensDetails:
@@ -348,7 +349,8 @@ class Request(Struct, kw_only=True):
     ``target`` is path and query; ``headers`` are lines added to the connection's own;
     ``stream`` says how to cut the answer into events (0 whole, 1 server-sent events,
     2 JSON lines, 3 AWS frames); an event that contains one of ``marks`` carries
-    content; ``warnings`` say what the translation had to leave out.
+    content; ``warnings`` say what the translation had to leave out; ``region`` is where
+    it asks to be served, if that has a price and the answer may not tell it.
     """
 
     method: str = "POST"
@@ -358,6 +360,7 @@ class Request(Struct, kw_only=True):
     stream: StreamMode = UNARY
     marks: tuple[bytes, ...] = ()
     warnings: list[str] = []
+    region: str | None = None
 
 
 LimitKind = Literal["requests", "tokens", "input_tokens", "output_tokens"]

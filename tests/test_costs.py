@@ -18,10 +18,12 @@ from llmbalance import (
     ConfigError,
     Deal,
     Price,
+    PriceTable,
     RequestTimeoutError,
     Router,
     ServerError,
     Timeouts,
+    Usage,
 )
 from llmbalance._ledger import Entry, Ledger
 from llmbalance.testing import MockProvider
@@ -398,3 +400,64 @@ def test_a_promotion_begins_and_ends_by_itself(
     go_to(1201)
     assert call(router) == "b"
     assert router.costs()["backends"]["b"]["total_nano_usd"] == 3 * 2000 * 2000
+
+
+GEO = {"extra_body": {"inference_geo": "us"}}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_where_an_answer_says_it_ran_is_what_is_paid(
+    llm_provider: Provider, stream: bool
+) -> None:
+    provider = llm_provider("anthropic", model="claude-opus-5", output_tokens=10)
+    price = Price(5, 25, regions={"us": 1.1})
+    here = at(provider, price=price)
+    us = msgspec.structs.replace(here, region="us")
+
+    async def cost(backend: Backend, **options: Any) -> int:
+        async with Router([backend]) as router:
+            if not stream:
+                return (await router.chat("all", ASK, **options)).cost_nano_usd or 0
+            chunks = await router.chat("all", ASK, stream=True, **options)
+            return [chunk async for chunk in chunks][-1].cost_nano_usd or 0
+
+    plain = await cost(here)
+    assert await cost(here, **GEO) == pytest.approx(1.1 * plain)
+    assert await cost(us, **GEO) == pytest.approx(1.1 * plain)
+    assert await cost(us) == pytest.approx(1.1 * plain)
+    anywhere = {"extra_body": {"inference_geo": "global"}}
+    assert await cost(us, **anywhere) == await cost(here, **anywhere) == plain
+    own = msgspec.structs.replace(here, params=GEO)
+    assert await cost(own) == pytest.approx(1.1 * plain)
+
+
+def test_where_a_call_was_asked_to_run_is_paid_when_the_answer_is_silent() -> None:
+    price = Price(5, 25, regions={"us": 1.1})
+    claude = Backend(
+        "anthropic/claude-opus-5", groups=["all"], api_key="k", price=price
+    )
+    router = Router([claude])
+    run = router._intake.run("chat", "all", ASK, False, dict(GEO))
+    shot = run.aim()
+    silent = Usage(prompt_tokens=1000, completion_tokens=100, total_tokens=1100)
+    cost, metered, known = run._cost(shot, silent, None)
+    assert (metered, known) == (True, True)
+    assert cost == 8_250_000  # 1.1 * (1,000 * 5,000 + 100 * 25,000)
+    told = msgspec.structs.replace(silent, region="global")
+    assert run._cost(shot, told, None) == (None, True, True)  # by the pool's own row
+
+
+def test_a_lease_is_billed_where_its_usage_says_that_it_ran() -> None:
+    price = Price(5, 25, regions={"us": 1.1})
+    claude = Backend("anthropic/claude-opus-5", api_key="k", price=price)
+    router = Router([claude])
+    usage = {"input_tokens": 1000, "output_tokens": 100}
+    costs = []
+    for where in ("global", "not_available", "us"):
+        with router.acquire(claude.model, ASK) as lease:
+            costs.append(lease.settle(usage={**usage, "inference_geo": where}))
+    assert costs == [0.0075, 0.0075, pytest.approx(0.00825)]
+    told = PriceTable().cost(
+        "anthropic/claude-opus-5", {**usage, "inference_geo": "us"}
+    )
+    assert told.usd == pytest.approx(0.00825)

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from .._cost import place
 from .._types import Usage
 from ._bodies import decoder
 
@@ -37,6 +38,7 @@ class WireUsage(Struct):
     server_tool_use: ServerTools | None = None
     service_tier: str | None = None
     speed: str | None = None
+    inference_geo: str | None = None
 
     def tier(self) -> str | None:
         """The tier that was billed; fast inference has a price of its own."""
@@ -71,6 +73,7 @@ class WireUsage(Struct):
             cache_write_1h_tokens=hour,
             reasoning_tokens=(thought and thought.thinking_tokens) or 0,
             web_search_requests=(tools and tools.web_search_requests) or 0,
+            region=place(self.inference_geo),
         )
 
 

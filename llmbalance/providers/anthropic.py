@@ -22,6 +22,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from .._cost import place
 from .._errors import ProtocolError
 from .._types import (
     SSE,
@@ -130,7 +131,9 @@ class Anthropic(Dialect):
         if call.stream:
             body["stream"] = True
         target = f"{self.path}/v1/messages"
-        return posted(call, target, body, warnings, SSE, MARKS)
+        request = posted(call, target, body, warnings, SSE, MARKS)
+        request.region = place(body.get("inference_geo"))
+        return request
 
     def count_tokens(self, call: Call) -> Request | None:
         """Write a request that counts the prompt's tokens, free of charge."""

@@ -65,6 +65,8 @@ class Anthropic(AnthropicReader):
     def usage(self, turn: Turn, output: int) -> dict[str, Any]:
         used = turn.usage
         hour = "1h" in str(turn.ask.body.get("cache_control") or "")
+        asked = turn.ask.body.get("inference_geo")
+        where = {} if asked is None else {"inference_geo": asked}
         return {
             "input_tokens": used.input - used.cached - used.cache_write,
             "cache_creation_input_tokens": used.cache_write,
@@ -75,6 +77,7 @@ class Anthropic(AnthropicReader):
             },
             "output_tokens": output,
             "service_tier": "standard",
+            **where,
         }
 
     def stop(self, reply: Reply) -> dict[str, Any]:
@@ -152,6 +155,7 @@ class Anthropic(AnthropicReader):
             yield at, named("content_block_stop", body)
         final = self.usage(turn, turn.usage.output)
         del final["cache_creation"], final["service_tier"]
+        final.pop("inference_geo", None)
         end = {"type": "message_delta", "delta": self.stop(turn.reply), "usage": final}
         yield at, named("message_delta", end)
         yield at, named("message_stop", {"type": "message_stop"})
