@@ -4,7 +4,7 @@ chat / generate / embed      one call: Run decides, Transport carries
 acquire                      a lease for those who bring their own client
 
 What happened, what it cost and why it was so: _router_reports.py. What can be changed
-while it runs: _router_operation.py.
+while it runs: _router_operation.py. Its calls in LiteLLM's words: _router_words.py.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from ._race import drive_race
 from ._retries import Retries
 from ._router_operation import Operation
 from ._router_reports import Reports
+from ._router_words import OtherWords
 from ._run import Run
 from ._shape import Step
 from ._stream import ChatStream
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from ._sync import SyncRouter
 
 
-class Router(Reports, Operation):
+class Router(Reports, Operation, OtherWords):
     """Balances calls over backends.
 
     ``strategy``: round_robin, weighted, least_busy, latency, cost, p2c, composite or
@@ -383,39 +384,6 @@ class Router(Reports, Operation):
             messages = as_messages(messages)
         run = self._intake.run("chat", model, messages, False, options)
         return await count(run, self._transport)
-
-    async def acompletion(
-        self, model: str, messages: Messages, *, stream: bool = False, **options: Any
-    ) -> Any:
-        """As ``chat``, with LiteLLM's parameter names: moving here is one import.
-
-        What LiteLLM has and this router does not is refused, or where it changes
-        nothing named in ``reply.warnings``.
-        """
-        from ._litellm._call import warn
-
-        model, chosen, told = self._in_our_words(model, options)
-        ask: Any = self.chat
-        return warn(await ask(model, messages, stream=stream, **chosen), told)
-
-    def completion(
-        self, model: str, messages: Messages, *, stream: bool = False, **options: Any
-    ) -> Any:
-        """As ``acompletion``, for code without an event loop."""
-        from ._litellm._call import warn
-
-        model, chosen, told = self._in_our_words(model, options)
-        return warn(self.sync.chat(model, messages, stream=stream, **chosen), told)
-
-    def _in_our_words(
-        self, model: str, options: dict[str, Any]
-    ) -> tuple[str, dict[str, Any], list[str]]:
-        from ._litellm._call import chat_options
-
-        chosen, told = chat_options(model, options, self._ways)
-        if self._ways is not None:
-            model = self._ways.goal(self._fleet.group, model, chosen)
-        return model, chosen, told
 
     async def _drive(self, run: Run) -> Any:
         if self._watch is not None:

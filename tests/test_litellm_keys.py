@@ -78,7 +78,7 @@ READ_FROM_ROWS = {"itpm", "otpm", "azure_ad_token"}
 
 SHARED = """
 num_retries_per_request max_fallbacks modify_params model_alias_map cost_discount_config
-cost_margin_config tag_budget_config max_end_user_budget priority_reservation
+cost_margin_config max_end_user_budget priority_reservation
 enable_anthropic_prompt_caching openai_system_messages_first custom_prompt_dict
 route_all_chat_openai_to_responses ssl_verify ssl_certificate api_key api_base headers
 anthropic_key vertex_project vertex_location max_tokens

@@ -11,6 +11,7 @@ import pytest
 from llmbalance import (
     Backend,
     BadRequestError,
+    BudgetExceededError,
     ContentFilterError,
     ContextLengthError,
     InvalidRequestError,
@@ -367,3 +368,75 @@ def test_a_provider_s_budget_refuses_its_backends_and_no_others() -> None:
     )
     reasons = [row["reason"] for row in router.explain("g", "hello").rows()]
     assert reasons == ["budget", "budget", "eligible"]
+
+
+# -- budgets of tags, embeddings ---------------------------------------------------
+
+
+async def test_calls_of_a_tag_are_under_its_budget_and_no_others(
+    llm_provider: Provider,
+) -> None:
+    provider = llm_provider("openai")
+    price = {"input_cost_per_token": 1e-6, "output_cost_per_token": 1e-6}
+    source = config(at(provider, **price))
+    budget = {"budget_limit": 1e-12, "time_period": "1d"}
+    source["litellm_settings"] = {"tag_budget_config": {"team-a": budget}}
+    router = Router.from_litellm(source, strict=True)
+    spent = {"metadata": {"tags": ["team-a", "other"]}}
+    async with router:
+        with pytest.raises(BudgetExceededError):
+            await router.acompletion("g", ASK, **spent)
+        reply = await router.acompletion("g", ASK, metadata={"tags": ["other"]})
+    assert reply.backend == "g"
+    assert reply.warnings == []
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"a": {}}, "no budget_limit"),
+        ({"a": {"max_budget": 1, "budget_duration": "soon"}}, "budget left out"),
+        (["a"], "give a mapping"),
+    ],
+)
+def test_budgets_of_tags_that_make_no_sense_are_told(given: Any, why: str) -> None:
+    source = config({"group": "g"})
+    source["litellm_settings"] = {"tag_budget_config": given}
+    plan = load_litellm(source)
+    assert plan.options["budgets"] == []
+    assert any(why in text for text in told(plan).values())
+
+
+def test_a_tag_with_a_budget_that_rows_have_as_well_is_told() -> None:
+    source = config({"group": "g", "tags": ["paid"]})
+    source["litellm_settings"] = {"tag_budget_config": {"paid": {"max_budget": 5}}}
+    plan = load_litellm(source)
+    notes = told(plan, "changed")
+    assert "go to them" in notes["litellm_settings.tag_budget_config.paid"]
+    source["router_settings"]["enable_tag_filtering"] = True
+    notes = told(load_litellm(source), "changed")
+    assert "litellm_settings.tag_budget_config.paid" not in notes
+
+
+async def test_embeddings_in_litellm_s_words_are_answered(
+    llm_provider: Provider,
+) -> None:
+    provider = llm_provider("openai")
+    router = Router.from_litellm(config(at(provider)))
+    async with router:
+        reply = await router.aembedding(
+            "g", ["a", "b"], num_retries=1, is_async=True, timeout=20
+        )
+        with pytest.raises(InvalidRequestError, match="api_key"):
+            await router.aembedding("g", "a", api_key="x")
+    assert len(reply.data) == 2
+    assert [w.partition(":")[0] for w in reply.warnings] == ["is_async"]
+
+
+def test_blocking_embeddings_in_litellm_s_words_are_answered(
+    llm_provider: Provider,
+) -> None:
+    provider = llm_provider("openai")
+    router = Router.from_litellm(config(at(provider)))
+    assert len(router.embedding("g", input=["a"]).data) == 1
+    router.close()

@@ -1,8 +1,8 @@
-"""Budgets of a LiteLLM configuration: of everything, of rows, of providers."""
+"""Budgets of a LiteLLM configuration: of everything, of rows, providers and tags."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -30,6 +30,7 @@ class Budgets:
     ) -> None:
         self.sheet, self.router, self.shared = sheet, router, shared
         self._number = number
+        self.tags: set[str] = set()  # that have a budget
 
     def read(
         self, backends: list[Backend], rows: list[Deployment]
@@ -48,26 +49,37 @@ class Budgets:
                 per = _per(row.budget[1])
                 where: Path = ("model_list",)
                 self._budget(made, where, row.budget[0], per, row.backend.label)
-        config = self.router.get("provider_budget_config")
         place: Path = ("router_settings", "provider_budget_config")
-        if config is not None and not isinstance(config, dict):
-            self.sheet.note(place, "give a mapping: left out")
-            config = None
-        for provider, entry in (config or {}).items():
-            here = (*place, str(provider))
+        for here, provider, usd, per in self._entries(place, self.router):
             ours = PREFIXES[provider].provider if provider in PREFIXES else provider
             labels = [b.label for b in backends if b.provider == ours]
-            terms = entry if isinstance(entry, dict) else {}
-            limit = terms.get("budget_limit", terms.get("max_budget"))
-            amount = self._number(limit, here)
-            if not labels or amount is None:
-                why = "no deployment of this provider" if amount else "no budget_limit"
-                self.sheet.note(here, f"{why}: left out")
-                continue
-            duration = terms.get("time_period", terms.get("budget_duration"))
-            if self._budget(made, here, amount, _per(duration), labels[0]):
+            if not labels:
+                self.sheet.note(here, "no deployment of this provider: left out")
+            elif self._budget(made, here, usd, per, labels[0]):
                 finish.append(_Charge(len(made) - 1, tuple(labels[1:])))
+        place = ("litellm_settings", "tag_budget_config")
+        for here, tag, usd, per in self._entries(place, self.shared):
+            if self._budget(made, here, usd, per, tag=tag):
+                self.tags.add(tag)
         return made, finish
+
+    def _entries(
+        self, place: Path, settings: Mapping[str, Any]
+    ) -> Iterator[tuple[Path, str, float, str]]:
+        """Each budget of a mapping: its place, whose it is, USD and the window."""
+        config = settings.get(str(place[-1]))
+        if config is not None and not isinstance(config, dict):
+            self.sheet.note(place, "give a mapping: left out")
+            return
+        for name, entry in (config or {}).items():
+            here = (*place, str(name))
+            terms = entry if isinstance(entry, dict) else {}
+            usd = self._number(terms.get("budget_limit", terms.get("max_budget")), here)
+            duration = terms.get("time_period", terms.get("budget_duration"))
+            if usd is None:
+                self.sheet.note(here, "no budget_limit: left out")
+            else:
+                yield here, str(name), usd, _per(duration)
 
     def _budget(
         self,
@@ -75,10 +87,11 @@ class Budgets:
         place: Path,
         usd: float,
         per: str,
-        backend: str | None,
+        backend: str | None = None,
+        tag: str | None = None,
     ) -> bool:
         try:
-            made.append(Budget(usd=usd, per=per, backend=backend))
+            made.append(Budget(usd=usd, per=per, backend=backend, tag=tag))
         except ConfigError as error:
             self.sheet.note(place, f"budget left out: {error}")
             return False

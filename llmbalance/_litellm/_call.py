@@ -43,6 +43,7 @@ _WITHOUT_EFFECT = {
     "specific_deployment": "the name of a backend means that one",
     "caching": "answers are not cached",
     "cache": "answers are not cached",
+    "is_async": "the name of the call says it",
     "max_fallbacks": "each group is visited once",
     "allowed_openai_params": "each provider gets what it knows",
     "litellm_session_id": "use session= to stay with a backend",
@@ -59,12 +60,14 @@ class Ways(Struct, frozen=True, kw_only=True):
 
     ``tags_route``: tags in metadata choose backends; ``any_tag``: one of them is
     enough; ``tags``: group -> the tags of each of its backends, where they choose;
-    ``unknown``: groups for names that nobody has; ``priority``: of calls without one.
+    ``spending``: tags with a budget, whose calls it counts in any case; ``unknown``:
+    groups for names that nobody has; ``priority``: of calls without one.
     """
 
     tags_route: bool = True
     any_tag: bool = False
     tags: dict[str, tuple[frozenset[str], ...]] = {}
+    spending: frozenset[str] = frozenset()
     unknown: tuple[str, ...] = ()
     priority: int | None = None
 
@@ -194,11 +197,14 @@ def _metadata(
     data = metadata or {}
     tags = data.get("tags") if ways.tags_route else None
     chosen = ways.tags_for(model, list(tags or ()))
-    if chosen:
-        made["tags"] = [*(made.get("tags") or ()), *chosen]
+    spent = [t for t in data.get("tags") or () if t in ways.spending]
+    if chosen or spent:
+        every = dict.fromkeys((*(made.get("tags") or ()), *chosen, *spent))
+        made["tags"] = list(every)
         if ways.any_tag and len(chosen) > 1:
             made["any_tag"] = True
-    rest = sorted(str(n) for n in data if n != "tags" or not ways.tags_route)
+    counted = ways.tags_route or ways.spending
+    rest = sorted(str(n) for n in data if n != "tags" or not counted)
     if rest:
         warnings.append(f"metadata: not sent ({', '.join(rest)}); see extra_body")
 

@@ -7,7 +7,7 @@ tags, priorities, unknown names      Ways        what acompletion has to know
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from .._config import Backend
@@ -133,7 +133,9 @@ class Own:
                 self.sheet.note(place, f"{name}: use session= to stay with a backend")
         return "prompt_caching" in names
 
-    def ways(self, routes: Routes, backends: list[Backend]) -> Ways:
+    def ways(
+        self, routes: Routes, backends: list[Backend], spending: Iterable[str]
+    ) -> Ways:
         """What calls in LiteLLM's words have to know."""
         routed = bool(self.router.get("enable_tag_filtering"))
         tags: dict[str, tuple[frozenset[str], ...]] = {}
@@ -146,10 +148,16 @@ class Own:
             why = "of acompletion and completion; chat refuses names that nobody has"
             self.sheet.note(place, f"serve unknown names {why}", "changed")
         place = ("router_settings", "default_priority")
+        own = {tag for backend in backends for tag in backend.tags}
+        for tag in sorted(own.intersection(() if routed else spending)):
+            here = ("litellm_settings", "tag_budget_config", tag)
+            why = "rows have this tag, too: calls with it go to them"
+            self.sheet.note(here, why, "changed")
         return Ways(
             tags_route=routed,
             any_tag=any_tag,
             tags=tags,
+            spending=frozenset(spending),
             unknown=tuple(routes.everywhere),
             priority=self.policies.number(place, self.router.get("default_priority")),
         )

@@ -58,7 +58,9 @@ _SHARED = frozenset(
     )
 )
 _REFUSE = "block_requests_for_models_without_pricing"
-_OWN = frozenset(("drop_params", "max_budget", "budget_duration", _REFUSE))
+_OWN = frozenset(
+    ("drop_params", "max_budget", "budget_duration", "tag_budget_config", _REFUSE)
+)
 _READ = ("model_list", "router_settings", "litellm_settings", "environment_variables")
 
 
@@ -142,7 +144,7 @@ class _Reader:
             options,
             finish=tuple(finish),
             files=tuple(self.sheet.files),
-            ways=own.ways(routes, backends),
+            ways=own.ways(routes, backends, reader.tags),
         )
 
     # -- keys ----------------------------------------------------------------

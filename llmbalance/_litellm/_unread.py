@@ -73,7 +73,6 @@ SHARED: Mapping[str, Reason] = {
     "model_alias_map": ("write it as model_group_alias", "fault"),
     "cost_discount_config": ("give prices: Backend(price=...)", "fault"),
     "cost_margin_config": ("give prices: Backend(price=...)", "fault"),
-    "tag_budget_config": ("give Budget(tag=...)", "fault"),
     "max_end_user_budget": ("budgets are for named users: Budget(user=...)", "fault"),
     "priority_reservation": ("give priorities with calls; see stop_at", "fault"),
     "enable_anthropic_prompt_caching": ("mark what to cache in messages", "fault"),
