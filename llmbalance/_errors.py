@@ -90,12 +90,31 @@ class _FieldError(LLMBalanceError, ValueError):
     def __init__(
         self, field: str, value: object, remedy: str, *, backend: str | None = None
     ) -> None:
-        secret = _SECRET.search(field.lower()) is not None
+        secret = _is_secret(field) or _holds_secret(value)
         shown = "(hidden)" if secret else _short(value)
         super().__init__(f"{field} = {shown}: {remedy}", backend=backend)
         self.field = field
         self.value = None if secret else value
         self.remedy = remedy
+
+
+def _is_secret(name: object) -> bool:
+    return _SECRET.search(str(name).lower()) is not None
+
+
+def _holds_secret(value: object, depth: int = 8) -> bool:
+    """Whether something in a table, or in a list of such, has a secret's name."""
+    if depth == 0:
+        return True  # nobody looks deeper, so nobody shows it
+    if isinstance(value, Mapping):
+        names, inner = list(value), list(value.values())
+    elif isinstance(value, list | tuple | set | frozenset):
+        names, inner = [], list(value)
+    else:
+        return False
+    return any(map(_is_secret, names)) or any(
+        _holds_secret(v, depth - 1) for v in inner
+    )
 
 
 def _short(value: object) -> str:

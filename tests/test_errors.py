@@ -124,3 +124,34 @@ def test_errors_that_carry_more_carry_it() -> None:
     assert BudgetExceededError(lifts_at=5.0).lifts_at == 5.0
     broken = StreamInterruptedError(text="so far", cost=0.5, backend="b")
     assert (broken.text, broken.cost, broken.backend) == ("so far", 0.5, "b")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"Authorization": "Bearer sk-very-secret"},
+        {"x-api-key": "sk-very-secret"},
+        [{"model": "b", "api_key": "sk-very-secret"}],
+        ({"a": [{"litellm_params": {"client_secret": "sk-very-secret"}}]},),
+    ],
+)
+def test_a_table_with_a_secret_in_it_is_not_shown(value: object) -> None:
+    error = InvalidRequestError("extra_headers", value, "give another one")
+    assert "very-secret" not in repr(error) + str(error) + repr(error.__dict__)
+    assert "extra_headers = (hidden)" in str(error)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"max_tokens": 3}, [{"model": "b"}], ["a", 3, None], {1: {2: [b"x"]}}, "k"],
+)
+def test_a_table_without_secrets_is_shown(value: object) -> None:
+    error = InvalidRequestError("field", value, "give another one")
+    assert repr(value) in str(error)
+    assert error.value is value
+
+
+def test_a_table_that_is_deeper_than_anybody_looks_is_not_shown() -> None:
+    deep: list[object] = []
+    deep.append(deep)
+    assert "(hidden)" in str(InvalidRequestError("field", deep, "give another one"))

@@ -113,7 +113,7 @@ def chat_options(
         given.setdefault("priority", ways.priority)
     for name, value in given.items():
         if name in _REFUSED:
-            raise InvalidRequestError(name, _names_in(value), _REFUSED[name])
+            raise InvalidRequestError(name, value, _REFUSED[name])
         if name in _WITHOUT_EFFECT:
             warnings.append(f"{name}: {_WITHOUT_EFFECT[name]}")
         elif name in _READERS:
@@ -175,17 +175,8 @@ def _names(fallbacks: Any) -> list[str]:
             names += (name for others in entry.values() for name in others)
         else:
             remedy = "give names of groups: fallbacks get the call as it is"
-            raise InvalidRequestError("fallbacks", _names_in(entry), remedy)
+            raise InvalidRequestError("fallbacks", entry, remedy)
     return names
-
-
-def _names_in(value: Any) -> Any:
-    """A value for an error: of tables, in which keys may stand, the names alone."""
-    if isinstance(value, Mapping):
-        return sorted(map(str, value))
-    if isinstance(value, list | tuple):
-        return [_names_in(each) for each in value]
-    return value
 
 
 def _metadata(
