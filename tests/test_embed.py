@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 
 from llmbalance import (
@@ -67,6 +68,26 @@ async def test_many_texts_come_back_in_order_in_as_few_requests_as_allowed(
         assert reply.cost_nano_usd == reply.usage.prompt_tokens * 1000
     assert reply.cost_nano_usd == sum(a.cost_nano_usd for a in reply.attempts)
     assert len(reply.attempts) == provider.served - 1
+
+
+async def test_ollama_embeds_by_its_own_endpoint_and_by_openais(
+    llm_provider: Provider,
+) -> None:
+    provider = llm_provider("ollama", name="a", model="nomic-embed-text")
+    native = backend(provider)
+    copied = msgspec.structs.replace(native, model="openai_compatible/nomic-embed-text")
+    replies = []
+    for one, path in ((native, "/api/embed"), (copied, "/v1/embeddings")):
+        target = Router([one])._fleet.targets[0]
+        request = target.dialect.embed(Call(kind="embed", input=["a"]))
+        assert request.target.endswith(path)
+        async with Router([one]) as router:
+            replies.append(await router.embed("all", ["a", "b"], dimensions=8))
+    own, other = replies
+    assert own.vectors == other.vectors
+    assert [len(vector) for vector in own.vectors] == [8, 8]
+    assert own.usage.prompt_tokens == other.usage.prompt_tokens > 0
+    assert own.model == other.model == "nomic-embed-text"
 
 
 def test_blocking_calls_are_cut_too(llm_provider: Provider) -> None:

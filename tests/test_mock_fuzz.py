@@ -22,7 +22,7 @@ KEYS = {
 PATHS = {
     "openai": ["/v1/chat/completions", "/v1/responses", "/v1/embeddings"],
     "groq": ["/openai/v1/chat/completions"],
-    "ollama": ["/api/chat", "/v1/chat/completions"],
+    "ollama": ["/api/chat", "/api/embed", "/v1/chat/completions"],
     "anthropic": ["/v1/messages", "/v1/messages/count_tokens"],
     "google": [
         "/v1beta/models/m:generateContent",

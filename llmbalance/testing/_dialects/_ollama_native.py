@@ -1,4 +1,4 @@
-"""Ollama's own API, /api/chat: options apart, arguments as objects, lines of JSON."""
+"""Ollama's own API: options apart, arguments as objects, lines of JSON, vectors."""
 
 from __future__ import annotations
 
@@ -89,6 +89,13 @@ def unary(turn: Turn) -> bytes:
     if turn.reply.reasoning:
         message["thinking"] = turn.reply.reasoning
     return encode(_line(turn, message | _calls(turn)) | _end(turn))
+
+
+def embeddings(turn: Turn, vectors: list[Any]) -> bytes:
+    """The answer to POST /api/embed."""
+    told: dict[str, Any] = {"model": turn.ask.model, "embeddings": vectors}
+    told |= {"total_duration": round((turn.took + turn.queued) * 1e9)}
+    return encode(told | {"load_duration": 0, "prompt_eval_count": turn.usage.input})
 
 
 def events(turn: Turn) -> Iterator[Event]:

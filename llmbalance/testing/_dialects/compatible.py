@@ -176,6 +176,10 @@ class Ollama(Compatible):
         if target.method == "POST" and target.path == "/api/chat":
             given = decode_object(body)
             return read_native(Ask("chat", self.read_model(given), given), given)
+        if target.method == "POST" and target.path == "/api/embed":
+            ask = self.read_embed(decode_object(body))
+            ask.form = "native"
+            return ask
         if target.method == "GET" and target.path == "/api/tags":
             return Ask("models", form="native")
         return super().read(target, headers, body)
@@ -186,6 +190,9 @@ class Ollama(Compatible):
         if turn.ask.kind == "models":
             names = [{"name": m, "model": m} for m in self.models]
             return encode({"models": names})
+        if turn.ask.kind == "embed":
+            rows = self.embed_body(turn)["data"]
+            return _ollama_native.embeddings(turn, [row["embedding"] for row in rows])
         return _ollama_native.unary(turn)
 
     def events(self, turn: Turn) -> Iterator[Event]:
