@@ -169,7 +169,7 @@ class Message(Struct, omit_defaults=True):
 class Choice(Struct):
     """One of the answers.
 
-    ``finish_reason``: stop, length, tool_calls or content_filter.
+    ``finish_reason``: stop, length, tool_calls or content_filter, whoever answers.
     """
 
     message: Message

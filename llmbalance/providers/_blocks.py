@@ -7,11 +7,13 @@ end of a block      arguments that never came are ``{}``; a thought is signed
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping
 from typing import Any
 
 from .._types import ChatChunk, Delta, FunctionDelta, ToolCallDelta
 from ._anthropic_request import JSON_TOOL
 from ._base import Dialect, StreamReader
+from ._reasons import ended
 
 
 class BlockStream(StreamReader):
@@ -60,8 +62,19 @@ class BlockStream(StreamReader):
         """A block ends; a tool without arguments got "", which is no JSON."""
         return self.arguments(index, "{}") if index in self._untouched else []
 
-    def settle(self, reason: str) -> None:
+    def finish(
+        self, said: str, known: Mapping[str, str], failures: Container[str] = ()
+    ) -> None:
         """The answer ends; calling the tool that carries JSON is no call."""
+        reason = ended(
+            self.dialect,
+            said,
+            known,
+            failures,
+            self.warnings,
+            came=self._started,
+            called=bool(self._tools),
+        )
         called = reason == "tool_calls"
         self.reasons[0] = "stop" if called and not self._tools else reason
 

@@ -15,6 +15,7 @@ from .._types import ChatChunk, ChunkChoice, ToolCallDelta
 from ._base import Dialect, StreamReader
 from ._bodies import decode_object, unreadable
 from ._openai_wire import WireChunk, convert, decode_chunk
+from ._reasons import ended
 
 FINISH_REASONS: Mapping[str, str] = {
     "model_length": "length",
@@ -25,6 +26,9 @@ FINISH_REASONS: Mapping[str, str] = {
     "eos_token": "stop",
     "complete": "stop",
     "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "content_filter": "content_filter",
     "function_call": "tool_calls",
     "tool_use": "tool_calls",
     "tool_call": "tool_calls",
@@ -79,10 +83,9 @@ class OpenAIStream(StreamReader):
     def _keep(self, choice: ChunkChoice) -> bool:
         reason = choice.finish_reason
         if reason is not None:
-            if reason in FAILED:
-                raise self.dialect.error_inside({}, finish_error(reason))
-            if reason:
-                self.reasons.setdefault(choice.index, openai_reason(reason))
+            again = choice.index in self.reasons and reason.lower() not in FAILED
+            if reason and not again:
+                self.reasons[choice.index] = self._reason(choice, reason)
             choice.finish_reason = None
         delta = choice.delta
         delta.role = None
@@ -100,6 +103,16 @@ class OpenAIStream(StreamReader):
             or delta.audio
             or delta.images
             or choice.logprobs
+        )
+
+    def _reason(self, choice: ChunkChoice, said: str) -> str:
+        delta, called = choice.delta, choice.index in self._calls
+        return openai_reason(
+            self.dialect,
+            said,
+            self.warnings,
+            came=self._started or bool(delta.content or delta.refusal),
+            called=called or bool(delta.tool_calls),
         )
 
     def _number(self, index: int, calls: list[ToolCallDelta]) -> None:
@@ -128,9 +141,25 @@ class OpenAIStream(StreamReader):
         return named and bool(call.id) and call.id != known[call.index] is not None
 
 
-def openai_reason(said: str) -> str:
-    """OpenAI's word for a finish reason; gateways pass on those of others."""
-    return FINISH_REASONS.get(said.lower(), said)
+def openai_reason(
+    dialect: Dialect,
+    said: str,
+    warnings: list[str],
+    *,
+    came: bool,
+    called: bool,
+    headers: Mapping[str, str] | None = None,
+) -> str:
+    """OpenAI's word for a finish reason; gateways pass on those of others.
+
+    ``came``, ``called``: as for ``ended``; raises where it tells of a failure.
+    """
+    word = said.lower()
+    if word in FAILED:
+        raise dialect.error_inside(headers or {}, finish_error(word))
+    if word in FINISH_REASONS:
+        return FINISH_REASONS[word]
+    return ended(dialect, said, {}, (), warnings, came=came, called=called)
 
 
 def finish_error(reason: str) -> dict[str, Any]:

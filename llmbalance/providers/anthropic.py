@@ -53,6 +53,7 @@ from ._blocks import BlockStream, thinking_block
 from ._bodies import encode, json_text, posted
 from ._classify import request_id
 from ._limits import anthropic_limits
+from ._reasons import ended, is_something
 
 MARKS = (b'"content_block_delta"', b'"message_delta"', b'"error"')
 
@@ -160,19 +161,33 @@ class Anthropic(Dialect):
             raise self.error_inside(headers, body)
         if wire.stop_reason is None:
             raise ProtocolError("the answer has no stop reason", offset=len(body))
-        reply = ChatReply(
-            choices=[Choice(*_choice(wire, body))],
+        warnings = [PAUSED] if wire.stop_reason == "pause_turn" else []
+        return ChatReply(
+            choices=[self._choice(wire, body, warnings)],
             id=wire.id,
             created=int(time.time()),
             model=wire.model or self.model,
             usage=wire.usage.usage() if wire.usage is not None else None,
             service_tier=wire.usage.tier() if wire.usage is not None else None,
             provider_request_id=request_id(headers),
+            warnings=warnings,
             raw_body=body,
         )
-        if wire.stop_reason == "pause_turn":
-            reply.warnings = [PAUSED]
-        return reply
+
+    def _choice(self, wire: WireReply, body: bytes, warnings: list[str]) -> Choice:
+        message, is_json = _message(wire, body)
+        reason = ended(
+            self,
+            wire.stop_reason or "",
+            FINISH_REASONS,
+            (),
+            warnings,
+            came=is_something(message),
+            called=bool(message.tool_calls),
+        )
+        if is_json and reason == "tool_calls":
+            reason = "stop"
+        return Choice(message, 0, reason)
 
     def stream(self) -> StreamReader:
         """A reader of Anthropic's events."""
@@ -183,13 +198,13 @@ class Anthropic(Dialect):
         return anthropic_limits(headers, now_wall)
 
 
-def _choice(wire: WireReply, body: bytes) -> tuple[Message, int, str]:
-    """Message, index and finish reason of a complete answer."""
+def _message(wire: WireReply, body: bytes) -> tuple[Message, bool]:
+    """The message of a complete answer, and whether the forced JSON tool is in it."""
     text: list[str] = []
     thoughts: list[str] = []
     blocks: list[dict[str, Any]] = []
     calls: list[ToolCall] = []
-    reason = FINISH_REASONS.get(wire.stop_reason or "", "stop")
+    is_json = False
     others = False  # blocks of Anthropic's own tools, whose order matters
     for block in wire.content:
         kind = block.type
@@ -199,7 +214,7 @@ def _choice(wire: WireReply, body: bytes) -> tuple[Message, int, str]:
             arguments = json_text(block.input) or "{}"
             if block.name == JSON_TOOL:
                 text.append(arguments)
-                reason = "stop" if reason == "tool_calls" else reason
+                is_json = True
             else:
                 function = Function(block.name or "", arguments)
                 calls.append(ToolCall(block.id or "", function))
@@ -220,7 +235,7 @@ def _choice(wire: WireReply, body: bytes) -> tuple[Message, int, str]:
         message.extra_content = content_of(body)
     if wire.stop_reason == "refusal":
         message.refusal = _refusal(wire.stop_details)
-    return message, 0, reason
+    return message, is_json
 
 
 def _refusal(details: StopDetails | None) -> str:
@@ -275,7 +290,8 @@ class AnthropicStream(BlockStream):
             self.service_tier = self._usage.tier()
 
     def _finish(self, delta: WireDelta) -> list[ChatChunk]:
-        self.settle(FINISH_REASONS.get(delta.stop_reason or "", "stop"))
+        said = delta.stop_reason or ""
+        self.finish(said, FINISH_REASONS)
         if delta.stop_reason == "pause_turn":
             self.warnings.append(PAUSED)
         chunks = []

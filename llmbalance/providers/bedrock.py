@@ -47,6 +47,7 @@ from ._bedrock_wire import (
 from ._blocks import BlockStream, thinking_block
 from ._bodies import encode, json_text, posted
 from ._classify import request_id
+from ._reasons import ended, is_something
 
 MARKS = (b'"contentBlockIndex"', b'"stopReason"')
 FINISH_REASONS: Mapping[str, str] = {
@@ -58,6 +59,7 @@ FINISH_REASONS: Mapping[str, str] = {
     "content_filtered": "content_filter",
     "guardrail_intervened": "content_filter",
 }
+FAILURES = ("malformed_model_output", "malformed_tool_use")
 _COUNTED = ("messages", "system", "toolConfig", "additionalModelRequestFields")
 
 
@@ -135,7 +137,16 @@ class Bedrock(Aws, Dialect):
         if wire.output is None or wire.output.message is None or not wire.stop_reason:
             raise ProtocolError("the answer has no message", offset=len(body))
         message = _message(wire.output.message.content)
-        reason = self.finish(wire.stop_reason)
+        warnings: list[str] = []
+        reason = ended(
+            self,
+            wire.stop_reason,
+            FINISH_REASONS,
+            FAILURES,
+            warnings,
+            came=is_something(message),
+            called=bool(message.tool_calls),
+        )
         if reason == "tool_calls" and not message.tool_calls:
             reason = "stop"  # the forced JSON tool
         return ChatReply(
@@ -146,17 +157,9 @@ class Bedrock(Aws, Dialect):
             usage=wire.usage.usage() if wire.usage is not None else None,
             service_tier=wire.service_tier.type if wire.service_tier else None,
             provider_request_id=request_id(headers),
+            warnings=warnings,
             raw_body=body,
         )
-
-    def finish(self, said: str) -> str:
-        """OpenAI's finish reason; raises where the model's output is malformed."""
-        reason = FINISH_REASONS.get(said)
-        if reason is None:
-            message = f"the answer ended with {said}"
-            error = {"message": message, "code": said, "type": "tool_use_failed"}
-            raise self.error_inside({}, {"error": error})
-        return reason
 
     def stream(self) -> StreamReader:
         """A reader of Converse's events."""
@@ -231,7 +234,7 @@ class BedrockStream(BlockStream):
             self.model = self.dialect.model
             self.created = int(time.time())
         elif event == "messageStop":
-            self.settle(self.dialect.finish(wire.stop_reason or ""))
+            self.finish(wire.stop_reason or "", FINISH_REASONS, FAILURES)
         elif event == "metadata":
             if wire.usage is not None:
                 self.usage = wire.usage.usage()

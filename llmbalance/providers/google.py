@@ -52,6 +52,7 @@ from ._google_wire import (
     decode_reply,
 )
 from ._inputs import inputs_of
+from ._reasons import ended, is_something
 
 MARKS = (b'"text"', b'"functionCall"', b'"inlineData"', b'"finishReason"', b'"error"')
 
@@ -70,12 +71,20 @@ FINISH_REASONS: Mapping[str, str] = {
     "ESCALATION": "content_filter",
     "PUP_LIMITED_DISABLED": "content_filter",
     "CONTINUATION": "length",  # the request's own limit; raw has the token to go on
-    # With enum-encoding=int; the numbers above 5 differ between Google's two APIs.
+    # With enum-encoding=int; the numbers above 4 differ between Google's two APIs, and
+    # none of them means that an answer is whole.
     "1": "stop",
     "2": "length",
     "3": "content_filter",
     "4": "content_filter",
 }
+FAILURES = frozenset(
+    (
+        *("LANGUAGE", "OTHER", "MALFORMED_FUNCTION_CALL", "IMAGE_OTHER", "NO_IMAGE"),
+        *("UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS", "MALFORMED_RESPONSE"),
+        "MISSING_THOUGHT_SIGNATURE",
+    )
+)
 
 
 class Google(Dialect):
@@ -185,7 +194,8 @@ class Google(Dialect):
         wire = decode_reply(body)
         if wire.error:
             raise self.error_inside(headers, body)
-        choices = [self._choice(one, headers) for one in wire.candidates]
+        warnings: list[str] = []
+        choices = [self._choice(one, headers, warnings) for one in wire.candidates]
         if not choices:
             choices = [_blocked(wire)]
         usage = wire.usage_metadata
@@ -197,10 +207,13 @@ class Google(Dialect):
             usage=usage.usage() if usage is not None else None,
             service_tier=billed_tier(usage, headers),
             provider_request_id=request_id(headers),
+            warnings=warnings,
             raw_body=body,
         )
 
-    def _choice(self, candidate: WireCandidate, headers: Mapping[str, str]) -> Choice:
+    def _choice(
+        self, candidate: WireCandidate, headers: Mapping[str, str], warnings: list[str]
+    ) -> Choice:
         text: list[str] = []
         thoughts: list[str] = []
         calls: list[ToolCall] = []
@@ -224,7 +237,13 @@ class Google(Dialect):
         message.content = "".join(text) if text or not calls else None
         message.tool_calls = calls or None
         message.reasoning_content = "".join(thoughts) or None
-        reason = self.finish(candidate, bool(calls), headers)
+        reason = self.finish(
+            candidate,
+            warnings,
+            came=is_something(message),
+            called=bool(calls),
+            headers=headers,
+        )
         if reason is None:
             raise ProtocolError("the answer has no finish reason")
         if reason == "content_filter":
@@ -234,18 +253,34 @@ class Google(Dialect):
         return Choice(message, candidate.index, reason, logprobs)
 
     def finish(
-        self, candidate: WireCandidate, calls: bool, headers: Mapping[str, str]
+        self,
+        candidate: WireCandidate,
+        warnings: list[str],
+        *,
+        came: bool,
+        called: bool,
+        headers: Mapping[str, str] | None = None,
     ) -> str | None:
-        """OpenAI's finish reason; raises where Google's tells of a failure."""
+        """OpenAI's finish reason; raises where Google's tells of a failure.
+
+        None: there is none yet; ``came``, ``called``: as for ``ended``.
+        """
         said = candidate.finish_reason
         if said is None or said in ("FINISH_REASON_UNSPECIFIED", 0):
             return None
-        reason = FINISH_REASONS.get(str(said))
-        if reason is None:
-            message = candidate.finish_message or f"the answer ended with {said}"
-            error = {"message": message, "code": str(said), "type": "tool_use_failed"}
-            raise self.error_inside(headers, {"error": error})
-        return "tool_calls" if reason == "stop" and calls else reason
+        word = str(said)
+        reason = ended(
+            self,
+            word,
+            FINISH_REASONS,
+            (word,) if word.isdigit() else FAILURES,
+            warnings,
+            came=came,
+            called=called,
+            detail=candidate.finish_message,
+            headers=headers,
+        )
+        return "tool_calls" if reason == "stop" and called else reason
 
     def embed_reply(
         self, status: int, headers: Mapping[str, str], body: bytes
@@ -340,7 +375,12 @@ class GoogleStream(StreamReader):
             if not deltas:
                 deltas.append(ChunkChoice(Delta(), index))
             deltas[0].logprobs = found.logprobs()
-        reason = self.dialect.finish(candidate, index in self._calls, {})
+        reason = self.dialect.finish(
+            candidate,
+            self.warnings,
+            came=self._started or bool(deltas),
+            called=index in self._calls,
+        )
         if reason is not None:
             self.reasons[index] = reason
             if reason == "content_filter":

@@ -39,6 +39,7 @@ from ._bodies import decoder, encode, json_text, merge, posted
 from ._classify import request_id
 from ._inputs import inputs_of
 from ._models import EFFORTS, fit_effort
+from ._reasons import ended, is_something
 from .openai_compatible import rename_max_tokens
 
 MARKS = (b'"message"', b'"error"')
@@ -53,6 +54,7 @@ _OPTIONS: Mapping[str, str] = {
     "frequency_penalty": "frequency_penalty",
     "repetition_penalty": "repeat_penalty",
 }
+FINISH_REASONS: Mapping[str, str] = {"stop": "stop", "length": "length"}
 _UNKNOWN = "Ollama has no such parameter"
 
 
@@ -224,13 +226,16 @@ class Ollama(Dialect):
                 ToolCall(call.id or f"call_{at}_{call.function.name}", _call(call))
                 for at, call in enumerate(found.tool_calls)
             ]
-        reason = _reason(wire, bool(found.tool_calls))
+        warnings: list[str] = []
+        came, called = is_something(message), bool(found.tool_calls)
+        reason = _reason(self, wire, warnings, came=came, called=called)
         return ChatReply(
             choices=[Choice(message, 0, reason)],
             created=int(time.time()),
             model=wire.model or self.model,
             usage=wire.usage(),
             provider_request_id=request_id(headers),
+            warnings=warnings,
             raw_body=body,
         )
 
@@ -325,10 +330,14 @@ def _call(call: _Call) -> Function:
     return Function(call.function.name, json_text(call.function.arguments))
 
 
-def _reason(wire: _Reply, calls: bool) -> str:
-    if wire.done_reason == "length":
-        return "length"
-    return "tool_calls" if calls else "stop"
+def _reason(
+    dialect: Dialect, wire: _Reply, warnings: list[str], *, came: bool, called: bool
+) -> str:
+    said = wire.done_reason or "stop"  # old servers say nothing
+    reason = ended(
+        dialect, said, FINISH_REASONS, (), warnings, came=came, called=called
+    )
+    return "tool_calls" if called and reason == "stop" else reason
 
 
 class OllamaStream(StreamReader):
@@ -357,7 +366,13 @@ class OllamaStream(StreamReader):
                 chunks = self.add(delta)
         if wire.done:
             self.usage = wire.usage()
-            self.reasons[0] = _reason(wire, self._calls > 0)
+            self.reasons[0] = _reason(
+                self.dialect,
+                wire,
+                self.warnings,
+                came=self._started,
+                called=self._calls > 0,
+            )
             self.done = True
         return chunks
 

@@ -29,8 +29,9 @@ from ._bodies import decode_object, encode, merge, posted, unreadable
 from ._classify import request_id
 from ._inputs import inputs_of
 from ._limits import openai_limits
-from ._openai_stream import FAILED, OpenAIStream, finish_error, openai_reason
+from ._openai_stream import OpenAIStream, openai_reason
 from ._openai_wire import WireReply, convert, decode_embeddings, decode_reply
+from ._reasons import is_something
 
 # Where a stream event carries something the caller waits for. The finish reason is
 # among them because an answer may have no content at all.
@@ -268,8 +269,9 @@ class OpenAICompatible(Dialect):
             raise self.error_inside(headers, body)
         if not wire.choices:
             raise ProtocolError("the answer has no choices", offset=len(body))
+        warnings: list[str] = []
         for choice in wire.choices:
-            self.settle(choice, headers)
+            self.settle(choice, headers, warnings)
         return ChatReply(
             choices=wire.choices,
             id=wire.id,
@@ -279,10 +281,13 @@ class OpenAICompatible(Dialect):
             service_tier=wire.tier(),
             system_fingerprint=wire.system_fingerprint,
             provider_request_id=request_id(headers),
+            warnings=warnings,
             raw_body=body,
         )
 
-    def settle(self, choice: Choice, headers: Mapping[str, str]) -> None:
+    def settle(
+        self, choice: Choice, headers: Mapping[str, str], warnings: list[str]
+    ) -> None:
         """Give a choice OpenAI's finish reason; raise when it tells of a failure."""
         message = choice.message
         if message.reasoning is not None:
@@ -292,9 +297,14 @@ class OpenAICompatible(Dialect):
         if not reason:  # the answer is whole all the same
             choice.finish_reason = "tool_calls" if message.tool_calls else "stop"
             return
-        if reason in FAILED:
-            raise self.error_inside(headers, finish_error(reason))
-        choice.finish_reason = openai_reason(reason)
+        choice.finish_reason = openai_reason(
+            self,
+            reason,
+            warnings,
+            came=is_something(message),
+            called=bool(message.tool_calls),
+            headers=headers,
+        )
 
     def embed_reply(
         self, status: int, headers: Mapping[str, str], body: bytes
