@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     from ._price import Price as Price
     from ._prices import PriceTable as PriceTable
     from ._router import Router as Router
-    from ._tasks import Rule as Rule
+    from ._rules import Rule as Rule
     from ._tasks import Task as Task
     from ._tokens import estimate_tokens as estimate_tokens
     from ._types import ChatChunk as ChatChunk
@@ -110,7 +110,8 @@ _HOME = {
     "_prices": ("PriceTable",),
     "_router": ("Router",),
     "_configfile._schema": ("config_schema",),
-    "_tasks": ("Rule", "Task"),
+    "_rules": ("Rule",),
+    "_tasks": ("Task",),
     "_tokens": ("estimate_tokens",),
     "_types": ("ChatChunk", "ChatReply", "EmbeddingReply", "Usage"),
     "providers._base": ("Dialect",),

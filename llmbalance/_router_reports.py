@@ -115,7 +115,7 @@ class Reports:
     def classifications(self) -> Report:
         """Return how the shadow classifier compares: pairs, calls, agreement."""
         tasks = self._intake.tasks
-        if tasks is None or tasks.shadow is None:
+        if tasks is None or not tasks.shadowed:
             raise ConfigError("shadow_classifier", None, "give Router one to compare")
         return tasks.report()
 

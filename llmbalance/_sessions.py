@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ._hash import stable_hash
-from ._tasks import text_of
+from ._rules import text_of
 
 _HEAD = 2000  # characters of each message that tell it from others
 

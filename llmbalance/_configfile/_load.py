@@ -24,8 +24,9 @@ from .._experiments._experiment import Experiment
 from .._experiments._mirror import Mirror
 from .._groups import CHAINS
 from .._prices import PriceTable
+from .._rules import Rule
 from .._target import make_dialect
-from .._tasks import Rule, Task
+from .._tasks import Task
 from .._wildcards import STAR, is_known
 from .._windows import window
 from ..providers import PROVIDERS

@@ -23,7 +23,8 @@ from .._groups import Group
 from .._hedge import Hedge
 from .._price import Deal, Price
 from .._router import Router
-from .._tasks import Rule, Task
+from .._rules import Rule
+from .._tasks import Task
 from ._schema import WORDS, GroupTable, RouterTable, fields_of, needed
 
 _TABLES: Sequence[tuple[str, type[Struct]]] = (

@@ -35,7 +35,8 @@ from .._experiments._mirror import Mirror
 from .._groups import Group
 from .._hedge import Hedge
 from .._price import Price
-from .._tasks import HAS, SCRIPTS, Rule, Task
+from .._rules import HAS, SCRIPTS, Rule
+from .._tasks import Task
 from ._inherit import OF_ONE
 
 
