@@ -66,6 +66,7 @@ class Books:
         self.fleet = fleet
         self.started = time.time()
         self.book, self._owned = open_book(ledger)
+        self.keeps = self.book is not None
         self._on_anomaly = on_anomaly
         self._meters = [meter for meter in fleet.meters if meter.marks]
         self._paid = self._near = 0  # nano-USD since the marks were looked at; to go
@@ -116,15 +117,12 @@ class Books:
         known: bool,
         seconds: float | None,
         ttft: float | None,
-    ) -> Entry | None:
+    ) -> Entry:
         """Take note of a settled attempt; returns its entry, to be given to ``write``.
 
         ``nano`` is what budgets were charged, ``known`` whether the price was.
         """
-        if self._meters or self._pulse:
-            self._watch(nano)
-        if self.book is None:
-            return None
+        assert self.book is not None
         options, target, fleet = story.options, shot.target, self.fleet
         if story.id == "":
             story.id = f"{self._prefix}-{os.getpid()}-{next(self._numbers)}"
@@ -158,20 +156,26 @@ class Books:
         except Exception:  # the call itself is done, whatever its ledger says
             _log.exception("the ledger refused an entry")
 
-    def _watch(self, nano: int) -> None:
+    def watch(self, nano: int) -> None:
+        """Look whether what an attempt cost is to be told of."""
         now = time.monotonic()
-        self._paid += nano
-        if self._meters and (self._paid >= self._near or now >= self._look_at):
-            self._look(now)
-        strange = self._pulse.add(nano, now) if self._pulse else None
-        if strange is not None:
-            text = (
-                f"spending at ${strange.usd_per_hour:.4g} an hour; usual are"
-                f" ${strange.usual_usd_per_hour:.4g}, the most ever was"
-                f" ${strange.highest_usd_per_hour:.4g}"
-            )
-            data = {"usd_per_hour": strange.usd_per_hour}
-            tell("anomaly", text, data, self._on_anomaly, strange)
+        if self._meters:
+            self._paid = paid = self._paid + nano
+            if paid >= self._near or now >= self._look_at:
+                self._look(now)
+        if self._pulse is not None:
+            strange = self._pulse.add(nano, now)
+            if strange is not None:
+                self._warn(strange)
+
+    def _warn(self, strange: Anomaly) -> None:
+        text = (
+            f"spending at ${strange.usd_per_hour:.4g} an hour; usual are"
+            f" ${strange.usual_usd_per_hour:.4g}, the most ever was"
+            f" ${strange.highest_usd_per_hour:.4g}"
+        )
+        data = {"usd_per_hour": strange.usd_per_hour}
+        tell("anomaly", text, data, self._on_anomaly, strange)
 
     def _look(self, now: float) -> None:
         """Tell the marks that were passed, and see how far off the next one is.

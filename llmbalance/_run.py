@@ -343,7 +343,10 @@ class Run(Aim):
                 ttft,
             )
         books = self.fleet.books
-        if books is not None:
+        if books is None:
+            return
+        books.watch(nano)
+        if books.keeps:
             if self.entry is not None:  # of the other of two attempts
                 self._write(last=False)
             self.entry = books.note(

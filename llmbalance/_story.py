@@ -61,6 +61,11 @@ class Listener(Protocol):
 class Scribe(Protocol):
     """Who writes down what attempts cost, and what a restart needs; see ``Books``."""
 
+    keeps: bool  # whether attempts are written down, and not only watched
+
+    def watch(self, nano: int) -> None:
+        """Look whether what an attempt cost is to be told of."""
+
     def note(
         self,
         story: Story,
@@ -71,7 +76,7 @@ class Scribe(Protocol):
         known: bool,
         seconds: float | None,
         ttft: float | None,
-    ) -> Entry | None:
+    ) -> Entry:
         """Take note of a settled attempt; its entry is given to ``write``."""
 
     def write(self, entry: Entry, last: bool) -> None:

@@ -213,11 +213,11 @@ def test_marks_that_were_told_are_not_told_again_for_a_new_amount() -> None:
     )
     books = router._books
     spend(router, 0.6)
-    books._watch(0)
+    books.watch(0)
     router.reload(config(budgets=[day | {"usd": 1.1}]))
-    books._watch(0)
+    books.watch(0)
     spend(router, 0.3)
-    books._watch(0)
+    books.watch(0)
     router.events.flush()
     assert told == [0.5, 0.8]
 
