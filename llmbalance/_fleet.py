@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
 from ._alerts import Meter
@@ -33,6 +34,7 @@ from ._fleet_pool import Pooled, Spare
 from ._fleet_prices import Rates
 from ._fleet_terms import RateLimits
 from ._groups import Group, add_aliases, all_fallbacks, by_name, terms_of
+from ._hash import stable_hash
 from ._hedge import Contest, Hedges
 from ._line import Lines
 from ._price import Price
@@ -117,6 +119,8 @@ class Fleet(Pooled):
         check_marks(shift_at, stop_at)
         self.shift_at = shift_at
         self.pool = self._make_pool(members, sessions, seed)
+        # A session comes back: those the pool remembers are hashed once.
+        self.session_key = lru_cache(sessions)(stable_hash)
         self.last_steps = read_steps(postprocess)
         self.targets = self._make_targets()
         self.marks = (shift_at, stop_at, stop_at)
@@ -130,7 +134,7 @@ class Fleet(Pooled):
         for name, indices in members.items():
             self.pool.add_group(indices, *self.rule(name))
         self.charges, self.call_budgets = {}, {}
-        self.fallbacks, self.variants = {}, {}
+        self.fallbacks, self.chains, self.variants = {}, {}, {}
         self.group_terms, self.group_steps = {}, {}
         self.books, self.hedges = None, None
         self.growing = threading.RLock()
@@ -164,7 +168,7 @@ class Fleet(Pooled):
 
     def _set_terms(self, chains: Mapping[str, Sequence[str]]) -> None:
         """Read what groups have of their own, by their numbers."""
-        self.fallbacks = check_fallbacks(chains, self.groups)
+        self.set_fallbacks(check_fallbacks(chains, self.groups))
         self.group_terms = terms_of(self.settings, self.groups)
         self.group_steps = {
             self.groups[name]: read_steps(group.postprocess)

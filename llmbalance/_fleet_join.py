@@ -186,7 +186,8 @@ def inherit(
     """
     chain = fleet.fallbacks.get(other)
     if chain and number not in fleet.fallbacks:
-        fleet.fallbacks[number] = _filled(fleet, chain, stood_for)
+        chain = _filled(fleet, chain, stood_for)
+        fleet.set_fallbacks({**fleet.fallbacks, number: chain})
     terms = fleet.group_terms.get(other)
     if terms is not None and number not in fleet.group_terms:
         fleet.group_terms[number] = structs.replace(

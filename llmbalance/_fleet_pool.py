@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ._alerts import Meter
@@ -21,7 +22,7 @@ from ._errors import ConfigError
 from ._fleet_kin import Kin
 from ._fleet_prices import Rates
 from ._fleet_terms import RateLimits, pool_terms
-from ._groups import Group, Terms
+from ._groups import Group, Terms, whole_chain
 from ._hedge import Hedges
 from ._price import Price
 from ._shape import Shaping
@@ -66,7 +67,8 @@ class Pooled:
     kin: Kin
     groups: dict[str, int]  # of every name that can be asked for
     group_names: list[str]
-    fallbacks: dict[int, list[int]]
+    fallbacks: Mapping[int, list[int]]  # see set_fallbacks
+    chains: dict[int, tuple[int, ...]]  # of these groups, and all they lead to
     group_terms: dict[int, Terms]
     group_steps: dict[int, tuple[Shaping, ...]]
     last_steps: tuple[Shaping, ...]
@@ -75,8 +77,8 @@ class Pooled:
     budgets: list[Budget]
     # What budgets hold for: ("group", number) or ("backend", number) -> indices.
     charges: dict[tuple[str, int], list[int]]
-    # Budgets that a call chooses by what it carries: ("tag", "batch") -> indices.
-    call_budgets: dict[tuple[str, str], list[int]]
+    # Budgets that a call chooses by what it carries: "tag" -> "batch" -> indices.
+    call_budgets: dict[str, dict[str, list[int]]]
     books: Scribe | None
     growing: threading.RLock  # one name is opened at a time
     due: float  # monotonic time of the next change of prices or windows
@@ -125,6 +127,14 @@ class Pooled:
         """Give the backends from number ``first`` on their rate limits."""
         self.limits.add(self.pool, self.backends, first, self.kin.bases)
 
+    def set_fallbacks(self, fallbacks: Mapping[int, list[int]]) -> None:
+        """Say who comes after whom; calls find the whole chain of their group ready."""
+        self.fallbacks = fallbacks
+        self.chains = {
+            group: whole_chain(fallbacks, group, after)
+            for group, after in fallbacks.items()
+        }
+
     # -- budgets -------------------------------------------------------------
 
     def add_budget(self, budget: Budget) -> Meter:
@@ -147,12 +157,16 @@ class Pooled:
             elif scope == "all":
                 self.pool.charge(scope, 0, index)
             else:
-                self.call_budgets.setdefault((scope, name), []).append(index)
+                self.chosen_budgets(scope, name).append(index)
         except OverflowError:
             raise ConfigError(
                 "budgets", budget.label, "at most 4 budgets for the same thing"
             ) from None
         return Meter(budget, index)
+
+    def chosen_budgets(self, scope: str, name: str) -> list[int]:
+        """Return the budgets of a tag, task or user, as calls find them."""
+        return self.call_budgets.setdefault(scope, {}).setdefault(name, [])
 
     def charge(self, scope: str, number: int, budget: int) -> None:
         """Put the calls of a group or a backend under a budget."""

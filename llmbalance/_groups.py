@@ -137,6 +137,18 @@ def all_fallbacks(
     return chains
 
 
+def whole_chain(
+    fallbacks: Mapping[int, Sequence[int]], first: int, after: Sequence[int]
+) -> tuple[int, ...]:
+    """Return a group, behind it its fallbacks (``after``), and theirs, each once."""
+    chain = [first]
+    for group in chain:
+        for other in after if group == first else fallbacks.get(group, ()):
+            if other not in chain:
+                chain.append(other)
+    return tuple(chain)
+
+
 def add_aliases(numbers: dict[str, int], aliases: Mapping[str, str]) -> None:
     """Let further names stand for groups, models or backends."""
     goals = {alias: _number("aliases", to, numbers) for alias, to in aliases.items()}

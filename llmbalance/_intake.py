@@ -71,22 +71,26 @@ class Intake:
         """Return the Run of a call; InvalidRequestError for what cannot be meant."""
         if kind == "chat":
             content = checked_messages(content)
-        elif not content or not isinstance(content, str | list | tuple):
+        elif not content or not isinstance(content, (str, list, tuple)):
             raise InvalidRequestError(
                 "input", content, "give a text or a list of texts"
             )
         asked = options
         if options.get("task"):
-            model, options = self._of_task(kind, model, content, options)
-        if self.studies is None:
-            return self._made(kind, model, content, stream, options, None)
-        trial = self.studies.assign(
-            kind, model, content, asked, options, self.auto_session
-        )
+            if self.tasks is not None and kind == "chat":
+                model, options = self.tasks.apply(model, content, options)
+            else:
+                model, options = self._of_task(model, options)
+        trial = None
+        if self.studies is not None:
+            trial = self.studies.assign(
+                kind, model, content, asked, options, self.auto_session
+            )
         if trial is None:
             return self._made(kind, model, content, stream, options, None)
         run = self._made(kind, trial.model, content, stream, trial.options, trial)
-        if trial.bounded:
+        budgets = self.fleet.call_budgets.get("tag")
+        if budgets and trial.is_under(budgets):
             run.spare = partial(self._as_control, (model, options, asked), trial)
         return run
 
@@ -146,18 +150,15 @@ class Intake:
         return run
 
     def _of_task(
-        self, kind: str, model: str, content: Any, options: dict[str, Any]
+        self, model: str, options: dict[str, Any]
     ) -> tuple[str, dict[str, Any]]:
-        """Where a call goes and its options, with what its task says."""
-        auto = options["task"] == AUTO
-        if auto and (self.tasks is None or kind != "chat"):
+        """Where embeddings go, or a call of a router that has no tasks."""
+        if options["task"] == AUTO:
             remedy = "is for chats of a router with tasks=[Task(...)]: name the task"
             raise InvalidRequestError("task", AUTO, remedy)
         if self.tasks is None:
             return model, options
-        if kind != "chat":
-            return self.tasks.apply_to_texts(model, options)
-        return self.tasks.apply(model, content, options)
+        return self.tasks.apply_to_texts(model, options)
 
 
 def _check_steps(run: Run) -> None:

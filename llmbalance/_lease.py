@@ -92,7 +92,7 @@ class AcquiredLease:
     @property
     def experiments(self) -> dict[str, str]:
         """Experiment -> the arm this call was dealt."""
-        return {} if self._run.trial is None else self._run.trial.arms
+        return {} if self._run.trial is None else self._run.trial.arms()
 
     # -- settling ------------------------------------------------------------
 

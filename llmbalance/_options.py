@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
@@ -17,7 +17,6 @@ from ._checks import check_strategy
 from ._config import ABILITIES, Timeouts
 from ._errors import ConfigError, InvalidRequestError
 from ._fleet_names import ANY_TAG
-from ._hash import stable_hash
 from ._parameters import PARAMETERS
 from ._routing import Options
 
@@ -29,6 +28,8 @@ Inputs = str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]
 
 _TOOLS = 1 << ABILITIES.index("tools")
 _JSON = 1 << ABILITIES.index("json")
+_NO_LIST = (str, bytes, Mapping)
+_LISTS = (list, tuple, set, frozenset)
 
 
 def read_options(
@@ -37,17 +38,15 @@ def read_options(
     """Take the routing options out of ``options``; the rest goes to the model."""
     params: dict[str, Any] = {}
     for name, value in options.items():
-        if name in PARAMETERS:
-            params[name] = value
+        try:
+            reader = _READERS[name]
+        except KeyError:
+            _refuse(name, value)
+        if value is None:
             continue
-        reader = _ROUTING.get(name)
         if reader is None:
-            near = difflib.get_close_matches(name, (*PARAMETERS, *_ROUTING), n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise InvalidRequestError(
-                name, value, f"{hint}put what only one provider knows in extra_body"
-            )
-        if value is not None:
+            params[name] = value
+        else:
             reader(fleet, routing, value, model)
     limit = params.get("max_tokens", params.get("max_completion_tokens"))
     if limit is not None:
@@ -63,6 +62,13 @@ def read_options(
     if fleet.call_budgets:
         choose_budgets(fleet, routing)
     return params
+
+
+def _refuse(name: str, value: Any) -> NoReturn:
+    near = difflib.get_close_matches(name, _READERS, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    remedy = f"{hint}put what only one provider knows in extra_body"
+    raise InvalidRequestError(name, value, remedy) from None
 
 
 def _structure(routing: Options, params: dict[str, Any], asked: Any) -> None:
@@ -88,7 +94,7 @@ def as_messages(prompt: str) -> list[dict[str, Any]]:
 
 def checked_messages(messages: Any) -> list[Any]:
     """Return messages as a list of dicts; replies of earlier turns are welcome."""
-    if isinstance(messages, str | bytes | Mapping) or not messages:
+    if (type(messages) is not list and isinstance(messages, _NO_LIST)) or not messages:
         raise InvalidRequestError(
             "messages",
             messages,
@@ -140,35 +146,31 @@ def _timeouts(_: Fleet, o: Options, value: Any, model: str) -> None:
     o.timeouts = value
 
 
-def _session(_: Fleet, o: Options, value: Any, model: str) -> None:
+def _session(fleet: Fleet, o: Options, value: Any, model: str) -> None:
     if value == "":  # all who have none would be one conversation, on one backend
         raise InvalidRequestError("session", value, "give a name, or None for none")
-    o.session = stable_hash(model, str(value))
+    o.session = fleet.session_key(model, str(value))
 
 
 def _tags(fleet: Fleet, o: Options, value: Any, model: str) -> None:
-    names = (value,) if isinstance(value, str) else _tag_names(value)
-    o.labels = (*names, *o.labels)  # behind them those of its experiments
+    names: tuple[Any, ...] = tuple(value) if isinstance(value, _LISTS) else (value,)
     bits = 0
     for name in names:
-        if name in fleet.tags:
-            bits |= fleet.tags[name]
-        elif ("tag", name) not in fleet.call_budgets and "=" not in name:
-            budgets = [tag for scope, tag in fleet.call_budgets if scope == "tag"]
-            known = ", ".join((*fleet.tags, *budgets)) or "none"
+        if not isinstance(name, str):
+            remedy = 'give a list such as ["eu", "paid"]'
+            raise InvalidRequestError("tags", value, remedy)
+        bit = fleet.tags.get(name)
+        if bit is not None:
+            bits |= bit
+        elif "=" not in name and name not in (fleet.call_budgets.get("tag") or ()):
+            known = ", ".join((*fleet.tags, *fleet.call_budgets.get("tag", ())))
             raise InvalidRequestError(
-                "tags", name, f"no backend or budget has it: {known}"
+                "tags", name, f"no backend or budget has it: {known or 'none'}"
             )
     o.tags = bits | ANY_TAG if bits and o.any_tag else bits
-
-
-def _tag_names(value: Any) -> tuple[str, ...]:
-    good = isinstance(value, list | tuple | set | frozenset)
-    for name in value if good else ():
-        good = good and isinstance(name, str)
-    if not good:
-        raise InvalidRequestError("tags", value, 'give a list such as ["eu", "paid"]')
-    return tuple(value) if len(value) < 2 else tuple(dict.fromkeys(value))
+    if len(names) > 1:
+        names = tuple(dict.fromkeys(names))
+    o.labels = names + o.labels  # behind them those of its experiments
 
 
 def _any_tag(_: Fleet, o: Options, value: Any, model: str) -> None:
@@ -191,19 +193,17 @@ def _tuned(_: Fleet, o: Options, value: Any, model: str) -> None:
 
 def choose_budgets(fleet: Fleet, o: Options) -> None:
     """Put a call under the budgets of its tags, its task and its user."""
-    of = fleet.call_budgets.get
-    found: list[int] = []
-    for name in o.labels:
-        found += of(("tag", name), ())
-    if o.task is not None:
-        found += of(("task", o.task), ())
-    if o.user is not None:
-        found += of(("user", o.user), ())
+    found: tuple[int, ...] = ()
+    for scope, budgets in fleet.call_budgets.items():
+        names = o.labels if scope == "tag" else (getattr(o, scope),)
+        for name in names:
+            if name in budgets:
+                found += tuple(budgets[name])
     if len(found) > _MOST_BUDGETS:
         raise InvalidRequestError(
             "tags", o.labels, f"a call can be under {_MOST_BUDGETS} budgets at most"
         )
-    o.budgets = tuple(found)
+    o.budgets = found
 
 
 def _fallbacks(fleet: Fleet, o: Options, value: Any, model: str) -> None:
@@ -226,8 +226,7 @@ def _value(_: Fleet, o: Options, value: Any, model: str) -> None:
 
 
 def _quality(_: Fleet, o: Options, value: Any, model: str) -> None:
-    number = isinstance(value, int) and not isinstance(value, bool)
-    if not number or not 0 <= value <= 255:
+    if type(value) is bool or not isinstance(value, int) or not 0 <= value <= 255:
         raise InvalidRequestError("min_quality", value, "give a whole number 0 to 255")
     o.quality = value
 
@@ -302,3 +301,5 @@ _ROUTING = {
 }
 
 ROUTING = frozenset(_ROUTING)
+# All that a call may say; None: goes to the model as it is.
+_READERS = dict.fromkeys(PARAMETERS) | _ROUTING

@@ -26,6 +26,7 @@ from ._errors import (
     RateLimitedError,
     RequestTimeoutError,
 )
+from ._groups import whole_chain
 from ._line import Ticket, Turn
 from ._story import Story
 from ._types import Call
@@ -73,7 +74,7 @@ class Walk(Story):
         self.deadline = now + options.timeout
         self.error: LLMBalanceError | None = None  # of the newest attempt
         self.lease: Lease | None = None
-        self.chain = self._chain()
+        self.chain: Sequence[int] = self._chain()
         self.gone: list[int] = []  # groups left for good by a special chain
         self.first: dict[int, str] = {}  # kind of a group's first failure, likewise
         self.visits: dict[int, list[float]] = {}  # times of attempts, where it matters
@@ -192,20 +193,17 @@ class Walk(Story):
         self.chain = [g for g in merged if g not in self.gone]
         return bool(self.chain)
 
-    def _chain(self) -> list[int]:
+    def _chain(self) -> Sequence[int]:
         """The call's group and, behind it, its fallbacks and theirs, each once."""
-        of, first = self.fleet.fallbacks.get, self.options.group
-        chain = [first]
-        for group in chain:
-            more: Sequence[int] = of(group, ())
-            if group == first and self.options.fallbacks is not None:
-                more = self.options.fallbacks
-            for other in more:
-                if other not in chain:
-                    chain.append(other)
-        return chain if self.options.tuned is None else self._tuned(chain)
+        fleet, options = self.fleet, self.options
+        group = options.group
+        if options.fallbacks is None:
+            chain = fleet.chains.get(group) or (group,)
+        else:
+            chain = whole_chain(fleet.fallbacks, group, options.fallbacks)
+        return chain if options.tuned is None else self._tuned(chain)
 
-    def _tuned(self, chain: list[int]) -> list[int]:
+    def _tuned(self, chain: Sequence[int]) -> Sequence[int]:
         """Before each group those of its backends' endpoints that were tuned so."""
         variant, variants = str(self.options.tuned), self.fleet.variants
         found = [(variants.get((group, variant)), group) for group in chain]

@@ -182,7 +182,7 @@ class Amounts:
         """The list that calls find it in, if calls choose it by what they carry."""
         if budget.scope is None or budget.scope[0] in ("backend", "group"):
             return None
-        return self.fleet.call_budgets.setdefault(budget.scope, [])
+        return self.fleet.chosen_budgets(*budget.scope)
 
 
 def rates_of(limits: Limits | None) -> tuple[Any, ...]:

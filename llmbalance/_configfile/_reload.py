@@ -332,7 +332,7 @@ def _set_groups(fleet: Fleet, fresh: Fleet, members: Mapping[str, list[int]]) ->
     }
     chains = all_fallbacks(fleet.settings, fresh.other_fallbacks)
     fleet.other_fallbacks = fresh.other_fallbacks
-    fleet.fallbacks = check_fallbacks(chains, numbers)
+    fleet.set_fallbacks(check_fallbacks(chains, numbers))
 
 
 def _hedges(plan: Plan) -> tuple[Any, ...]:

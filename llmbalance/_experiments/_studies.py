@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -28,6 +27,7 @@ from .._sessions import session_of
 from .._types import Call
 from .._walk import Walk
 from .._windows import since_when
+from ._awaited import Awaited
 from ._experiment import Experiment
 from ._memory import knowledge_of, recall
 from ._scope import Scope, group_of
@@ -57,21 +57,29 @@ class Arms(dict[str, str]):
 class _Arm:
     """One arm as calls take it on."""
 
-    __slots__ = ("control", "experiment", "labels", "model", "name", "options")
+    __slots__ = (
+        *("_settings", "control", "experiment", "labels", "model", "name"),
+        "options",
+    )
 
     def __init__(self, experiment: str, name: str, options: Mapping[str, Any]) -> None:
         self.experiment, self.name = experiment, name
         self.labels = (f"experiment.{experiment}={name}",)
         self.options = {k: v for k, v in options.items() if k != "model"}
+        self._settings = [(k, _SAME.get(k), v) for k, v in self.options.items()]
         self.model: str | None = options.get("model")
         self.control: _Arm | None = None  # None: it is the control
 
+    def gives_way(self, budgets: Mapping[str, Any]) -> bool:
+        """Whether it is one beside the control, with a budget of its own."""
+        return self.control is not None and self.labels[0] in budgets
+
     def put_into(self, options: dict[str, Any], asked: Mapping[str, Any]) -> None:
         """Set what the call has not said itself, whatever its task says."""
-        for name, value in self.options.items():
+        for name, twin, value in self._settings:
             if asked.get(name) is not None:
                 continue
-            if (twin := _SAME.get(name)) is not None:
+            if twin is not None:
                 if asked.get(twin) is not None:
                     continue
                 options.pop(twin, None)
@@ -104,37 +112,35 @@ class Trial(Struct, eq=False):
     """One call's part in experiments; told by its Run how it ends.
 
     ``model``: where the call goes; ``options``: what it asks for; ``seats``: study,
-    arm, the arm's number and the unit for each experiment. ``taken``: the arms whose
-    options it has, those of experiments that are over included.
+    arm, the arm's number and the unit for each experiment. ``won``: the arms that it
+    has of experiments that are over.
     """
 
     studies: Studies
     model: str
     options: dict[str, Any]
-    seats: list[tuple[Study, _Arm, int, str | None]]
+    seats: tuple[_Seat, ...]
     labels: tuple[str, ...]
-    taken: tuple[_Arm, ...] = ()
+    won: tuple[_Arm, ...] = ()
     nano: int = 0
     seconds: float = 0.0
     rewarded: bool = False
     answer: str = ""  # the id of the answer
 
-    @property
     def arms(self) -> Arms:
-        """Experiment -> arm."""
+        """Return experiment -> arm."""
         arms = Arms()
         for _, arm, _, _ in self.seats:
             arms[arm.experiment] = arm.name
         arms.trial = self
         return arms
 
-    @property
-    def bounded(self) -> bool:
-        """Whether an arm of it has a budget that may be spent."""
-        budgets = self.studies.fleet.call_budgets
-        return bool(budgets) and any(
-            _gives_way(seat[1], budgets) for seat in self.seats
-        )
+    def is_under(self, budgets: Mapping[str, Any]) -> bool:
+        """Whether one of its arms is under these budgets of tags, and gives way."""
+        for seat in self.seats:  # noqa: SIM110  a generator takes longer than that
+            if seat[1].gives_way(budgets):
+                return True
+        return False
 
     def as_control(
         self, model: str, options: dict[str, Any], asked: Mapping[str, Any]
@@ -144,24 +150,22 @@ class Trial(Struct, eq=False):
         It has no part in their experiments, which count it apart. ``model``,
         ``options``, ``asked``: as in ``Studies.assign``.
         """
-        budgets = self.studies.fleet.call_budgets
-        taken = tuple(
-            arm.control if arm.control and _gives_way(arm, budgets) else arm
-            for arm in self.taken
-        )
-        seats = []
+        budgets = self.studies.fleet.call_budgets.get("tag", {})
+        arms, seats = list(self.won), []
         for seat in self.seats:
             study, arm, number, _ = seat
-            if _gives_way(arm, budgets):
+            if arm.control is not None and arm.gives_way(budgets):
                 study.turn_away(number)
+                arms.append(arm.control)
             else:
                 seats.append(seat)
+                arms.append(arm)
         labels = tuple(label for seat in seats for label in seat[1].labels)
         options = dict(options)
-        for arm in taken:
+        for arm in arms:
             model = arm.model or model
             arm.put_into(options, asked)
-        return Trial(self.studies, model, options, seats, labels, taken)
+        return Trial(self.studies, model, options, tuple(seats), labels, self.won)
 
     def again(self) -> Trial:
         """Return the same part for a piece of the call that is counted of its own."""
@@ -169,7 +173,7 @@ class Trial(Struct, eq=False):
 
     def answered(self, reply: Any) -> None:
         """The call has an answer, which says what it is part of."""
-        reply.experiments = self.arms
+        reply.experiments = self.arms()
         self.answer = getattr(reply, "id", "")
 
     def over(self, story: Story) -> None:
@@ -186,7 +190,7 @@ class Trial(Struct, eq=False):
             study.hear((number, unit, good, nano, seconds, None), now)
         self.options = self.studies.no_options  # rewards may take their time
         if self.answer and self.seats:
-            self.studies.await_reward(self.answer, self)
+            self.studies.awaited.put(self.answer, self)
 
     def reward(self, value: float) -> bool:
         """Tell what the call was worth; False: that was told before, or to nobody."""
@@ -199,13 +203,7 @@ class Trial(Struct, eq=False):
         return True
 
 
-def _gives_way(arm: _Arm, budgets: Mapping[tuple[str, str], Any]) -> bool:
-    """Whether an arm beside the control has a budget of its own."""
-    if arm.control is None:
-        return False
-    return any(("tag", label) in budgets for label in arm.labels)
-
-
+_Seat = tuple[Study, _Arm, int, str | None]
 _LEFT = ("cancelled", InvalidRequestError.__name__)  # no arm's success or failure
 
 
@@ -216,8 +214,8 @@ class Studies:
         self.fleet = fleet
         self._seed = seed
         self._rooms: tuple[_Room, ...] = ()
-        # A plain dict looks for its first key among all that were taken out before it.
-        self._awaited: OrderedDict[str, Trial] = OrderedDict()
+        self._open: tuple[_Room, ...] = ()  # those at work, or won by an arm
+        self.awaited: Awaited[Trial] = Awaited(_AWAITED)
         self._lessons: Mapping[str, Any] = {}  # what a ledger knows of experiments
         self.no_options: dict[str, Any] = {}  # of all calls that have ended
 
@@ -232,6 +230,7 @@ class Studies:
             self._check(room)
             room.scope = room.fit(self.fleet)
             study.start(time.monotonic())
+            self._open = self._at_work()
             return
         if not isinstance(experiment, Experiment):
             raise ConfigError("experiments", experiment, "give Experiment objects")
@@ -247,13 +246,20 @@ class Studies:
         self._check(room)
         self._recall(study)
         self._rooms = (*self._rooms, room)
+        self._open = self._at_work()
 
     def _check(self, room: _Room) -> None:
         """Refuse an experiment that would get into another one's way."""
-        for other in self._rooms:
-            busy = other.study.running or other.study.winner is not None
-            if busy and other is not room:
+        for other in self._open:
+            if other is not room:
                 _check_apart(room, other)
+
+    def _at_work(self) -> tuple[_Room, ...]:
+        return tuple(
+            room
+            for room in self._rooms
+            if room.study.running or room.study.winner is not None
+        )
 
     def stop(self, name: str, winner: str | None) -> None:
         """End an experiment; ``winner``: the arm that all its calls get from now on."""
@@ -263,6 +269,7 @@ class Studies:
         study.work(time.monotonic())
         study.winner = None if winner is None else study.split.arms.index(winner)
         study.running = False
+        self._open = self._at_work()
 
     def check(self, fleet: Fleet, name: str) -> None:
         """Refuse a fleet that lacks what an experiment at work is about."""
@@ -336,31 +343,30 @@ class Studies:
         """
         now = time.monotonic()
         goal, chosen = model, options
-        seats: list[tuple[Study, _Arm, int, str | None]] = []
+        seats: tuple[_Seat, ...] = ()
         labels: tuple[str, ...] = ()
-        taken: tuple[_Arm, ...] = ()
-        for room in self._rooms:
-            study, winner = room.study, room.study.winner
-            if not study.running and winner is None:
-                continue
+        won: tuple[_Arm, ...] = ()
+        for room in self._open:
+            study = room.study
+            winner = study.winner
             scope = room.scope
             if not scope.everything and not scope.has(model, options):
                 continue
             if kind == "embed" and not scope.models:
                 continue
             if winner is None:
-                unit = None
-                if room.unit != "call" and (unit := asked.get(room.unit)) in (None, ""):
-                    unit = _unit_of(room.unit, model, content, auto_session)
-                if unit.__class__ is not str and unit is not None:
+                unit = asked.get(room.unit)  # of a call of its own there is none
+                if unit is None or unit == "":
+                    unit = _session(room.unit, model, content) if auto_session else None
+                elif type(unit) is not str:
                     unit = str(unit)
                 number = study.deal(unit, now)
                 arm = room.arms[number]
-                seats.append((study, arm, number, unit))
-                labels = labels + arm.labels if labels else arm.labels
+                seats += ((study, arm, number, unit),)
+                labels += arm.labels
             else:
                 arm = room.arms[winner]
-            taken = (*taken, arm)
+                won += (arm,)
             if arm.model is not None:
                 goal = arm.model
             if arm.options:
@@ -368,15 +374,8 @@ class Studies:
                     chosen = dict(options)
                 arm.put_into(chosen, asked)
         if seats or goal is not model or chosen is not options:
-            return Trial(self, goal, chosen, seats, labels, taken)
+            return Trial(self, goal, chosen, seats, labels, won)
         return None
-
-    def await_reward(self, answer: str, trial: Trial) -> None:
-        """Remember a call by the id of its answer, for a while."""
-        awaited = self._awaited
-        awaited[answer] = trial
-        if len(awaited) > _AWAITED:
-            awaited.popitem(last=False)
 
     def reward(self, call: Any, value: float) -> bool:
         """Tell what a call was worth; see ``Router.reward``."""
@@ -384,7 +383,7 @@ class Studies:
         if not number or not 0 <= value <= 1:
             raise InvalidRequestError("value", value, "give a number 0 to 1")
         if isinstance(call, str):
-            trial = self._awaited.get(call)
+            trial = self.awaited.get(call)
             return trial is not None and trial.reward(float(value))
         if not hasattr(call, "experiments"):
             raise InvalidRequestError("call", type(call), "give a reply or its id")
@@ -392,9 +391,9 @@ class Studies:
         return isinstance(arms, Arms) and arms.trial.reward(float(value))
 
 
-def _unit_of(kind: str, model: str, content: Any, auto: bool) -> str | None:
-    """The session of a call that does not say it itself; None: it has none."""
-    if auto and kind == "session" and not isinstance(content, str):
+def _session(unit: str, model: str, content: Any) -> str | None:
+    """The session of a call that does not say it itself; None: that is no unit."""
+    if unit == "session" and not isinstance(content, str):
         return str(session_of(model, content))
     return None
 
