@@ -36,14 +36,18 @@ slot_for(lb_session *table, uint32_t slots, uint64_t hash, lb_ns now)
     return best;
 }
 
-void
+lb_session *
 lb_affinity_bind(lb_session *table, uint32_t slots, uint64_t hash, int32_t backend,
                  int32_t tokens, lb_ns life, lb_ns now)
 {
     assert(hash != 0);
     lb_session *s = slot_for(table, slots, hash, now);
     if (s != NULL)
-        *s = (lb_session){hash, lb_add_capped(now, life), backend, tokens};
+        *s = (lb_session){.hash = hash,
+                          .expires = lb_add_capped(now, life),
+                          .tokens = tokens,
+                          .backend = (uint16_t)backend};
+    return s;
 }
 
 double

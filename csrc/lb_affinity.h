@@ -22,8 +22,9 @@ enum { LB_AFFINITY_PROBES = 8 };
 typedef struct lb_session {
     uint64_t hash;
     lb_ns expires;
-    int32_t backend;
     int32_t tokens; /* prompt tokens its cache is believed to hold */
+    uint16_t backend;
+    uint16_t note; /* the caller's own; 0 when bound */
 } lb_session;
 
 /* The live entry of `hash` (!= 0, well mixed: its low bits choose the slot) among
@@ -32,9 +33,10 @@ typedef struct lb_session {
 lb_session *lb_affinity_find(lb_session *table, uint32_t slots, uint64_t hash,
                              lb_ns now);
 
-/* Remember that `backend` served the session and caches `tokens` for `life`. */
-void lb_affinity_bind(lb_session *table, uint32_t slots, uint64_t hash, int32_t backend,
-                      int32_t tokens, lb_ns life, lb_ns now);
+/* Remember that `backend` served the session and caches `tokens` for `life`.  The
+ * entry; NULL when there are no slots. */
+lb_session *lb_affinity_bind(lb_session *table, uint32_t slots, uint64_t hash,
+                             int32_t backend, int32_t tokens, lb_ns life, lb_ns now);
 
 /* Rendezvous score of `backend` (its stable id) for a session: the highest of
  * all candidates wins; weight > 0. */

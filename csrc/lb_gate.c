@@ -269,3 +269,18 @@ lb_gate(lb_pool *p, uint32_t i, const lb_ask *ask, lb_outlook *o, lb_quote *q)
         unknown || b->nbudgets > 0)
         ask_gates(p, ask, o, &f->load, cached, q);
 }
+
+float
+lb_gate_again(const lb_pool *p, const lb_outlook *o, const lb_quote *q)
+{
+    const lb_backend *b = lb_pool_backend(p, (uint32_t)q->backend);
+    int64_t cached = b->terms.cache_life > 0 ? q->input : 0;
+    int64_t cost = cost_of(p, (uint32_t)q->backend, q->input, cached, 0);
+    float rent = 0;
+    for (int k = 0; k < b->nlimits; k++) {
+        const lb_limit *l = lb_pool_limit(p, b->limit[k]);
+        if (l->unit == LB_PER_TOKEN || l->unit == LB_PER_INPUT)
+            rent += l->rent * lb_limit_used(l, o->now);
+    }
+    return o->again * ((float)lb_max(cost, 0) + (float)q->input * rent);
+}

@@ -49,6 +49,11 @@ enum lb_reason {
 /* Fill `q` for backend `i`.  q->reason says whether it may compete. */
 void lb_gate(lb_pool *p, uint32_t i, const lb_ask *ask, lb_outlook *o, lb_quote *q);
 
+/* Nano-USD that the rest of the call's conversation will pay at the backend of `q`, >=
+ * 0, for reading its prompt again: from the cache, where there is one, and in full by
+ * what limits count. */
+float lb_gate_again(const lb_pool *p, const lb_outlook *o, const lb_quote *q);
+
 /* "eligible", "no_tag", ...; NULL outside 0..LB_NREASONS-1. */
 const char *lb_reason_name(int reason);
 

@@ -55,6 +55,9 @@ lb_outlook_init(lb_pool *p, const lb_ask *ask, lb_outlook *o, lb_ns now)
     o->strategy = ask->strategy >= 0 ? (uint8_t)ask->strategy : g->strategy;
     o->forecast = o->strategy == LB_PREDICTIVE;
     o->size = (uint8_t)lb_pool_size_class(ask->tokens[0]);
+    o->again = 0;
+    if (ask->session != 0 && o->strategy >= LB_COMPOSITE)
+        o->again = lb_reuse_share(&g->reuse[o->size]);
     const lb_output *out = &g->output[o->size];
     o->expected = out->mean > 0 ? (int64_t)out->mean + 1 : FIRST_EXPECTED;
     o->reserve = out->mean > 0 ? out->high : FIRST_RESERVE;

@@ -85,6 +85,7 @@ typedef struct lb_outlook {
     float clear;            /* used share up to which no gate that counts is near */
     double share;           /* of every limit that this call may use */
     int64_t cached;         /* prompt tokens cached at `bound` */
+    float again;            /* that its conversation reads again of each, expected */
     int32_t bound;          /* backend that holds the session's cache; -1 none */
     uint8_t strategy;       /* enum lb_strategy */
     uint8_t size;           /* input-size class */

@@ -284,10 +284,10 @@ learn(lb_pool *p, lb_backend *b, lb_record *rec, const lb_lease *lease,
                         .load = load_of(&b->latency, lease, now)};
     if (answer.total > 0)
         learn_times(g, b, rec, &answer, now);
-    if (lease->session != 0 && b->terms.cache_life > 0 && p->size.sessions != 0)
-        lb_affinity_bind(lb_pool_sessions(p), p->size.sessions, lease->session,
-                         lease->backend, (int32_t)lb_min(s.input + s.output, INT32_MAX),
-                         b->terms.cache_life, now);
+    lb_turn turn = {lease->session, lease->started, s.input,
+                    s.output,       lease->backend, lease->size};
+    if (turn.session != 0)
+        lb_pool_follow(p, g, &turn, now);
 }
 
 /* ---- settling ------------------------------------------------------------ */

@@ -233,6 +233,8 @@ composite(lb_quote *q, int n, const lb_taste *taste, lb_rng *rng)
         if (v >= 0)
             u = (u + v * q[i].seconds) * (1 + (double)q[i].fail);
         u += (double)q[i].rent;
+        if (taste->lasting)
+            u += (double)q[i].later;
         /* a free backend must get dearer too when it fills up */
         double score = (u + 1) * crowding((double)q[i].used, taste);
         q[i].score = score;

@@ -18,8 +18,9 @@
  *
  * U = (cost + v * seconds) * (1 + share of calls that fail), in dollars: a call
  * that fails is paid again elsewhere, in money and in time.  Composite and
- * predictive add the rent of scarce limits (lb_rent.h), with or without v, and raise
- * their figure from `shift` on, to the double at `stop`.
+ * predictive add the rent of scarce limits (lb_rent.h) and, for a session, what the
+ * rest of it will read from the cache (lb_reuse.h), with or without v, and raise their
+ * figure from `shift` on, to the double at `stop`.
  *
  * "Random" needs no luck to spread load: every reservation makes its backend
  * look slower or fuller before the next choice.  The bands keep differences
@@ -67,6 +68,7 @@ typedef struct lb_quote {
     float used;      /* share of its fullest limit, 0..1 and above */
     float fail;      /* share of recent calls that failed, 0..1 */
     float rent;      /* nano-USD: what its use of scarce limits is worth to others */
+    float later;     /* nano-USD: what its conversation will pay to read it again */
     double seconds;  /* expected duration of this call */
     int64_t cost;    /* expected nano-USD, cache savings included */
     double score;    /* what the rule compared first; set by lb_pick */
@@ -82,6 +84,7 @@ typedef struct lb_taste {
     double value;     /* v: USD a second is worth; negative: unset */
     double shift;     /* used share from which a candidate gets dearer, 0..1 */
     double stop;      /* used share at which it costs twice, > shift */
+    bool lasting;     /* the quotes say what is paid later */
     uint64_t session; /* not 0: equals are told apart by rendezvous, not chance */
 } lb_taste;
 

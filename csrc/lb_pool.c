@@ -265,6 +265,35 @@ lb_pool_learn_ratio(lb_pool *p, lb_backend *b, int64_t estimate, int64_t billed)
     *family += FAMILY_WEIGHT * (own - *family);
 }
 
+/* Was the session's cache there when the call left?  One that left together with it
+ * came too early to find anything. */
+static bool
+was_there(const lb_pool *p, const lb_session *s, lb_ns sent)
+{
+    return s->expires - lb_pool_backend(p, s->backend)->terms.cache_life <= sent;
+}
+
+void
+lb_pool_follow(lb_pool *p, lb_group *g, const lb_turn *turn, lb_ns now)
+{
+    lb_session *table = lb_pool_sessions(p);
+    uint32_t slots = p->size.sessions;
+    lb_ns life = lb_pool_backend(p, (uint32_t)turn->backend)->terms.cache_life;
+    if (life == 0 || slots == 0)
+        return;
+    lb_reuse *own = &g->reuse[turn->size];
+    float input = (float)turn->input;
+    const lb_session *was = lb_affinity_find(table, slots, turn->session, now);
+    if (was != NULL && was_there(p, was, turn->sent))
+        lb_reuse_came(&g->reuse[was->note], (float)lb_min(was->tokens, turn->input),
+                      input * lb_reuse_share(own));
+    lb_reuse_sent(own, input);
+    int32_t tokens = (int32_t)lb_min(turn->input + turn->output, INT32_MAX);
+    lb_session *s =
+        lb_affinity_bind(table, slots, turn->session, turn->backend, tokens, life, now);
+    s->note = turn->size;
+}
+
 int
 lb_pool_size_class(int64_t tokens)
 {

@@ -30,6 +30,7 @@
 #include "lb_quantile.h"
 #include "lb_rate.h"
 #include "lb_rent.h"
+#include "lb_reuse.h"
 #include "lb_rng.h"
 #include "lb_tokens.h"
 
@@ -175,6 +176,7 @@ typedef struct lb_group {
     int32_t answers;        /* complete ones, stops at INT32_MAX */
     lb_latency_prior prior; /* of backends not known yet: the group's average */
     lb_output output[LB_SIZES];
+    lb_reuse reuse[LB_SIZES]; /* by the size of the prompt that was sent */
 } lb_group;
 
 typedef struct lb_pool_size {
@@ -354,6 +356,19 @@ lb_pool_ratio(const lb_pool *p, const lb_backend *b)
 
 /* Learn from a prompt estimated at `estimate` and billed as `billed` tokens. */
 void lb_pool_learn_ratio(lb_pool *p, lb_backend *b, int64_t estimate, int64_t billed);
+
+/* An answered call of a session. */
+typedef struct lb_turn {
+    uint64_t session; /* hash, != 0 */
+    lb_ns sent;
+    int64_t input, output; /* tokens */
+    int32_t backend;
+    uint8_t size; /* input-size class */
+} lb_turn;
+
+/* Remember where the session's prompt is kept, if it is, and learn from its coming back
+ * how much of such prompts will be read again. */
+void lb_pool_follow(lb_pool *p, lb_group *g, const lb_turn *turn, lb_ns now);
 
 /* The input-size class of `tokens`: 0 .. LB_SIZES - 1. */
 int lb_pool_size_class(int64_t tokens);

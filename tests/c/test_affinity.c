@@ -104,11 +104,15 @@ what_is_found_is_always_what_was_bound_last(void)
             hits++;
             CHECK(s->hash == hash && s->expires == list[key].expires);
             CHECK(s->backend == list[key].backend && s->tokens == list[key].tokens);
+            CHECK(s->note == key);
         }
         if (lb_rng_below(&rng, 3) == 0) {
             lb_ns life = 1 + (lb_ns)lb_rng_below(&rng, 400);
-            list[key] = (lb_session){hash, now + life, step, step / 2};
-            lb_affinity_bind(table, SLOTS, hash, step, step / 2, life, now);
+            int backend = step % 60000;
+            s = lb_affinity_bind(table, SLOTS, hash, backend, step / 2, life, now);
+            CHECK(s->note == 0);
+            s->note = (uint16_t)key; /* gone with the next call */
+            list[key] = *s;
             CHECK(lb_affinity_find(table, SLOTS, hash, now) != NULL);
         }
     }
