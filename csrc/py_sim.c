@@ -95,23 +95,26 @@ read_plan(sim_plan *plan, const char *rule, double timeout, double slice)
 static int
 simulation_tp_init(PyObject *op, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"pool",   "chain",      "at",      "input",        "output",
-                            "group",  "most",       "session", "block",        "blocks",
-                            "seed",   "rule",       "timeout", "stream",       "slice",
-                            "slices", "mismeasure", "samples", "block_tokens", NULL};
+    static char *names[] = {
+        "pool",         "chain",   "at",          "input",   "output",     "group",
+        "most",         "session", "block",       "blocks",  "seed",       "rule",
+        "timeout",      "stream",  "slice",       "slices",  "mismeasure", "samples",
+        "block_tokens", "wait",    "max_waiting", "retries", NULL};
     simulation_object *self = (simulation_object *)op;
-    sim_plan plan = {.slices = 100, .block_tokens = 512};
+    sim_plan plan = {
+        .slices = 100, .block_tokens = 512, .most_waiting = -1, .retry_share = 0.2};
     PyObject *pool, *chain, *given[NCOLUMNS] = {NULL};
     const char *rule = NULL;
     double timeout = 600, slice = 60;
-    int stream = 0, samples = 0;
+    int stream = 0, samples = 0, wait = 1;
     unsigned long long seed = 0;
+    long long most_waiting = -1;
     if (!PyArg_ParseTupleAndKeywords(
-            args, kwargs, "OOOOO|$OOOOOKzdpdIdpi:Simulation", names, &pool, &chain,
+            args, kwargs, "OOOOO|$OOOOOKzdpdIdpipLd:Simulation", names, &pool, &chain,
             &given[AT], &given[INPUT], &given[OUTPUT], &given[GROUP], &given[MOST],
             &given[SESSION], &given[BLOCK], &given[BLOCKS], &seed, &rule, &timeout,
             &stream, &slice, &plan.slices, &plan.mismeasure, &samples,
-            &plan.block_tokens))
+            &plan.block_tokens, &wait, &most_waiting, &plan.retry_share))
         return -1;
     self->state = PyType_GetModuleState(Py_TYPE(op));
     if (self->world != NULL || !PyObject_TypeCheck(pool, self->state->type[PY_POOL])) {
@@ -121,6 +124,8 @@ simulation_tp_init(PyObject *op, PyObject *args, PyObject *kwargs)
     plan.seed = seed;
     plan.stream = stream != 0;
     plan.samples = samples != 0;
+    plan.impatient = wait == 0;
+    plan.most_waiting = most_waiting;
     if (read_plan(&plan, rule, timeout, slice) < 0)
         return -1;
     self->plan = plan;
@@ -289,6 +294,8 @@ static PyMethodDef simulation_methods[] = {
     {"fault", py_sim_fault, METH_VARARGS, py_sim_fault_doc},
     {"price", py_sim_price, METH_VARARGS, py_sim_price_doc},
     {"peer", py_sim_peer, METH_VARARGS, py_sim_peer_doc},
+    {"terms", PY_KW(py_sim_terms), py_sim_terms_doc},
+    {"patience", PY_KW(py_sim_patience), py_sim_patience_doc},
     {"run", simulation_run, METH_VARARGS, simulation_run_doc},
     {"totals", simulation_totals, METH_NOARGS, simulation_totals_doc},
     {"quantile", simulation_quantile, METH_VARARGS, simulation_quantile_doc},
@@ -307,13 +314,16 @@ static PyType_Slot simulation_slots[] = {
           *)"Simulation(pool, chain, at, input, output, *, group=None, most=None,\n"
             "           session=None, block=None, blocks=None, seed=0, rule=None,\n"
             "           timeout=600.0, stream=False, slice=60.0, slices=100,\n"
-            "           mismeasure=0.0, samples=False, block_tokens=512)\n"
+            "           mismeasure=0.0, samples=False, block_tokens=512, wait=True,\n"
+            "           max_waiting=-1, retries=0.2)\n"
             "--\n\n"
             "A trace sent through a pool on a virtual clock that begins at 1 s. "
             "Columns\n"
             "are buffers: at int64 ns, group uint16, block and blocks uint64, others\n"
             "32 bit. chain: the groups to walk for each group. rule: None, or another\n"
-            "router's."},
+            "router's. max_waiting: calls in line, retries: the share of calls that "
+            "may\n"
+            "be repeated; negative: no bound."},
     {0, NULL},
 };
 

@@ -1,5 +1,6 @@
 /* py_sim.h - the simulation as its binding files see it: what it is made of
- * (py_sim_trace.c), how its world is (py_sim_setup.c), the object itself (py_sim.c). */
+ * (py_sim_trace.c), how its world is (py_sim_setup.c), what the router allows in it
+ * (py_sim_terms.c), the object itself (py_sim.c). */
 #ifndef PY_SIM_H
 #define PY_SIM_H
 
@@ -37,5 +38,10 @@ PyObject *py_sim_share(PyObject *op, PyObject *args);
 PyObject *py_sim_fault(PyObject *op, PyObject *args);
 PyObject *py_sim_price(PyObject *op, PyObject *args);
 PyObject *py_sim_peer(PyObject *op, PyObject *args);
+
+/* Methods of Simulation that say what groups and the router allow: py_sim_terms.c. */
+extern const char py_sim_terms_doc[], py_sim_patience_doc[];
+PyObject *py_sim_terms(PyObject *op, PyObject *args, PyObject *kwargs);
+PyObject *py_sim_patience(PyObject *op, PyObject *args, PyObject *kwargs);
 
 #endif /* PY_SIM_H */

@@ -52,21 +52,26 @@ sim_world_new(lb_pool *pool, const sim_trace *trace, const sim_plan *plan,
         .trace = *trace,
         .plan = *plan,
         .nstations = pool->used.backends,
+        .ngroups = pool->used.groups,
         .sessions = count_sessions(trace),
         .free = NONE,
         .floor = {.block_tokens = plan->block_tokens},
         .rng = {lb_mix(plan->seed + 1)},
+        .retries = {.share = plan->retry_share},
     };
-    uint32_t groups = pool->used.groups;
+    uint32_t groups = w->ngroups;
     w->station = calloc(w->nstations, sizeof *w->station);
     w->peer = calloc(w->nstations, sizeof *w->peer);
+    w->patience = calloc(w->nstations, sizeof *w->patience);
+    w->line = calloc(groups, sizeof *w->line);
     w->home = calloc(w->sessions, sizeof *w->home);
     w->chain = copy(chain, (groups + 1) * sizeof *chain);
     w->link = copy(links, chain[groups] * sizeof *links);
     enum lb_status st = sim_tally_init(&w->tally, plan->slice, plan->slices,
                                        w->nstations, plan->samples ? trace->n : 0);
-    if (w->station == NULL || w->peer == NULL || w->home == NULL || w->chain == NULL ||
-        w->link == NULL || st != LB_OK) {
+    if (w->station == NULL || w->peer == NULL || w->patience == NULL ||
+        w->line == NULL || w->home == NULL || w->chain == NULL || w->link == NULL ||
+        st != LB_OK) {
         w->nstations = w->station == NULL ? 0 : w->nstations;
         sim_world_free(w);
         return NULL;
@@ -87,8 +92,12 @@ sim_world_free(sim_world *w)
     free(w->home);
     free(w->chain);
     free(w->link);
+    free(w->patience);
+    free(w->terms);
+    free(w->line);
     free(w->price);
     free(w->call);
+    free(w->ticket);
     free(w->floor.job);
     free(w->floor.limit);
     sim_events_free(&w->floor.events);
@@ -178,12 +187,16 @@ more_calls(sim_world *w)
     sim_job *job = realloc(w->floor.job, room * sizeof *job);
     if (job != NULL)
         w->floor.job = job;
-    if (call == NULL || job == NULL) {
+    sim_ticket *ticket = realloc(w->ticket, room * sizeof *ticket);
+    if (ticket != NULL)
+        w->ticket = ticket;
+    if (call == NULL || job == NULL || ticket == NULL) {
         w->lost = true;
         return false;
     }
     memset(call + w->calls, 0, (room - w->calls) * sizeof *call);
     memset(job + w->calls, 0, (room - w->calls) * sizeof *job);
+    memset(ticket + w->calls, 0, (room - w->calls) * sizeof *ticket);
     for (uint32_t i = room; i-- > w->calls;) {
         call[i].next = w->free;
         w->free = i;
@@ -216,6 +229,7 @@ arrive(sim_world *w, lb_ns now)
     w->free = call->next;
     call->request = i;
     call->attempts = call->round = call->tried = call->link = call->tries = 0;
+    call->nvisits = call->nwalk = call->ngone = 0;
     call->rough = false;
     call->arrived = now;
     call->deadline = lb_add_capped(now, w->plan.timeout);

@@ -11,16 +11,16 @@
  *
  *   - the call's group, then its fallbacks; a tried backend comes last
  *   - all breakers open: the one that opens first
- *   - nothing free: wait as long as the pool says (at least 5 ms, and up to a
- *     tenth more), if that fits into the call's time-out
+ *   - nothing free: a place in the line of those who wait (sim_line.h), whose head
+ *     waits as long as the pool says (at least 5 ms, and up to a tenth more) or until
+ *     a call ends, if that fits into the call's time-out
  *   - everything tried: the same again after a random pause up to 1, then 2 s,
- *     but not before somebody can help again; three rounds, 16 attempts at most, and no
- * more of it than the retry budget allows
+ *     but not before somebody can help again; three rounds, 16 attempts at most, and
+ *     no more of it than the retry budget allows (sim_retries.h)
  *   - while others could help, an attempt gets half of the time that is left,
  *     or three times what it is expected to take
- *
- * The line in which the Router lets waiting calls stand is not kept: here each
- * comes back by itself, and the first to come is served.
+ *   - no more time and attempts in a group than that allows, and elsewhere with a
+ *     prompt that is too long for all of it
  *
  * A stream is not restarted after its first token.  What a router cannot know
  * it does not know here either: prompts are measured with an error, durations
@@ -35,6 +35,8 @@
 
 /* The clock's first instant: no event lies at 0, which means "never" elsewhere. */
 #define SIM_DAWN LB_NS_PER_S
+
+enum { SIM_TERMS_LINKS = 8 };
 
 /* What comes in: columns of `n` requests, ascending in time.  NULL columns:
  * all 0.  Borrowed; must outlive the world. */
@@ -60,7 +62,34 @@ typedef struct sim_plan {
     uint32_t slices;
     bool samples; /* keep what became of every request */
     int32_t block_tokens;
+    bool impatient;       /* what nobody can take at once is refused */
+    int64_t most_waiting; /* calls in line; negative: as many as come */
+    double retry_share;   /* of a call, that may be repeated; negative: no bound */
 } sim_plan;
+
+/* The kind of a call's first failure in a group. */
+enum sim_kind_of_failure {
+    SIM_ANY, /* none yet, or one that the group says nothing of */
+    SIM_FAILURE,
+    SIM_REFUSAL,
+    SIM_LATENESS,
+    SIM_NFAILURES,
+};
+
+/* What a group allows its calls; all zero: everything. */
+typedef struct sim_terms {
+    bool any;                    /* anything below is set */
+    lb_ns timeout;               /* from the first attempt there; 0: none */
+    uint8_t most[SIM_NFAILURES]; /* attempts there, by the first failure; 0: no bound */
+    uint8_t nlonger;
+    uint32_t longer[SIM_TERMS_LINKS]; /* groups for prompts that are too long here */
+} sim_terms;
+
+/* How long an attempt at a backend may take at most, in ns; 0: no bound. */
+typedef struct sim_patience {
+    lb_ns first_token; /* of a stream */
+    lb_ns total;       /* of an answer in one piece */
+} sim_patience;
 
 /* From `at` on a backend has another price, and the router knows. */
 typedef struct sim_price {
@@ -86,6 +115,9 @@ int sim_world_add_limit(sim_world *w, uint32_t backend, const sim_limit *l); /* 
 enum lb_status sim_world_share_limit(sim_world *w, uint32_t backend, uint32_t limit);
 enum lb_status sim_world_add_fault(sim_world *w, uint32_t backend, const sim_fault *f);
 enum lb_status sim_world_add_price(sim_world *w, const sim_price *p);
+enum lb_status sim_world_set_terms(sim_world *w, uint32_t group, const sim_terms *t);
+enum lb_status sim_world_set_patience(sim_world *w, uint32_t backend,
+                                      const sim_patience *p);
 
 /* Let at most `requests` more come in and as much happen as that takes; once all
  * are in, everything.  LB_OK: go on; 1: over; LB_ENOMEM: the run is void. */

@@ -391,6 +391,9 @@ class Simulation:
         mismeasure: float = 0.0,
         samples: bool = False,
         block_tokens: int = 512,
+        wait: bool = True,
+        max_waiting: int = -1,
+        retries: float = 0.2,
     ) -> None: ...
     def service(
         self,
@@ -439,6 +442,20 @@ class Simulation:
     def price(self, backend: int, at: float, price: PriceRow) -> None: ...
     def peer(
         self, backend: int, weight: float, price: float, rpm: int = 0, tpm: int = 0
+    ) -> None: ...
+    def terms(
+        self,
+        group: int,
+        *,
+        timeout: float = 0.0,
+        most: int = 0,
+        failure: int = 0,
+        refusal: int = 0,
+        lateness: int = 0,
+        longer: Sequence[int] = (),
+    ) -> None: ...
+    def patience(
+        self, backend: int, *, first_token: float = 0.0, total: float = 0.0
     ) -> None: ...
     def run(self, requests: int) -> bool: ...
     def totals(self) -> dict[str, Any]: ...

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from virtual import Outcome, for_real, prose, said
+from virtual import WAY, Outcome, for_real, prose, said
 
 from llmbalance import Backend, Limits, Price, Router
 from llmbalance._core import STRATEGIES
@@ -68,7 +68,9 @@ def simulated(trace: Trace, strategy: str, outcomes: list[Outcome], **how: Any) 
         groups=["all"],
     )
     services = {
-        name: Service(ttft=ttft, ttft_spread=0, prefill=0, token=token, token_spread=0)
+        name: Service(
+            ttft=ttft + WAY, ttft_spread=0, prefill=0, token=token, token_spread=0
+        )
         for name, (_, ttft, token, _) in HOSTS.items()
     }
     fleet = Fleet([backend(name) for name in HOSTS], services=services)

@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--timeout", default="600s", help="of a request (600s)")
+    parser.add_argument("--timeout", help="of a request (default: the file's)")
     parser.add_argument("--p95", type=float, help="goal: 95 %% within so many seconds")
     parser.add_argument(
         "--measured",
@@ -91,7 +91,7 @@ def _simulate(options: argparse.Namespace) -> None:
         strategies=names,
         repeats=options.repeats,
         seed=options.seed,
-        timeout=seconds_of("timeout", options.timeout),
+        timeout=options.timeout and seconds_of("timeout", options.timeout),
         bound=options.bound,
     )
     if options.json:

@@ -14,13 +14,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from os import PathLike
-from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
 
 from .._checks import one_of, positive
-from .._config import Backend, Breaker, Budget, Limits
+from .._config import Backend, Breaker, Budget, Limits, Timeouts
 from .._core import PriceRow, Simulation
 from .._errors import ConfigError, UnknownModelError
 from .._fleet import Fleet as RouterFleet
@@ -30,6 +29,8 @@ from .._price import Price
 from .._prices import PriceTable
 from .._windows import window
 from ..providers import Dialect
+from ._conduct import Conduct
+from ._file import left_out, read_fleet, warn
 from ._service import MOST, PriceChange, Service, Trouble, of_kind
 from ._trace import ANY, Trace
 
@@ -95,14 +96,14 @@ class Fleet:
     Service()). ``troubles``, ``price_changes``: what happens meanwhile. ``start``: the
     date and time (UTC) at which traces begin, for calendar budgets and prices that
     depend on the time. The rest is the Router's: value (its v), fallbacks, groups,
-    aliases, budgets, prices, unknown_price, breaker, shift_at, stop_at, sessions. The
-    group "*" holds all backends. A group's own strategy and v come before those of
-    run(), as before the Router's; only REFERENCES replace them.
+    aliases, budgets, prices, unknown_price, breaker, shift_at, stop_at, sessions,
+    timeout, timeouts, wait, max_waiting, retry_budget. The group "*" holds all
+    backends. A group's own strategy and v come before those of run(), as before the
+    Router's; only REFERENCES replace them.
 
-    What a Router has and a simulation has not: priorities and the line of waiting calls
-    (here each comes back by itself); of groups the time-out, the numbers of attempts
-    and where too long prompts and refused contents go; budgets of tags, tasks and
-    users; retry budgets other than the usual one; hedging, health checks, experiments.
+    What a Router has and a simulation has not: priorities; where refused contents go;
+    budgets of tags, tasks and users; hedging, health checks, experiments, mirrors.
+    ``left_out`` has what was asked for of these.
     Raises ConfigError as the Router does, and for names that are no backend.
     """
 
@@ -125,6 +126,11 @@ class Fleet:
         shift_at: float = 0.8,
         stop_at: float = 0.95,
         sessions: int = 4096,
+        timeout: float = 600.0,
+        timeouts: Timeouts | None = None,
+        wait: bool = True,
+        max_waiting: int | None = None,
+        retry_budget: float | None = 0.2,
     ) -> None:
         self.backends = list(backends)
         for backend in self.backends:
@@ -145,6 +151,7 @@ class Fleet:
                 of_kind(field, one, kind)
         positive("value", value, zero=True)
         self.value = value
+        self.conduct = Conduct(timeout, timeouts, wait, max_waiting, retry_budget)
         self._options: dict[str, Any] = {
             "fallbacks": fallbacks,
             "groups": list(groups),
@@ -169,6 +176,7 @@ class Fleet:
             for name, number in made.groups.items()
         }
         self._aliases = made.aliases
+        self.left_out = tuple(left_out(self._options["groups"], made.budgets))
         self.names = [backend.label for backend in self.backends]
         for name in self.services:
             one_of("services", name, (*self.names, "*"))
@@ -182,26 +190,14 @@ class Fleet:
         """Read a Router's configuration file; keys need not be set.
 
         ``options`` are this class's own (services, troubles, ...). Strategies are
-        left to run(). Raises ConfigFileError with all faults of the file.
+        left to run(). What the file asks for and a simulation does not do stands in
+        ``left_out`` and in the log. Raises ConfigFileError with all faults of the file.
         """
-        from .._configfile._load import Reader
-        from .._configfile._places import ConfigFileError, read
-
-        class Keyless(Reader):
-            def _callable(self, path: Any, backend: Backend) -> bool:
-                return True
-
-        reader = Keyless(read(Path(path)))
-        plan = reader.plan()
-        if reader.faults:
-            raise ConfigFileError(sorted(reader.faults, key=lambda fault: fault.line))
-        taken = (
-            *("groups", "aliases", "budgets", "prices", "unknown_price", "breaker"),
-            *("shift_at", "stop_at", "sessions"),
-        )
-        own = {name: plan.options[name] for name in taken}
-        own["value"] = plan.options["v"]
-        return cls(plan.backends, **(own | options))
+        backends, own, told = read_fleet(path)
+        fleet = cls(backends, **(own | options))
+        fleet.left_out = (*told, *fleet.left_out)
+        warn(path, fleet.left_out)
+        return fleet
 
     def service(self, name: str) -> Service:
         """Return the service model of a backend."""
@@ -233,6 +229,7 @@ class Fleet:
             "start": datetime.fromtimestamp(self._begins, UTC).isoformat(),
             "value": self.value,
             **self._options,
+            **self.conduct.options(),
         }
         return Fleet(changes.pop("backends", self.backends), **(options | changes))
 
@@ -283,8 +280,9 @@ class Fleet:
             **self._options,
         )
 
-    def furnish(self, simulation: Simulation, seconds: float) -> None:
-        """Give the stations of a simulation their truth."""
+    def furnish(self, simulation: Simulation, made: _Virtual, seconds: float) -> None:
+        """Give the stations of a simulation their truth, and calls their conduct."""
+        self.conduct.tell(simulation, made, self.backends)
         shared: dict[str, list[int]] = {}
         for i, backend in enumerate(self.backends):
             service = self.service(backend.label)

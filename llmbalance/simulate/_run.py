@@ -12,9 +12,10 @@ from typing import Any
 from .._checks import positive, whole_numbers
 from .._core import Simulation
 from .._errors import ConfigError
+from ._conduct import timeout_of
 from ._fleet import Fleet
 from ._result import Result
-from ._service import MOST, of_kind
+from ._service import of_kind
 from ._strategies import split
 from ._tables import NOTEBOOK
 from ._trace import Trace
@@ -29,7 +30,7 @@ def run(
     strategy: str = "composite",
     value: float | None = None,
     seed: int = 0,
-    timeout: float = 600.0,
+    timeout: float | None = None,
     stream: bool = False,
     estimate_error: float = 0.06,
     slices: int = 96,
@@ -40,12 +41,12 @@ def run(
     """Simulate ``trace`` on ``fleet`` and return what it cost and delivered.
 
     ``strategy``: one of the Router's, or of REFERENCES; ``value``: its dial v, USD a
-    second. ``timeout``: of a request, s. ``stream``: calls are streams: the router
-    learns when first tokens come, and time-outs end with them. ``estimate_error``:
-    sigma of the logarithm of estimated over true prompt tokens (0.06: what the
-    estimator shows on real bills). ``slices``: pieces of time in the result;
-    ``samples``: keep what became of every request; ``progress``: a bar (needs the
-    ``notebook`` extra). ``usual``: what history says of backends, and when:
+    second. ``timeout``: of a request, s (default: the fleet's). ``stream``: calls are
+    streams: the router learns when first tokens come, and time-outs end with them.
+    ``estimate_error``: sigma of the logarithm of estimated over true prompt tokens
+    (0.06: what the estimator shows on real bills). ``slices``: pieces of time in the
+    result; ``samples``: keep what became of every request; ``progress``: a bar (needs
+    the ``notebook`` extra). ``usual``: what history says of backends, and when:
     (s since the start, number of the backend, s to the first token, s of a token),
     ascending; see Pool.set_usual(). The same arguments give the same result, byte for
     byte. Raises ConfigError, and UnknownModelError for groups the fleet has not.
@@ -53,11 +54,9 @@ def run(
     of_kind("trace", trace, Trace)
     of_kind("fleet", fleet, Fleet)
     whole_numbers(seed=seed)
-    positive("timeout", timeout)
     positive("value", value, zero=True)
     positive("estimate_error", estimate_error, zero=True)
-    if timeout > MOST:
-        raise ConfigError("timeout", timeout, f"give at most {MOST:.0e} s")
+    patience = fleet.conduct.timeout if timeout is None else timeout_of(timeout)
     if not (isinstance(slices, int) and 1 <= slices <= 100_000):
         raise ConfigError("slices", slices, "give 1 to 100,000")
     own, rule = split(strategy)
@@ -77,14 +76,15 @@ def run(
         block_tokens=trace.block_tokens,
         seed=seed,
         rule=rule,
-        timeout=float(timeout),
+        timeout=patience,
         stream=stream,
         mismeasure=float(estimate_error),
         slice=width,
         slices=slices,
         samples=samples,
+        **fleet.conduct.core(),
     )
-    fleet.furnish(simulation, trace.seconds)
+    fleet.furnish(simulation, made, trace.seconds)
     events: list[tuple[float, Callable[[], object]]] = [
         (at, partial(made.pool.set_usual, backend, ttft, itl))
         for at, backend, ttft, itl in usual

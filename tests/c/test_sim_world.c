@@ -45,8 +45,11 @@ make_pool(int strategy, bool budget)
     price.pico[LB_OUTPUT] = 4000000;
     CHECK_EQ(lb_price_complete(&price, NULL), LB_OK);
     for (uint32_t i = 0; i < BACKENDS; i++) {
-        lb_terms terms = {
-            .id = i + 1, .weight = 1, .cache_life = 60 * LB_NS_PER_S, .max_calls = 100};
+        lb_terms terms = {.id = i + 1,
+                          .weight = 1,
+                          .cache_life = 60 * LB_NS_PER_S,
+                          .max_calls = 100,
+                          .context = i < 2 ? 3000 : 0};
         CHECK_EQ(lb_pool_add_backend(p, &terms, &price, &rules), (int64_t)i);
         CHECK(lb_pool_add_limit(p, i, LB_PER_REQUEST, LB_CHARGE_ACTUAL, 900,
                                 60 * LB_NS_PER_S, 0) >= 0);
@@ -130,8 +133,29 @@ hold(const sim_world *w, const lb_pool *p)
         CHECK_EQ(lb_pool_backend(p, i)->latency.calls, 0);
 }
 
+/* What the router and the first group allow, with nine sorts of them. */
 static void
-live(int strategy, int rule, bool stream, bool budget)
+allow(sim_world *w, sim_plan *plan, int sort)
+{
+    if (w == NULL) {
+        plan->impatient = sort == 1;
+        plan->most_waiting = sort == 2 ? 3 : sort == 3 ? 0 : -1;
+        plan->retry_share = sort == 4 ? -1 : sort == 5 ? 0 : 0.2;
+        return;
+    }
+    sim_terms terms = {.timeout = sort == 6 ? LB_NS_PER_S / 2 : 0,
+                       .most = {(uint8_t)(sort >= 7 ? 5 : 0), 1, 2, 3},
+                       .nlonger = sort == 8 ? 2 : 0,
+                       .longer = {1, 0}};
+    const sim_patience patience = {.first_token = LB_NS_PER_S, .total = LB_NS_PER_S};
+    if (sort >= 6)
+        CHECK_EQ(sim_world_set_terms(w, 0, &terms), LB_OK);
+    if (sort == 7)
+        CHECK_EQ(sim_world_set_patience(w, 2, &patience), LB_OK);
+}
+
+static void
+live(int strategy, int rule, bool stream, bool budget, int sort)
 {
     const sim_trace trace = {.n = N,
                              .at = at,
@@ -140,19 +164,21 @@ live(int strategy, int rule, bool stream, bool budget)
                              .group = group,
                              .most = most,
                              .session = session};
-    const sim_plan plan = {.seed = 5,
-                           .rule = rule,
-                           .timeout = 8 * LB_NS_PER_S,
-                           .stream = stream,
-                           .mismeasure = 0.1,
-                           .slice = LB_NS_PER_S,
-                           .slices = 30,
-                           .samples = true,
-                           .block_tokens = 512};
+    sim_plan plan = {.seed = 5,
+                     .rule = rule,
+                     .timeout = 8 * LB_NS_PER_S,
+                     .stream = stream,
+                     .mismeasure = 0.1,
+                     .slice = LB_NS_PER_S,
+                     .slices = 30,
+                     .samples = true,
+                     .block_tokens = 512};
+    allow(NULL, &plan, sort);
     const uint32_t chain[] = {0, 2, 3}, links[] = {0, 1, 1};
     lb_pool *p = make_pool(strategy, budget);
     sim_world *w = sim_world_new(p, &trace, &plan, chain, links);
     furnish(w);
+    allow(w, &plan, sort);
     int state;
     while ((state = sim_world_run(w, 150)) == LB_OK)
         continue;
@@ -171,7 +197,7 @@ nothing_gets_lost_under_any_strategy(void)
 {
     for (int s = 0; s < LB_NSTRATEGIES; s++)
         for (int k = 0; k < 4; k++)
-            live(s, -1, k % 2 == 1, k / 2 == 1);
+            live(s, -1, k % 2 == 1, k / 2 == 1, 0);
 }
 
 static void
@@ -179,9 +205,17 @@ nothing_gets_lost_under_the_rules_of_others(void)
 {
     for (int r = 0; r < SIM_NRULES; r++) {
         CHECK(sim_rule_name(r) != NULL);
-        live(LB_COMPOSITE, r, r % 2 == 1, false);
+        live(LB_COMPOSITE, r, r % 2 == 1, false, 0);
     }
     CHECK(sim_rule_name(SIM_NRULES) == NULL && sim_rule_name(-1) == NULL);
+}
+
+static void
+nothing_gets_lost_whatever_groups_and_the_router_allow(void)
+{
+    for (int sort = 0; sort < 9; sort++)
+        for (int k = 0; k < 4; k++)
+            live(LB_COMPOSITE, -1, k % 2 == 1, k / 2 == 1, sort);
 }
 
 static void
@@ -199,6 +233,16 @@ set_up_refuses_what_makes_no_sense(void)
     CHECK_EQ(sim_world_add_price(w, &price), LB_EINVAL);
     CHECK_EQ(sim_world_add_limit(w, 0, &l), LB_EINVAL);
     CHECK_EQ(sim_world_share_limit(w, 0, 0), LB_EINVAL);
+    const sim_terms fine = {0}, back = {.timeout = -1};
+    const sim_terms nowhere = {.nlonger = 1, .longer = {2}};
+    const sim_terms many = {.nlonger = SIM_TERMS_LINKS + 1};
+    const sim_patience none_left = {.total = -1}, any = {0};
+    CHECK_EQ(sim_world_set_terms(w, 2, &fine), LB_EINVAL);
+    CHECK_EQ(sim_world_set_terms(w, 0, &back), LB_EINVAL);
+    CHECK_EQ(sim_world_set_terms(w, 0, &nowhere), LB_EINVAL);
+    CHECK_EQ(sim_world_set_terms(w, 0, &many), LB_EINVAL);
+    CHECK_EQ(sim_world_set_patience(w, BACKENDS, &any), LB_EINVAL);
+    CHECK_EQ(sim_world_set_patience(w, 0, &none_left), LB_EINVAL);
     CHECK(sim_world_station(w, BACKENDS) == NULL);
     CHECK(sim_world_peer(w, BACKENDS) == NULL);
     CHECK_EQ(sim_world_run(w, 10), 1); /* an empty day is over at once */
@@ -214,6 +258,7 @@ main(void)
     make_trace(&rng);
     CHECK_RUN(nothing_gets_lost_under_any_strategy);
     CHECK_RUN(nothing_gets_lost_under_the_rules_of_others);
+    CHECK_RUN(nothing_gets_lost_whatever_groups_and_the_router_allow);
     CHECK_RUN(set_up_refuses_what_makes_no_sense);
     return CHECK_DONE();
 }
