@@ -129,6 +129,14 @@ part(float share, int32_t n)
     return share * (float)n;
 }
 
+/* Whether it timed out and nobody knows yet that it does so no more: each further
+ * probe would keep its caller waiting as long as the first one. */
+static bool
+may_hang(const lb_breaker *b)
+{
+    return b->reason == LB_TIMED_OUT && b->probing > 0 && b->probes_ok == 0;
+}
+
 lb_ns
 lb_breaker_wait(lb_breaker *b, const lb_breaker_rules *rules, lb_ns now)
 {
@@ -138,10 +146,12 @@ lb_breaker_wait(lb_breaker *b, const lb_breaker_rules *rules, lb_ns now)
     case LB_OPEN:
         return b->order == LB_FORCED_OPEN ? LB_FOREVER : b->until - now;
     case LB_HALF_OPEN:
-        if (b->seen < INT32_MAX)
-            b->seen++;
-        if ((float)b->admitted <= part(rules->probe_share, b->seen))
-            return 0;
+        if (!may_hang(b)) {
+            if (b->seen < INT32_MAX)
+                b->seen++;
+            if ((float)b->admitted <= part(rules->probe_share, b->seen))
+                return 0;
+        }
         return lb_max(b->probed + rules->cooldown - now, 0);
     default:
         return 0;

@@ -20,7 +20,8 @@
  * so the first one that wants in is a probe, then every tenth.  A probe that says
  * nothing (cancelled, its own fault) gives its credit back, one that is not back
  * after cooldown_max as well; and where hardly anybody asks, one request passes
- * once no probe went for a cooldown.
+ * once no probe went for a cooldown.  What was opened by a time-out sends only those
+ * until a probe has succeeded: a tenth of the calls would wait as long as the first.
  *
  * What counts how (lb_outcome) is one table in lb_breaker.c.  Only a bad result
  * trips; a good one that makes the tenth call of the window does not.

@@ -226,6 +226,7 @@ class Breaker:
     credit_used: int = 0
     probing: int = 0
     probes_ok: int = 0
+    reason: str = "done"  # what tripped it last
 
     def _become(self, state: str, since: int, until: int) -> None:
         self.state, self.since, self.until, self.probed = state, since, until, since
@@ -257,6 +258,8 @@ class Breaker:
             return FOREVER if self.order == "forced_open" else self.until - now
         if state != "half_open":
             return 0
+        if self.reason == "timed_out" and self.probing and not self.probes_ok:
+            return max(0, self.probed + self.rules.cooldown - now)
         self.wanted += 1
         if self.credit_used <= self._part(self.rules.probe_share, self.wanted):
             return 0
@@ -343,6 +346,7 @@ class Breaker:
         opened = max(opened, min(retry_after, most))
         self.trips += 1
         self.total_trips += 1
+        self.reason = outcome
         self._become("open", now, now + opened)
 
     def share(self, now: int) -> Fraction:
@@ -356,6 +360,7 @@ class Breaker:
         self._become("closed", now, 0)
         self.order = order
         self.trips = 0
+        self.reason = "done"
 
 
 @dataclass

@@ -328,6 +328,47 @@ half_open_lets_the_first_and_then_every_tenth_in(void)
 }
 
 static void
+after_a_time_out_one_probe_at_a_time_is_kept_waiting(void)
+{
+    lb_ns now = 0;
+    lb_breaker b = {0};
+    for (int i = 0; i < 5; i++)
+        call(&b, LB_TIMED_OUT, now);
+    now = b.until;
+    CHECK_EQ(lb_breaker_wait(&b, &rules, now), 0);
+    uint32_t first = lb_breaker_enter(&b, &rules, now);
+    for (int i = 0; i < 100; i++)
+        CHECK_EQ(lb_breaker_wait(&b, &rules, now), rules.cooldown);
+    now += rules.cooldown; /* nobody hears of the first one: another may find out */
+    CHECK_EQ(lb_breaker_wait(&b, &rules, now), 0);
+    lb_breaker_enter(&b, &rules, now);
+    CHECK_EQ(lb_breaker_wait(&b, &rules, now), rules.cooldown);
+    lb_breaker_leave(&b, &rules, first, LB_DONE, 0, &rng, now);
+    int in = 0;
+    for (int i = 0; i < 100; i++) {
+        if (lb_breaker_wait(&b, &rules, now) == 0) {
+            in++;
+            lb_breaker_enter(&b, &rules, now);
+        }
+    }
+    CHECK(in >= 8 && in <= 10); /* a tenth, and no burst for those before */
+}
+
+static void
+a_probe_that_left_its_call_lets_the_next_one_in_after_a_time_out(void)
+{
+    lb_ns now = 0;
+    lb_breaker b = {0};
+    for (int i = 0; i < 5; i++)
+        call(&b, LB_TIMED_OUT, now);
+    now = b.until;
+    CHECK_EQ(lb_breaker_wait(&b, &rules, now), 0);
+    uint32_t left = lb_breaker_enter(&b, &rules, now);
+    lb_breaker_leave(&b, &rules, left, LB_CANCELLED, 0, &rng, now);
+    CHECK_EQ(lb_breaker_wait(&b, &rules, now), 0);
+}
+
+static void
 who_may_enter_but_does_not_takes_nobodys_place(void)
 {
     lb_ns now = 0;
@@ -625,6 +666,8 @@ main(void)
     CHECK_RUN(the_open_time_doubles_up_to_the_maximum);
     CHECK_RUN(a_whole_window_closed_forgets_earlier_trips);
     CHECK_RUN(half_open_lets_the_first_and_then_every_tenth_in);
+    CHECK_RUN(after_a_time_out_one_probe_at_a_time_is_kept_waiting);
+    CHECK_RUN(a_probe_that_left_its_call_lets_the_next_one_in_after_a_time_out);
     CHECK_RUN(who_may_enter_but_does_not_takes_nobodys_place);
     CHECK_RUN(a_probe_that_says_nothing_gives_its_credit_back);
     CHECK_RUN(one_request_passes_each_cooldown_when_hardly_anybody_asks);
