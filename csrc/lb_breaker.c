@@ -61,8 +61,8 @@ lb_breaker_flaw(const lb_breaker_rules *rules)
 {
     if (!within(rules->in_a_row, 0, INT32_MAX))
         return "in_a_row must be 0 or more";
-    if (!within(rules->timeouts_in_a_row, 0, INT32_MAX))
-        return "timeouts_in_a_row must be 0 or more";
+    if (!within(rules->timeouts_in_a_row, 0, INT16_MAX))
+        return "timeouts_in_a_row must be 0 to 32767";
     if (!within(rules->min_calls, 1, INT32_MAX / 2))
         return "min_calls must be 1 to 1073741823";
     if (!(rules->failure_rate > 0 && rules->failure_rate <= 1))

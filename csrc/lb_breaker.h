@@ -56,12 +56,12 @@ enum lb_breaker_order { LB_AUTO, LB_FORCED_OPEN, LB_FORCED_CLOSED };
 /* Thresholds; lb_breaker_default() gives the values in brackets. */
 typedef struct lb_breaker_rules {
     int32_t in_a_row;          /* consecutive failures that trip [5]; 0: rule off */
-    int32_t timeouts_in_a_row; /* instead, if the newest timed out; 0: as others [0] */
     int32_t min_calls;         /* calls in the window before its rate counts [10] */
     float failure_rate;        /* failing share that trips, above 0, to 1 [0.5] */
     float slow_rate;           /* slow share of >= 2 * min_calls, above 0, to 1 [0.8] */
     float probe_share;         /* admitted share while half-open, 0..1 [0.1] */
-    int32_t probes_to_close;   /* successful probes that end half-open, 1..255 [3] */
+    int16_t probes_to_close;   /* successful probes that end half-open, 1..255 [3] */
+    int16_t timeouts_in_a_row; /* instead, if the newest timed out; 0: as others [0] */
     lb_ns window;              /* length of the window, 10 buckets [30 s] */
     lb_ns cooldown;            /* first open time [5 s] */
     lb_ns cooldown_max;        /* >= cooldown [60 s] */

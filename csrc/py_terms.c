@@ -33,6 +33,13 @@ refuse(PyObject *kwargs, const char *flaw)
     return -1;
 }
 
+/* Counts of the configuration; what is too large becomes -1 likewise. */
+static int16_t
+short_of(int count)
+{
+    return count >= 0 && count <= INT16_MAX ? (int16_t)count : -1;
+}
+
 static int
 read_rules(PyObject *o, lb_breaker_rules *rules)
 {
@@ -40,15 +47,17 @@ read_rules(PyObject *o, lb_breaker_rules *rules)
     if (o == NULL || o == Py_None)
         return 0;
     double window, cooldown, cooldown_max, ramp;
+    int probes, late;
     if (!PyTuple_Check(o)) {
         PyErr_SetString(PyExc_TypeError, "breaker must be a tuple of its eleven rules");
         return -1;
     }
     if (!PyArg_ParseTuple(o, "iifffiddddi:breaker", &rules->in_a_row, &rules->min_calls,
                           &rules->failure_rate, &rules->slow_rate, &rules->probe_share,
-                          &rules->probes_to_close, &window, &cooldown, &cooldown_max,
-                          &ramp, &rules->timeouts_in_a_row))
+                          &probes, &window, &cooldown, &cooldown_max, &ramp, &late))
         return -1;
+    rules->probes_to_close = short_of(probes);
+    rules->timeouts_in_a_row = short_of(late);
     rules->window = duration(window);
     rules->cooldown = duration(cooldown);
     rules->cooldown_max = duration(cooldown_max);

@@ -164,8 +164,9 @@ class Breaker(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         check_fields(self)
-        for name in ("in_a_row", "timeouts_in_a_row"):
-            positive(name, getattr(self, name), zero=True, most=_MOST_COUNT)
+        positive("in_a_row", self.in_a_row, zero=True, most=_MOST_COUNT)
+        late = self.timeouts_in_a_row
+        positive("timeouts_in_a_row", late, zero=True, most=2**15 - 1)
         positive("min_calls", self.min_calls, most=_MOST_COUNT // 2)
         positive("probes", self.probes, most=255)
         for name in ("window", "cooldown", "cooldown_max", "ramp"):

@@ -46,6 +46,10 @@ def told(plan: Plan, kind: str = "fault") -> dict[str, str]:
             policy(InternalServerError=20, TimeoutError=30),
             Breaker(in_a_row=21, timeouts_in_a_row=31, min_calls=31),
         ),
+        (
+            policy(InternalServerError=10**12, TimeoutError=10**12),
+            Breaker(in_a_row=32001, timeouts_in_a_row=32001, min_calls=32001),
+        ),
         ({}, None),
     ],
 )

@@ -22,6 +22,7 @@ from .._configfile._tables import suggestion
 
 Note = Callable[[str, str, str], None]  # of an entry: its name, why, which kind
 
+_MOST = 32_000  # failures that are as good as any number
 _END = "AllowedFails"
 _LATE = f"TimeoutError{_END}"
 # Classes that are one here: whatever else a backend does wrong.
@@ -83,11 +84,11 @@ def breaker_of(
         return None
     changes: dict[str, Any] = {}
     if allowed.fails is not None:
-        changes["in_a_row"] = allowed.fails + 1
-        changes["min_calls"] = max(10, allowed.fails + 1)
+        changes["in_a_row"] = min(allowed.fails, _MOST) + 1
+        changes["min_calls"] = max(10, changes["in_a_row"])
     if allowed.late is not None:
-        changes["timeouts_in_a_row"] = allowed.late + 1
-        most = max(changes.get("min_calls", 10), allowed.late + 1)
+        changes["timeouts_in_a_row"] = min(allowed.late, _MOST) + 1
+        most = max(changes.get("min_calls", 10), changes["timeouts_in_a_row"])
         changes["min_calls"] = most
     if cooldown:
         changes["cooldown"] = changes["cooldown_max"] = cooldown

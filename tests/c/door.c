@@ -54,8 +54,8 @@ door_rules(const int32_t counts[4], const float shares[3], const lb_ns times[4])
         *rules = (lb_breaker_rules){
             .in_a_row = counts[0],
             .min_calls = counts[1],
-            .probes_to_close = counts[2],
-            .timeouts_in_a_row = counts[3],
+            .probes_to_close = (int16_t)counts[2],
+            .timeouts_in_a_row = (int16_t)counts[3],
             .failure_rate = shares[0],
             .slow_rate = shares[1],
             .probe_share = shares[2],

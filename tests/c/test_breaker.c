@@ -221,7 +221,8 @@ static void
 time_outs_can_have_a_shorter_run_than_other_failures(void)
 {
     const struct {
-        int32_t all, late;
+        int32_t all;
+        int16_t late;
         enum lb_outcome last;
         int failures; /* until it opens, all but the last LB_FAILED */
     } rows[] = {
