@@ -189,6 +189,24 @@ def test_a_new_budget_of_a_tag_is_chosen_by_calls_that_carry_it() -> None:
     assert {row["reason"] for row in rows} == {"budget"}
 
 
+@pytest.mark.parametrize("scope", ["tag", "task", "user"])
+def test_budgets_that_calls_choose_come_go_and_come_again(scope: str) -> None:
+    name = "tags" if scope == "tag" else scope
+    given, other = {name: "batch"}, {name: "team=x"}
+
+    def reasons(options: dict[str, Any]) -> set[str]:
+        rows = router.explain("all", "hello", **options).rows()
+        return {row["reason"] for row in rows}
+
+    router = Router.from_file(config())
+    for _ in range(2):
+        router.reload(config(budgets=[{"usd": 0, scope: "batch"}]))
+        assert reasons(given) == {"budget"}
+        assert reasons(other) == reasons({}) == {"eligible"}
+        router.reload(config())
+        assert reasons(given) == {"eligible"}
+
+
 def test_a_new_budget_knows_from_the_ledger_what_was_spent(tmp_path: Path) -> None:
     path = tmp_path / "calls.db"
     data = config(router={"ledger": str(path)})

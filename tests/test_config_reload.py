@@ -138,6 +138,27 @@ def test_groups_change_rule_fallbacks_and_members() -> None:
     assert rule(router, "big") == "weighted"
 
 
+def reached(router: Router, name: str) -> list[str]:
+    """The backends that a call may get to, in their order."""
+    return [row["backend"] for row in router.explain(name, "hi").rows()]
+
+
+def test_calls_take_the_chain_of_fallbacks_that_holds_now() -> None:
+    single = backends({"groups": ["big"]}, {"groups": ["mid"]})
+    third = {"name": "c", "model": "ollama/z", "groups": ["small"]}
+    single["backend"].append(third)
+    router = Router.from_file(config(**single))
+    assert reached(router, "big") == ["a"]
+    chain = {"big": {"fallbacks": ["mid"]}, "mid": {"fallbacks": ["small", "big"]}}
+    router.reload(config(**single, group=chain))
+    assert reached(router, "big") == ["a", "b", "c"]
+    assert reached(router, "mid") == ["b", "c", "a"]
+    router.reload(config(**single, group={"big": {"fallbacks": ["small"]}}))
+    assert (reached(router, "big"), reached(router, "mid")) == (["a", "c"], ["b"])
+    router.reload(config(**single))
+    assert reached(router, "big") == ["a"]
+
+
 def test_tags_keep_their_meaning_and_new_ones_join() -> None:
     router = Router.from_file(config(**backends({"tags": ["m"]}, {"tags": ["z"]})))
     router.reload(config(**backends({"tags": ["m", "a"]}, {"tags": ["z"]})))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from llmbalance import Bandit, Experiment
+from llmbalance._experiments._awaited import Awaited
 from llmbalance._experiments._bandit import Thompson
 from llmbalance._experiments._memory import knowledge_of, recall
 from llmbalance._experiments._sequential import apart, evidence, p_b_beats_a, radius
@@ -460,3 +461,27 @@ def test_units_that_are_forgotten_leave_their_figures_behind():
     s.work(0.0)
     assert len(s._units) == most
     assert s.tallies[0].units == s.tallies[0].calls == most + 100
+
+
+# -- what a reward may name ------------------------------------------------------
+
+
+def test_the_newest_answers_are_remembered():
+    awaited: Awaited[int] = Awaited(3)
+    for number in range(5):
+        awaited.put(f"answer-{number}", number)
+    found = [awaited.get(f"answer-{number}") for number in range(5)]
+    assert found == [None, None, 2, 3, 4]
+
+
+def test_answers_of_one_id_are_one_and_the_last_of_them_counts():
+    awaited: Awaited[int] = Awaited(2)
+    for number in range(9):
+        awaited.put("same", number)
+    assert awaited.get("same") == 8
+    awaited.put("b", 1)
+    awaited.put("same", 9)
+    awaited.put("c", 2)  # the first one goes, as it came first
+    assert [awaited.get(name) for name in ("same", "b", "c")] == [None, 1, 2]
+    awaited.put("same", 10)
+    assert [awaited.get(name) for name in ("same", "b", "c")] == [10, None, 2]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from llmbalance import Backend, Limits, Price, Router
+from llmbalance._hash import stable_hash
 
 LONG = "You are a careful assistant for the city archive. " * 200
 RATES = Price(10, 10, cache_read=1)
@@ -118,3 +119,19 @@ async def test_a_session_expires_with_the_providers_cache(make):
     costs = [sorted(row["cost"] for row in r["candidates"]) for r in (bound, free)]
     assert costs[0][0] < costs[0][1] / 2
     assert costs[1][0] == pytest.approx(costs[1][1])
+
+
+@pytest.mark.parametrize("sessions", [0, 2, 4096])
+def test_a_session_has_one_key_however_many_are_remembered(make, sessions):
+    _, router = make(sessions=sessions)
+
+    def key(model: str, name: Any) -> int | None:
+        asked = [{"role": "user", "content": "Hello"}]
+        run = router._intake.run("chat", model, asked, False, {"session": name})
+        return run.options.session
+
+    first = [key("all", f"s{i}") for i in range(5)]
+    assert first == [key("all", f"s{i}") for i in range(5)]
+    assert len({*first, key("n0", "s0")}) == 6
+    assert key("all", 7) == key("all", "7")
+    assert first[0] == stable_hash("all", "s0")

@@ -81,6 +81,22 @@ async def test_a_task_says_where_a_call_goes_and_what_it_may_use(make):
             await router.chat(messages=ASK, task="quick")
 
 
+async def test_a_call_leaves_open_what_it_says_none_of(make):
+    providers, router = make()
+    none = {"max_tokens": None, "temperature": None, "tags": None}
+    async with router:
+        await router.chat(messages=ASK, task="fast", **none)
+        assert limit_of(providers["small"]) == 50
+        assert "temperature" not in json.loads(providers["small"].requests[-1].body)
+        other = {"max_tokens": None, "max_completion_tokens": 9}
+        await router.chat(messages=ASK, task="fast", **other)
+        assert limit_of(providers["small"]) == 9
+        await router.chat("small", ASK, **other)
+        assert limit_of(providers["small"]) == 9
+        with pytest.raises(InvalidRequestError, match="speed"):
+            await router.chat(messages=ASK, task="fast", speed=None)
+
+
 async def test_a_tasks_limits_hold(make):
     _, router = make(tasks=[Task(name="free", group="big", max_cost=0.0)])
     async with router:
@@ -106,7 +122,12 @@ async def test_auto_asks_the_classifier(make):
         ({"longer": 10}, "x" * 11, "x" * 10),
         ({"has": ["code"]}, "```\nx = 1\n```", "no fences"),
         ({"has": ["code"]}, "fix\n  def f(x): pass", "by def inition"),
+        ({"has": ["code"]}, "import os", "Import duties"),
+        ({"has": ["code"]}, "\t #include <math.h>", "include it"),
+        ({"has": ["code"]}, "SELECT 1", "SELECTED"),
+        ({"has": ["code"]}, "func main() {", ""),
         ({"has": ["json"]}, ' {"a": 1}', "a {"),
+        ({"has": ["json"]}, "\n[1, 2]", ""),
         ({"script": "han"}, "请总结这篇文章", "please"),
         ({"script": "cyrillic"}, "Привет, Bob", "Hello"),
         (

@@ -137,10 +137,9 @@ class Trial(Struct, eq=False):
 
     def is_under(self, budgets: Mapping[str, Any]) -> bool:
         """Whether one of its arms is under these budgets of tags, and gives way."""
-        for seat in self.seats:  # noqa: SIM110  a generator takes longer than that
-            if seat[1].gives_way(budgets):
-                return True
-        return False
+        if budgets.keys().isdisjoint(self.labels):
+            return False
+        return any(arm.gives_way(budgets) for _, arm, _, _ in self.seats)
 
     def as_control(
         self, model: str, options: dict[str, Any], asked: Mapping[str, Any]
