@@ -22,6 +22,8 @@ _PERIODS = {
     "week": 604800.0,
     "month": 2592000.0,
 }
+MOST_SECONDS = 1e9  # of any time-out: what clocks count in nanoseconds ends there
+MOST_USD = 9e9
 _LEAST_SHARE = 1e-9  # anything smaller is 0 to the core
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d)")
 _UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}

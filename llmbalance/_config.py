@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from ._checks import one_of, positive, seconds_of, within_one
+from ._checks import MOST_SECONDS, MOST_USD, one_of, positive, seconds_of, within_one
 from ._core import CHARGES
 from ._errors import ConfigError
 from ._fields import check_fields
@@ -136,7 +136,7 @@ class Timeouts(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         check_fields(self)
         for name in self.__struct_fields__:
-            positive(name, getattr(self, name))
+            positive(name, getattr(self, name), most=MOST_SECONDS)
 
 
 class Breaker(Struct, frozen=True, kw_only=True):
@@ -374,7 +374,7 @@ class Budget(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         check_fields(self)
-        positive("usd", self.usd, zero=True, most=9e9)
+        positive("usd", self.usd, zero=True, most=MOST_USD)
         if self.per != "total":
             seconds_of("per", self.per)
         scopes = [name for name in SCOPES if getattr(self, name) is not None]

@@ -15,7 +15,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ._checks import check_strategy, one_of, positive
+from ._checks import MOST_SECONDS, MOST_USD, check_strategy, one_of, positive
 from ._errors import ConfigError
 from ._fields import check_all, check_fields
 from ._hedge import Hedge
@@ -58,8 +58,8 @@ class Group(Struct, frozen=True, kw_only=True):
         check_fields(self)
         if self.strategy is not None:
             check_strategy("strategy", self.strategy)
-        positive("v", self.v, zero=True)
-        positive("timeout", self.timeout)
+        positive("v", self.v, zero=True, most=MOST_USD)
+        positive("timeout", self.timeout, most=MOST_SECONDS)
         positive("max_attempts", self.max_attempts)
         for kind, most in self.attempts.items():
             one_of("attempts", kind, KINDS)

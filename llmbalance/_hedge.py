@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
 
-from ._checks import positive
+from ._checks import MOST_SECONDS, positive
 from ._errors import ConfigError
 from ._fields import check_fields
 
@@ -53,7 +53,8 @@ class Hedge(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         check_fields(self)
-        for field in ("after", "max_price_ratio", "tail", "budget"):
+        positive("after", self.after, most=MOST_SECONDS)
+        for field in ("max_price_ratio", "tail", "budget"):
             positive(field, getattr(self, field))
         if self.budget > 1:
             raise ConfigError("budget", self.budget, "a share of all calls, e.g. 0.05")

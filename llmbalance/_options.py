@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
-from ._checks import check_strategy
+from ._checks import MOST_SECONDS, MOST_USD, check_strategy
 from ._config import ABILITIES, Timeouts
 from ._errors import ConfigError, InvalidRequestError
 from ._fleet_names import ANY_TAG
@@ -131,12 +131,12 @@ def _money(_: Fleet, o: Options, value: Any, model: str) -> None:
 
 
 def _latency(_: Fleet, o: Options, value: Any, model: str) -> None:
-    _number("max_latency", value)
+    _number("max_latency", value, most=MOST_SECONDS)
     o.max_latency = float(value)
 
 
 def _timeout(_: Fleet, o: Options, value: Any, model: str) -> None:
-    _number("timeout", value)
+    _number("timeout", value, most=MOST_SECONDS)
     o.timeout = float(value)
 
 
@@ -269,12 +269,13 @@ def _switch(field: str, value: Any) -> bool:
     return value
 
 
-def _number(field: str, value: Any, *, zero: bool = False) -> None:
+def _number(
+    field: str, value: Any, *, zero: bool = False, most: float = MOST_USD
+) -> None:
     good = isinstance(value, int | float) and not isinstance(value, bool)
-    if not good or not 0 <= value < 9e9 or (value == 0 and not zero):
-        raise InvalidRequestError(
-            field, value, f"give a number {'>=' if zero else '>'} 0"
-        )
+    if not good or not 0 <= value <= most or (value == 0 and not zero):
+        remedy = f"give a number {'>=' if zero else '>'} 0, at most {most:g}"
+        raise InvalidRequestError(field, value, remedy)
 
 
 _MOST_BUDGETS = 8  # of tags, task and user; see lb_gate_load.h

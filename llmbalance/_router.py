@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ._alerts import Anomaly
 from ._books import Books
-from ._checks import positive, switches, whole_numbers
+from ._checks import MOST_SECONDS, MOST_USD, positive, switches, whole_numbers
 from ._config import Backend, Breaker, Budget, Timeouts
 from ._count import TokenCount, count
 from ._drive import drive
@@ -139,8 +139,8 @@ class Router(Reports, Operation, OtherWords):
             ("mirrors", mirrors),
         ):
             check_kind(field, listed, Iterable)
-        positive("timeout", timeout)
-        positive("v", v, zero=True)
+        positive("timeout", timeout, most=MOST_SECONDS)
+        positive("v", v, zero=True, most=MOST_USD)
         switches(wait=wait, auto_session=auto_session)
         whole_numbers(max_waiting=max_waiting, sessions=sessions, seed=seed)
         self._fleet = Fleet(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from ._checks import positive
+from ._checks import MOST_SECONDS, positive
 from ._config import check_weight
 from ._errors import ConfigError
 from ._fields import check_kind
@@ -84,7 +84,7 @@ class Operation:
 
     def _look_after(self, interval: float | None) -> None:
         """Look at the backends by interval from now on, or no more."""
-        positive("health_interval", interval)
+        positive("health_interval", interval, most=MOST_SECONDS)
         if self._watch is not None and self._watch.interval != interval:
             self._watch.close()
             self._watch = None

@@ -17,7 +17,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ._checks import check_strategy, one_of, positive
+from ._checks import MOST_SECONDS, MOST_USD, check_strategy, one_of, positive
 from ._errors import ConfigError, InvalidRequestError
 from ._fields import check_fields
 from ._report import Report
@@ -58,10 +58,12 @@ class Task(Struct, frozen=True, kw_only=True):
             raise ConfigError("name", self.name, 'give a name other than "auto"')
         if self.strategy is not None:
             check_strategy("strategy", self.strategy)
-        for field in ("max_latency", "max_tokens", "timeout"):
-            positive(field, getattr(self, field))
-        for field in ("v", "max_cost", "min_quality"):
-            positive(field, getattr(self, field), zero=True)
+        for field in ("max_latency", "timeout"):
+            positive(field, getattr(self, field), most=MOST_SECONDS)
+        for field in ("v", "max_cost"):
+            positive(field, getattr(self, field), zero=True, most=MOST_USD)
+        positive("max_tokens", self.max_tokens)
+        positive("min_quality", self.min_quality, zero=True)
         if self.min_quality is not None and self.min_quality > 255:
             raise ConfigError("min_quality", self.min_quality, "at most 255")
 

@@ -44,7 +44,7 @@ TWO_ARMS: dict[str, dict[str, Any]] = {"a": {}, "b": {}}
 
 def backend(**fields: Any) -> Backend:
     """The one backend of a router, under its own key."""
-    return Backend(NAME, api_key="k", **{"price": Price(1, 1), **fields})
+    return Backend(NAME, **{"api_key": "test-key", "price": Price(1, 1), **fields})
 
 
 def router(**options: Any) -> Router:
@@ -198,6 +198,26 @@ def test_the_least_and_the_largest_weight_still_get_calls() -> None:
         made.set_weight(NAME, weight)
         with made.acquire(NAME, "Hello", max_tokens=5) as lease:
             assert lease.backend == NAME
+
+
+async def test_the_longest_times_that_may_be_written_down_work(
+    llm_provider: Any,
+) -> None:
+    provider = llm_provider("openai", name="a", model="gpt-4o")
+    long = 1e9
+    times = dict.fromkeys(Timeouts.__struct_fields__, long)
+    one = backend(base_url=provider.base_url, timeouts=Timeouts(**times))
+    task = Task(name="t", group=NAME, timeout=long, max_latency=long, max_cost=9e9)
+    group = Group(name=NAME, timeout=long, hedge=Hedge(after=long), v=9e9)
+    async with Router([one], tasks=[task], groups=[group], timeout=long) as made:
+        for stream in (False, True):
+            reply = await made.chat(
+                messages=[{"role": "user", "content": "Hi"}], task="t", stream=stream
+            )
+            if stream:
+                assert [chunk async for chunk in reply][-1].backend == NAME
+            else:
+                assert reply.backend == NAME
 
 
 def test_a_proxy_may_hold_a_password_and_is_not_shown() -> None:

@@ -26,7 +26,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from .._checks import one_of, positive
+from .._checks import MOST_SECONDS, MOST_USD, one_of, positive
 from .._config import ABILITIES, WHAT, Backend, Breaker, Budget, Limit, Limits, Timeouts
 from .._core import CHARGES, STRATEGIES
 from .._errors import ConfigError
@@ -74,9 +74,9 @@ class RouterTable(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         one_of("strategy", self.strategy, STRATEGIES)
-        positive("v", self.v, zero=True)
-        positive("timeout", self.timeout)
-        positive("health_interval", self.health_interval)
+        positive("v", self.v, zero=True, most=MOST_USD)
+        positive("timeout", self.timeout, most=MOST_SECONDS)
+        positive("health_interval", self.health_interval, most=MOST_SECONDS)
         positive("max_waiting", self.max_waiting, zero=True)
         if not 0 < self.shift_at < self.stop_at <= 1:
             remedy = "give shares with 0 < shift_at < stop_at <= 1"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from .._checks import positive, within_one
+from .._checks import MOST_SECONDS, positive, within_one
 from .._errors import ConfigError
 from .._fields import check_fields
 from .._types import ChatReply
@@ -47,7 +47,7 @@ class Mirror(Struct, frozen=True, kw_only=True):
         check_scope(self)
         within_one("share", self.share)
         positive("max_in_flight", self.max_in_flight)
-        positive("timeout", self.timeout)
+        positive("timeout", self.timeout, most=MOST_SECONDS)
 
     @property
     def label(self) -> str:
