@@ -580,6 +580,29 @@ def test_troubles_are_drawn_within_the_time_of_the_trace() -> None:
     assert share.get_xlim()[1] < 11  # minutes
 
 
+def test_pictures_tell_long_times_in_hours_and_days() -> None:
+    pytest.importorskip("matplotlib")
+    for seconds, name in ((600, "minutes"), (86400, "hours"), (864000, "days")):
+        trace = Trace.poisson(rate=0.01, seconds=seconds, seed=1)
+        assert run(trace, two()).plot().axes[0].get_xlabel() == name
+
+
+def test_names_in_the_picture_of_a_comparison_hide_no_other() -> None:
+    pytest.importorskip("matplotlib")
+    found = compare(TRACE, two(), strategies=EVERY)
+    figure = found.plot()
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert len(boxes) == len(found.labels)
+    pairs = [(a, b) for k, a in enumerate(boxes) for b in boxes[:k]]
+    hidden = [
+        min(a.x1, b.x1) - max(a.x0, b.x0)
+        for a, b in pairs
+        if min(a.x1, b.x1) > max(a.x0, b.x0) and min(a.y1, b.y1) > max(a.y0, b.y0) + 2
+    ]
+    assert len(hidden) <= 2  # more than there is room for
+
+
 def test_requests_are_tables_only_of_runs_that_kept_them() -> None:
     with pytest.raises(ConfigError, match="samples=True"):
         run(TRACE, two()).to_pandas(requests=True)

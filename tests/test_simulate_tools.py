@@ -239,6 +239,19 @@ def test_the_command_makes_up_a_day(
     assert "litellm_simple_shuffle" in capsys.readouterr().out
 
 
+def test_the_command_tells_what_it_found_before_a_goal_that_is_not_reached(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "fleet.toml").write_text(TOML + "[router]\nhedge = true\n")
+    words = [str(tmp_path / "fleet.toml"), "--rate", "0.1", "--for", "600"]
+    words += ["--strategies", "cost", "--repeats", "1", "--timeout", "20"]
+    assert main(["simulate", *words, "--p95", "0.001"]) == 1
+    told = capsys.readouterr()
+    assert "not simulated: hedge: late calls are not sent twice\n" in told.out
+    assert "worth considering: cost\n" in told.out
+    assert "none reaches it; fastest is 'cost'" in told.err
+
+
 def test_the_command_learns_speeds_from_a_ledger_and_tells_the_bound(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

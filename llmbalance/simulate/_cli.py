@@ -91,20 +91,23 @@ def _simulate(options: argparse.Namespace) -> None:
         strategies=names,
         repeats=options.repeats,
         seed=options.seed,
-        timeout=options.timeout and seconds_of("timeout", options.timeout),
+        timeout=options.timeout and _seconds("timeout", options.timeout),
         bound=options.bound,
     )
     if options.json:
         print(json.dumps(found.to_dict(), indent=1))
     else:
         known = ", ".join(services) or "of none; all are as hosted APIs usually are"
-        print(f"{trace!r}, {fleet!r}\nmeasured speed: {known}\n\n{found!r}\n")
+        left_out = "".join(f"\nnot simulated: {one}" for one in fleet.left_out)
+        print(f"{trace!r}, {fleet!r}{left_out}\nmeasured speed: {known}\n")
+        print(f"{found!r}\n\n{_advice(found)}")
     if options.csv is not None:
         found.to_csv(options.csv)
     if options.plot is not None:
         _draw(found, options.plot)
-    if not options.json:
-        print(_advice(found, options.p95))
+    if not options.json and options.p95 is not None:
+        best = found.best(p95=options.p95)
+        print(f"cheapest with p95 of {options.p95:g} s at most: {best}")
 
 
 def _draw(found: Comparison, path: Path) -> None:
@@ -118,7 +121,7 @@ def _trace(options: argparse.Namespace) -> Trace:
     if options.trace is not None:
         trace = Trace.from_file(options.trace)
     else:
-        days = seconds_of("for", options.span) / 86400
+        days = _seconds("for", options.span) / 86400
         trace = Trace.daily(options.rate, days, seed=options.seed)
     if options.group is not None:
         trace = trace.in_group(options.group)
@@ -139,11 +142,16 @@ def _services(options: argparse.Namespace, fleet: Fleet) -> dict[str, Service]:
     return found
 
 
-def _advice(found: Comparison, p95: float | None) -> str:
+def _seconds(field: str, text: str) -> float:
+    """Read "90", "90s" or "2h"."""
+    try:
+        return seconds_of(field, float(text))
+    except ValueError:
+        return seconds_of(field, text)
+
+
+def _advice(found: Comparison) -> str:
     text = f"worth considering: {', '.join(found.frontier)}"
-    if p95 is not None:
-        best = found.best(p95=p95)
-        text += f"\ncheapest with p95 of {p95:g} s at most: {best}"
     if found.bound is not None:
         cheapest = found.best()
         over = found.regret(cheapest) or 0.0
