@@ -122,7 +122,7 @@ class Tasks:
         if not self.by_name:
             raise ConfigError(field, value, _NO_TASKS)
         if isinstance(value, list | tuple):
-            return self._guarded(field, self._rules(field, value))
+            return self._rules(field, value)
         if hasattr(value, "predict"):
             return self._guarded(
                 field, lambda messages, _: str(value.predict([all_text(messages)])[0])
@@ -142,7 +142,7 @@ class Tasks:
             try:
                 name = tell(messages, options)
             except Exception:
-                self._complain(field, "failed; it is not reported again", error=True)
+                self._failed(field)
                 return default
             if name in known:
                 return str(name)
@@ -161,7 +161,8 @@ class Tasks:
 
         return classify
 
-    def _rules(self, field: str, rules: Sequence[Any]) -> Callable[..., Any]:
+    def _rules(self, field: str, rules: Sequence[Any]) -> _Classify:
+        """A classifier that goes by rules, which tell a task there is."""
         ready = []
         for rule in rules:
             if not isinstance(rule, Rule):
@@ -169,15 +170,19 @@ class Tasks:
             one_of(field, rule.task, self.by_name)
             ready.append((rule.task, rule.test()))
         default = self.default
+        assert default is not None
 
-        def decide(messages: Messages, options: Mapping[str, Any]) -> str | None:
-            look = Look(messages, options)
-            for task, fits in ready:
-                if fits(look):
-                    return task
+        def classify(messages: Messages, options: Mapping[str, Any]) -> str:
+            try:
+                look = Look(messages, options)
+                for task, fits in ready:
+                    if fits(look):
+                        return task
+            except Exception:
+                self._failed(field)
             return default
 
-        return decide
+        return classify
 
     def apply(
         self, model: str, messages: Messages, options: Mapping[str, Any]
@@ -232,6 +237,9 @@ class Tasks:
         }
         columns = {"chosen": "", "shadow": "", "calls": "n", "share": "%"}
         return Report(data, rows, columns)
+
+    def _failed(self, field: str) -> None:
+        self._complain(field, "failed; it is not reported again", error=True)
 
     def _complain(self, field: str, text: str, *, error: bool = False) -> None:
         if field not in self._complained:

@@ -199,6 +199,15 @@ async def test_a_classifier_that_fails_harms_no_call(make, caplog):
     assert router.classify("x") == "fast"
 
 
+def test_rules_that_cannot_read_a_message_leave_the_default(make, caplog):
+    rules = [Rule(task="deep", has=["image"])]
+    _, router = make(classifier=rules, default_task="fast")
+    with caplog.at_level(logging.WARNING, "llmbalance"):
+        assert router.classify(said(5)) == router.classify(said(5)) == "fast"
+    assert len([r for r in caplog.records if "classifier" in r.message]) == 1
+    assert router.classify(said([{"type": "image"}])) == "deep"
+
+
 async def test_a_shadow_decides_nothing_and_is_counted(make):
     _, router = make(classifier=RULES, shadow_classifier=Model())
     async with router:

@@ -355,7 +355,7 @@ class Studies:
                 continue
             if winner is None:
                 unit = asked.get(room.unit)  # of a call of its own there is none
-                if unit is None or unit == "":
+                if not unit and unit in (None, ""):
                     unit = _session(room.unit, model, content) if auto_session else None
                 elif type(unit) is not str:
                     unit = str(unit)
