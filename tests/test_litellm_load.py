@@ -358,6 +358,32 @@ def test_cooldowns_become_breakers(
     assert only(plan_of(row("g", **said))).breaker == breaker
 
 
+@pytest.mark.parametrize(
+    ("given", "weights"),
+    [
+        ([1, 9], [1.0, 9.0]),
+        ([9e15, 3e15, 0], [1.0, pytest.approx(1 / 3), 0.0]),
+        ([1e-9, 1e-9], [1.0, 1.0]),
+        ([2e6, 1e-3], [1.0, 1e-6]),
+    ],
+)
+def test_weights_of_any_size_are_shares(given: list[float], weights: list[Any]) -> None:
+    plan = plan_of(*(row("g", weight=weight) for weight in given))
+    assert [backend.weight for backend in plan.backends] == weights
+    assert told(plan) == {}
+
+
+def test_rates_that_are_far_apart_are_shares() -> None:
+    plan = plan_of(row("g", rpm=1), row("g", rpm=10**8))
+    assert [backend.weight for backend in plan.backends] == [1e-6, 1.0]
+
+
+@pytest.mark.parametrize(("said", "cooldown"), [(1e-12, 1e-3), (8e8, 3e8)])
+def test_cooldowns_of_any_length_are_taken(said: float, cooldown: float) -> None:
+    breaker = plan_of(row("g"), **settings(cooldown_time=said)).options["breaker"]
+    assert (breaker.cooldown, breaker.cooldown_max) == (cooldown, cooldown)
+
+
 def test_a_row_s_cooldown_is_laid_over_the_router_s() -> None:
     plan = plan_of(
         row("g", cooldown_time=9), **settings(allowed_fails=2, cooldown_time=60)

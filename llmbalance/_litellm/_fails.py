@@ -23,6 +23,7 @@ from .._configfile._tables import suggestion
 Note = Callable[[str, str, str], None]  # of an entry: its name, why, which kind
 
 _MOST = 32_000  # failures that are as good as any number
+_TIMES = (1e-3, 3e8)  # seconds of a cooldown that are as good as none, and as for ever
 _END = "AllowedFails"
 _LATE = f"TimeoutError{_END}"
 # Classes that are one here: whatever else a backend does wrong.
@@ -91,5 +92,6 @@ def breaker_of(
         most = max(changes.get("min_calls", 10), changes["timeouts_in_a_row"])
         changes["min_calls"] = most
     if cooldown:
-        changes["cooldown"] = changes["cooldown_max"] = cooldown
+        seconds = min(max(cooldown, _TIMES[0]), _TIMES[1])
+        changes["cooldown"] = changes["cooldown_max"] = seconds
     return msgspec.structs.replace(below or Breaker(), **changes)

@@ -61,6 +61,7 @@ _REFUSE = "block_requests_for_models_without_pricing"
 _OWN = frozenset(
     ("drop_params", "max_budget", "budget_duration", "tag_budget_config", _REFUSE)
 )
+_LEAST = 1e-6  # weight
 _READ = ("model_list", "router_settings", "litellm_settings", "environment_variables")
 
 
@@ -309,14 +310,14 @@ class _Reader:
         if any(m.weight is not None for m in members):
             shares = [1.0 if m.weight is None else m.weight for m in members]
             if any(shares):
-                return shares
+                return _in_range(shares)
             self.sheet.note_row(members[0].row, (), "all weights are 0: taken as equal")
             return [1.0] * len(members)
         for rates in ([m.rpm for m in members], [m.tpm for m in members]):
             known = [rate for rate in rates if rate]
             if len(known) == len(members):
                 top = max(known)
-                return [rate / top for rate in known]
+                return _in_range([rate / top for rate in known])
         return [1.0] * len(members)
 
     def _note_shadow(self, row: Deployment, groups: Mapping[str, Any]) -> None:
@@ -327,6 +328,15 @@ class _Reader:
                 ("litellm_params", "model"),
                 f"calls of group {model!r} may come here, too: it has this name",
             )
+
+
+def _in_range(shares: list[float]) -> list[float]:
+    """Shares as they stand if weights may be like that, else in parts of the largest;
+    what is less than a millionth of that is a millionth."""
+    if all(share == 0 or _LEAST <= share <= 1 / _LEAST for share in shares):
+        return shares
+    top = max(shares)
+    return [max(share / top, _LEAST) if share else 0.0 for share in shares]
 
 
 def _keep_closed(fleet: Fleet) -> None:
