@@ -104,7 +104,7 @@ def real_rows(outcomes: list[Outcome], timeout: float) -> list[dict[str, Any]]:
             "end": ended(outcome, timeout),
             "backend": outcome.backend,
             "seconds": outcome.seconds,
-            "attempts": len((outcome.reply or outcome.error).attempts),  # type: ignore[union-attr]
+            "attempts": outcome.attempts,
         }
         for outcome in outcomes
     ]
@@ -115,19 +115,22 @@ def both(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """What became of the calls of a trace, by the simulator and by the Router."""
     strategy = terms.pop("strategy", "composite")
+    stream = terms.pop("stream", False)
 
     def make(urls: dict[str, str]) -> Router:
         backends = [host.backend(urls[host.name]) for host in hosts]
         return Router(backends, strategy=strategy, seed=1, **terms)
 
-    outcomes = for_real(trace, [host.mock for host in hosts], make)
+    mocks = [host.mock for host in hosts]
+    outcomes = for_real(trace, mocks, make, **({"stream": True} if stream else {}))
     fleet = Fleet(
         [host.backend() for host in hosts],
         services={host.name: host.service for host in hosts},
         troubles=[trouble for host in hosts for trouble in host.troubles],
         **terms,
     )
-    how: Any = {"strategy": strategy, "estimate_error": 0, "samples": True}
+    how: Any = {"strategy": strategy, "stream": stream}
+    how |= {"estimate_error": 0, "samples": True}
     return run(trace, fleet, seed=1, **how).requests(), real_rows(
         outcomes, terms.get("timeout", 600)
     )
@@ -292,3 +295,26 @@ def test_an_attempt_takes_no_longer_than_time_outs_allow() -> None:
     ours, real = both(calls(5, 200), hosts, **terms)
     assert apart(ours, real) == {}
     assert 0.2 < figures(real)["end failed"] < 0.8
+
+
+@pytest.mark.parametrize("strategy", ["composite", "least_busy"])
+def test_streams_go_where_they_really_go_and_take_as_long(strategy: str) -> None:
+    hosts = [
+        Host("cheap", 0.3, 0.02, limits=Limits(rpm=300, burst_seconds=10)),
+        Host("dear", 0.1, 0.005, price=Price(2, 8)),
+    ]
+    trace = calls(20, 30, output=(30, 1.0))
+    ours, real = both(trace, hosts, strategy=strategy, stream=True, timeout=20)
+    assert apart(ours, real) == {}
+    assert 0.1 < figures(real)["at cheap"] < 0.9
+
+
+def test_streams_are_left_when_their_first_token_does_not_come() -> None:
+    """By hosts that fail, hang, or are slower than `first_token` allows."""
+    hosts = two_groups(0.01)
+    hosts[0].fails(10, 10).hangs(25, 5)
+    hosts[1] = Host("second", 2.0, 0.01, price=Price(2, 8)).hangs(15, 10)
+    terms = front_and_back(timeout=4) | {"timeouts": Timeouts(first_token=1)}
+    ours, real = both(calls(5, 40, output=(30, 0.5)), hosts, stream=True, **terms)
+    assert apart(ours, real) == {}
+    assert figures(real)["attempts"] > 1.02

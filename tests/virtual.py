@@ -14,12 +14,13 @@ import asyncio
 import random
 import selectors
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import Any, TypeVar
 from unittest.mock import patch
 
-from llmbalance import ChatReply, LLMBalanceError, Router
-from llmbalance._transport import Ask
+from llmbalance import ChatChunk, ChatReply, LLMBalanceError, Router
+from llmbalance._transport import Ask, Timeouts
 from llmbalance.simulate import Trace
 from llmbalance.testing import MockProvider
 from llmbalance.testing._server import Connection
@@ -101,33 +102,135 @@ class Answer:
     detail: str = ""
     offset: int = 0
     sent: bool = True
+    done: bool = False
     ttft: float = 0.0
     total: float = 0.0
 
 
 class _Wire(asyncio.Transport):
-    """The providers' end of a connection with one request on it."""
+    """The providers' end of a connection with one request on it, and what it heard."""
 
-    def __init__(self, heard: asyncio.Future[bytes]) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.heard = heard
         self.data = b""
+        self.reset = False
+        self.changed = asyncio.Event()
 
     def write(self, data: Any) -> None:
         self.data += bytes(data)
-        head, end, body = self.data.partition(b"\r\n\r\n")
-        length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
-        if end and len(body) >= int(length) and not self.heard.done():
-            self.heard.set_result(self.data)
+        self.changed.set()
 
     def abort(self) -> None:
-        if not self.heard.done():
-            self.heard.set_exception(ConnectionResetError())
+        self.reset = True
+        self.changed.set()
 
     close = abort
 
     def is_closing(self) -> bool:
-        return self.heard.done()
+        return self.reset
+
+    async def more(self, until: float) -> str | None:
+        """Wait for more; what ended that, if anything did: "reset" or "timeout"."""
+        try:
+            async with asyncio.timeout_at(until):
+                await self.changed.wait()
+        except TimeoutError:
+            return "timeout"
+        self.changed.clear()
+        return "reset" if self.reset else None
+
+    def answer(self) -> Answer | None:
+        """Its head, and the body so far; None: it is not all here."""
+        head, end, body = self.data.partition(b"\r\n\r\n")
+        if not end:
+            return None
+        status, *named = head.decode().split("\r\n")
+        fields = {k.lower(): v for k, _, v in (line.partition(": ") for line in named)}
+        length = fields.get("content-length")
+        if length is not None and len(body) < int(length):
+            return None
+        return Answer(int(status.split(" ")[1]), fields, body)
+
+
+class VirtualStream:
+    """The answer to one request, event by event."""
+
+    def __init__(
+        self, connection: Connection, wire: _Wire, timeouts: Timeouts, marks: Any
+    ) -> None:
+        self.connection, self.wire, self.marks = connection, wire, marks
+        self.began = asyncio.get_running_loop().time()
+        _, first_byte, first_token, _, total = timeouts
+        self.until = {"total": self.began + total}
+        self.until |= {"first_byte": self.began + first_byte} if first_byte else {}
+        self.until |= {"first_token": self.began + first_token} if first_token else {}
+        self.head = Answer()
+        self.end: Answer | None = None
+        self.ttft = 0.0
+        self.read = 0  # bytes of the body
+
+    def over(self, error: str | None = None) -> Answer:
+        now = asyncio.get_running_loop().time()
+        self.connection.connection_lost(None)
+        times = {"ttft": self.ttft, "total": now - self.began}
+        self.end = replace(self.head, error=error, done=True, **times)
+        return self.end
+
+    async def more(self) -> bool:
+        """Wait for more; False: it is over."""
+        phase, until = min(self.until.items(), key=itemgetter(1))
+        told = await self.wire.more(until)
+        if told is not None:
+            end = self.over(f"{phase}_timeout" if told == "timeout" else told)
+            self.head = self.head if self.head.status else end
+        return told is None
+
+    async def whole(self) -> Answer:
+        """Return an answer in one piece."""
+        while (answer := self.wire.answer()) is None:
+            if not await self.more():
+                assert self.end is not None
+                return self.end
+        self.head = answer
+        return self.over()
+
+    async def begin(self) -> VirtualStream:
+        """Return when the head is here; all of the answer if it is no stream."""
+        while (answer := self.wire.answer()) is None:
+            if not await self.more():
+                return self
+        self.head = answer
+        self.until.pop("first_byte", None)
+        if "content-length" in answer.headers:
+            self.head = self.over()
+        return self
+
+    def __aiter__(self) -> VirtualStream:
+        return self
+
+    async def __anext__(self) -> list[tuple[str, bytes]]:
+        while self.end is None:
+            chunks = self.wire.data.partition(b"\r\n\r\n")[2][self.read :]
+            self.read += len(chunks)
+            found = [("", line[6:]) for line in chunks.split(b"\n") if _told(line)]
+            if not self.ttft and any(m in d for _, d in found for m in self.marks):
+                self.ttft = asyncio.get_running_loop().time() - self.began
+                self.until.pop("first_token", None)
+            if chunks.endswith(b"0\r\n\r\n"):
+                self.over()
+            if found:
+                return found
+            if self.end is None:
+                await self.more()
+        raise StopAsyncIteration
+
+    async def aclose(self) -> Answer | None:
+        return self.end or self.over("cancelled")
+
+
+def _told(line: bytes) -> bool:
+    """Whether a line of a stream is that of an event."""
+    return line.startswith(b"data: ")
 
 
 class VirtualTransport:
@@ -136,37 +239,24 @@ class VirtualTransport:
     def __init__(self, hosts: Mapping[Any, MockProvider]) -> None:
         self.hosts = hosts
 
-    async def send(self, *ask: *Ask) -> Answer:
+    async def _open(self, ask: Ask, marks: Any = ()) -> VirtualStream:
         origin, method, target, headers, body, timeouts = ask
         provider = self.hosts[origin]
-        loop = asyncio.get_running_loop()
         assert provider._desk is not None
-        connection = Connection(provider._desk)
-        wire = _Wire(loop.create_future())
+        connection, wire = Connection(provider._desk), _Wire()
+        stream = VirtualStream(connection, wire, timeouts, marks)
         lines = [f"{method} {target} HTTP/1.1", *(headers or ())]
         lines.append(f"Content-Length: {len(body or b'')}")
-        began = loop.time()
         await asyncio.sleep(WAY)
         connection.connection_made(wire)
         connection.data_received("\r\n".join([*lines, "", ""]).encode() + (body or b""))
-        _, first_byte, _, _, total = timeouts  # a whole answer comes at once
-        early = 0 < first_byte < total
-        try:
-            async with asyncio.timeout(first_byte if early else total):
-                data = await wire.heard
-        except TimeoutError:
-            phase = "first_byte" if early else "total"
-            return Answer(error=f"{phase}_timeout", total=loop.time() - began)
-        except ConnectionResetError:
-            return Answer(error="reset", total=loop.time() - began)
-        finally:
-            connection.connection_lost(None)
-        head, _, body = data.partition(b"\r\n\r\n")
-        status, *named = head.decode().split("\r\n")
-        fields = {k.lower(): v for k, _, v in (line.partition(": ") for line in named)}
-        return Answer(
-            int(status.split(" ")[1]), fields, body, total=loop.time() - began
-        )
+        return stream
+
+    async def send(self, *ask: *Ask) -> Answer:
+        return await (await self._open(ask)).whole()
+
+    async def stream(self, *ask: *Ask, mode: int, marks: Any) -> VirtualStream:
+        return await (await self._open(ask, marks)).begin()
 
     def close(self) -> None:
         """There is nothing to close."""
@@ -187,11 +277,18 @@ class Outcome:
 
     seconds: float
     reply: ChatReply | None = None
+    chunks: list[ChatChunk] = field(default_factory=list)  # of a stream, instead
     error: LLMBalanceError | None = None
 
     @property
     def backend(self) -> str | None:
-        return None if self.reply is None else self.reply.backend
+        told = self.reply or (self.chunks[-1] if self.chunks else None)
+        return None if told is None else told.backend
+
+    @property
+    def attempts(self) -> int:
+        told = self.reply or self.error or self.chunks[-1]
+        return len(told.attempts)
 
 
 def for_real(
@@ -220,7 +317,11 @@ def for_real(
             began, outcome = loop.time(), Outcome(0)
             try:
                 ask = [{"role": "user", "content": text}]
-                outcome.reply = await router.chat(group, ask, **options)
+                reply = await router.chat(group, ask, **options)
+                if options.get("stream"):
+                    outcome.chunks = [chunk async for chunk in reply]
+                else:
+                    outcome.reply = reply
             except LLMBalanceError as error:
                 outcome.error = error
             outcome.seconds = loop.time() - began
