@@ -26,6 +26,7 @@ from llmbalance.simulate import (
     run,
 )
 from llmbalance.simulate._cli import run as command
+from llmbalance.simulate._fit import is_streamed
 from llmbalance.simulate._pytest import Checked, Simulate
 
 CHEAP, DEAR = "openai_compatible/cheap", "openai_compatible/dear"
@@ -283,6 +284,31 @@ def test_the_command_learns_speeds_from_a_ledger_and_tells_the_bound(
     found = json.loads(capsys.readouterr().out)
     assert found["cost"]["p95"] > 30 > 10 > found["latency"]["p50"]
     assert found["cost"]["regret"] < found["latency"]["regret"]
+
+
+@pytest.mark.parametrize("ttft", [None, 0.5])
+def test_a_ledger_tells_whether_its_calls_were_streams(
+    tmp_path: Path, ttft: float | None
+) -> None:
+    path = tmp_path / "book.db"
+    with Ledger(path) as book:
+        for k in range(5):
+            book.record(
+                Entry(
+                    time=1e9 + k,
+                    call_id=str(k),
+                    group="chat",
+                    backend="a",
+                    model="m",
+                    latency_s=1.0,
+                    ttft_s=ttft,
+                )
+            )
+        book.flush()
+    assert is_streamed(path) == (ttft is not None)
+    (tmp_path / "none.db").write_bytes(b"SQLite format 3\0")
+    with pytest.raises(ConfigError, match="no ledger"):
+        is_streamed(tmp_path / "none.db")
 
 
 @pytest.mark.parametrize(

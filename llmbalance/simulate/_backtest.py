@@ -23,6 +23,7 @@ from .._checks import positive
 from .._errors import ConfigError
 from .._study import AHEAD, DECIDE, Study, study
 from ._compare import _T, Comparison
+from ._fit import is_streamed
 from ._replay import Replay, history_of, make_replay
 from ._result import Result
 from ._run import run
@@ -225,6 +226,7 @@ def backtest(
         raise ConfigError("ledger", str(path), "there is no such file")
     history = history_of(path, days)
     replay = make_replay(path, history, Path(config) if config else None)
+    stream = is_streamed(path)
     results: dict[str, list[Result]] = {}
     for label, options in SETTINGS.items():
         usual = replay.usual if options["predict"] else []
@@ -237,6 +239,7 @@ def backtest(
                 strategy=options["strategy"],
                 value=value,
                 seed=seed,
+                stream=stream,
                 usual=usual,
             )
             for seed in range(seeds)

@@ -12,7 +12,7 @@ from .._checks import seconds_of
 from .._core import STRATEGIES
 from .._errors import ConfigError
 from ._compare import Comparison, compare
-from ._fit import fit_service, is_ledger
+from ._fit import fit_service, is_ledger, is_streamed
 from ._fleet import Fleet
 from ._service import Service
 from ._strategies import REFERENCES
@@ -45,6 +45,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--timeout", help="of a request (default: the file's)")
+    parser.add_argument(
+        "--stream",
+        action="store_true",
+        help="calls are streams (of a ledger: as most of it)",
+    )
     parser.add_argument("--p95", type=float, help="goal: 95 %% within so many seconds")
     parser.add_argument(
         "--measured",
@@ -92,6 +97,7 @@ def _simulate(options: argparse.Namespace) -> None:
         repeats=options.repeats,
         seed=options.seed,
         timeout=options.timeout and _seconds("timeout", options.timeout),
+        stream=_streamed(options),
         bound=options.bound,
     )
     if options.json:
@@ -126,6 +132,12 @@ def _trace(options: argparse.Namespace) -> Trace:
     if options.group is not None:
         trace = trace.in_group(options.group)
     return trace.scale(options.scale) if options.scale != 1 else trace
+
+
+def _streamed(options: argparse.Namespace) -> bool:
+    path = options.measured or options.trace
+    told: bool = options.stream
+    return told or (path is not None and is_ledger(path) and is_streamed(path))
 
 
 def _services(options: argparse.Namespace, fleet: Fleet) -> dict[str, Service]:

@@ -190,6 +190,24 @@ def is_ledger(path: str | PathLike[str]) -> bool:
         return file.read(15) == b"SQLite format 3"
 
 
+def is_streamed(path: str | PathLike[str]) -> bool:
+    """Return whether most answers of a ledger tell of their first token, as streams do.
+
+    Its last 10,000 answers are looked at.
+    """
+    import sqlite3
+
+    last = "SELECT coalesce(ttft_s, 0) > 0 AS told FROM attempts WHERE status = 'ok'"
+    sql = f"SELECT avg(told) > 0.5 FROM ({last} ORDER BY id DESC LIMIT 10000)"
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    try:
+        return bool(connection.execute(sql).fetchone()[0])
+    except sqlite3.Error as error:
+        raise ConfigError("source", str(path), f"no ledger: {error}") from None
+    finally:
+        connection.close()
+
+
 def _from_ledger(path: str | PathLike[str], backend: str | None) -> list[Measured]:
     import sqlite3
 
