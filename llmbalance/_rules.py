@@ -113,24 +113,30 @@ class Rule(Struct, frozen=True, kw_only=True):
         return found
 
 
-class Look:
-    """One conversation as rules see it; parts are made when first asked for."""
+class Look(Struct, eq=False):
+    """One conversation as rules see it; see ``look_at``.
 
-    __slots__ = ("lower", "messages", "options", "size", "text")
+    ``size``: characters of all messages; ``text``: of the last one, or its two ends;
+    ``lower``: that in small letters, once a rule has asked for it.
+    """
 
-    def __init__(self, messages: Messages, options: Mapping[str, Any]) -> None:
-        self.messages = messages
-        self.options = options
-        size, text = 0, ""
-        for message in messages:
-            content = message.get("content")
-            text = content if type(content) is str else text_of(content)
-            size += len(text)
-        self.size = size
-        if len(text) > 2 * _END:
-            text = f"{text[:_END]}\n{text[-_END:]}"
-        self.text = text
-        self.lower: str | None = None  # of the text, where that was asked for
+    messages: Messages
+    options: Mapping[str, Any]
+    size: int
+    text: str
+    lower: str | None = None
+
+
+def look_at(messages: Messages, options: Mapping[str, Any]) -> Look:
+    """Return what rules see of a conversation."""
+    size, text = 0, ""
+    for message in messages:
+        content = message.get("content")
+        text = content if type(content) is str else text_of(content)
+        size += len(text)
+    if len(text) > 2 * _END:
+        text = f"{text[:_END]}\n{text[-_END:]}"
+    return Look(messages, options, size, text)
 
 
 Test = Callable[[Look], bool]

@@ -21,7 +21,7 @@ from ._checks import MOST_SECONDS, MOST_USD, check_strategy, one_of, positive
 from ._errors import ConfigError, InvalidRequestError
 from ._fields import check_fields
 from ._report import Report
-from ._rules import Look, Messages, Rule, all_text
+from ._rules import Messages, Rule, all_text, look_at
 from ._wildcards import is_known
 
 _log = logging.getLogger("llmbalance")
@@ -174,7 +174,7 @@ class Tasks:
 
         def classify(messages: Messages, options: Mapping[str, Any]) -> str:
             try:
-                look = Look(messages, options)
+                look = look_at(messages, options)
                 for task, fits in ready:
                     if fits(look):
                         return task
