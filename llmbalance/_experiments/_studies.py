@@ -58,13 +58,15 @@ class _Arm:
     """One arm as calls take it on."""
 
     __slots__ = (
-        *("_settings", "control", "experiment", "labels", "model", "name"),
-        "options",
+        *("_settings", "control", "experiment", "labels", "model", "name", "number"),
+        *("options", "study"),
     )
 
-    def __init__(self, experiment: str, name: str, options: Mapping[str, Any]) -> None:
-        self.experiment, self.name = experiment, name
-        self.labels = (f"experiment.{experiment}={name}",)
+    def __init__(self, study: Study, number: int) -> None:
+        self.study, self.number = study, number
+        self.experiment = study.experiment.name
+        self.name, options = list(study.experiment.arms.items())[number]
+        self.labels = (f"experiment.{self.experiment}={self.name}",)
         self.options = {k: v for k, v in options.items() if k != "model"}
         self._settings = [(k, _SAME.get(k), v) for k, v in self.options.items()]
         self.model: str | None = options.get("model")
@@ -96,7 +98,7 @@ class _Room:
         self.study = study
         self.name = experiment.name
         self.unit = experiment.unit
-        self.arms = [_Arm(self.name, *arm) for arm in experiment.arms.items()]
+        self.arms = [_Arm(study, number) for number in range(len(experiment.arms))]
         for arm in self.arms[1:]:
             arm.control = self.arms[0]
         self.scope = self.fit(fleet)
@@ -111,9 +113,8 @@ class _Room:
 class Trial(Struct, eq=False):
     """One call's part in experiments; told by its Run how it ends.
 
-    ``model``: where the call goes; ``options``: what it asks for; ``seats``: study,
-    arm, the arm's number and the unit for each experiment. ``won``: the arms that it
-    has of experiments that are over.
+    ``model``: where the call goes; ``options``: what it asks for; ``seats``: an arm
+    and the unit for each experiment. ``won``: the arms it has of those that are over.
     """
 
     studies: Studies
@@ -130,7 +131,7 @@ class Trial(Struct, eq=False):
     def arms(self) -> Arms:
         """Return experiment -> arm."""
         arms = Arms()
-        for _, arm, _, _ in self.seats:
+        for arm, _ in self.seats:
             arms[arm.experiment] = arm.name
         arms.trial = self
         return arms
@@ -139,7 +140,7 @@ class Trial(Struct, eq=False):
         """Whether one of its arms is under these budgets of tags, and gives way."""
         if budgets.keys().isdisjoint(self.labels):
             return False
-        return any(arm.gives_way(budgets) for _, arm, _, _ in self.seats)
+        return any(arm.gives_way(budgets) for arm, _ in self.seats)
 
     def as_control(
         self, model: str, options: dict[str, Any], asked: Mapping[str, Any]
@@ -152,14 +153,14 @@ class Trial(Struct, eq=False):
         budgets = self.studies.fleet.call_budgets.get("tag", {})
         arms, seats = list(self.won), []
         for seat in self.seats:
-            study, arm, number, _ = seat
+            arm = seat[0]
             if arm.control is not None and arm.gives_way(budgets):
-                study.turn_away(number)
+                arm.study.turn_away(arm.number)
                 arms.append(arm.control)
             else:
                 seats.append(seat)
                 arms.append(arm)
-        labels = tuple(label for seat in seats for label in seat[1].labels)
+        labels = tuple(label for arm, _ in seats for label in arm.labels)
         options = dict(options)
         for arm in arms:
             model = arm.model or model
@@ -185,8 +186,8 @@ class Trial(Struct, eq=False):
         self.nano = nano
         verdict = story.verdict
         good = True if verdict is None else None if verdict in _LEFT else False
-        for study, _, number, unit in self.seats:
-            study.hear((number, unit, good, nano, seconds, None), now)
+        for arm, unit in self.seats:
+            arm.study.hear((arm.number, unit, good, nano, seconds, None), now)
         self.options = self.studies.no_options  # rewards may take their time
         if self.answer and self.seats:
             self.studies.awaited.put(self.answer, self)
@@ -197,12 +198,13 @@ class Trial(Struct, eq=False):
             return False
         self.rewarded = True
         now = time.monotonic()
-        for study, _, number, unit in self.seats:
-            study.hear((number, unit, True, self.nano, self.seconds, value), now)
+        for arm, unit in self.seats:
+            heard = arm.number, unit, True, self.nano, self.seconds, value
+            arm.study.hear(heard, now)
         return True
 
 
-_Seat = tuple[Study, _Arm, int, str | None]
+_Seat = tuple[_Arm, str | None]
 _LEFT = ("cancelled", InvalidRequestError.__name__)  # no arm's success or failure
 
 
@@ -359,9 +361,8 @@ class Studies:
                     unit = _session(room.unit, model, content) if auto_session else None
                 elif type(unit) is not str:
                     unit = str(unit)
-                number = study.deal(unit, now)
-                arm = room.arms[number]
-                seats += ((study, arm, number, unit),)
+                arm = room.arms[study.deal(unit, now)]
+                seats += ((arm, unit),)
                 labels += arm.labels
             else:
                 arm = room.arms[winner]

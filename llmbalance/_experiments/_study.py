@@ -177,12 +177,13 @@ class Study:
                 ended[outcome[0]].append(outcome)
         for arm, outcomes in enumerate(ended):
             if outcomes:
-                self._add(self.tallies[arm], outcomes)
+                self._add(arm, outcomes)
         if self.bandit is not None:
             self._earn(self.bandit, heard)
 
-    def _add(self, tally: Tally, outcomes: list[Heard]) -> None:
+    def _add(self, arm: int, outcomes: list[Heard]) -> None:
         """Calls of one arm that ended by themselves."""
+        tally = self.tallies[arm]
         answered = [outcome[4] for outcome in outcomes if outcome[2]]
         tally.calls += len(outcomes)
         tally.good += len(answered)
@@ -204,9 +205,19 @@ class Study:
             tally.units += len(outcomes)
             return
         if len(measured) < len(outcomes):
-            for outcome in outcomes:
-                self._seat(outcome)
-        tally.note_units(values, [self._seat(outcome) for outcome in measured])
+            self._seats(arm, outcomes)
+        tally.note_units(values, self._seats(arm, measured))
+
+    def _seats(self, arm: int, outcomes: list[Heard]) -> list[list[float]]:
+        """The sums of the units of an arm's calls; see ``_seat``."""
+        known, seats = self._units.get, []
+        for outcome in outcomes:
+            unit = outcome[1]
+            seat = known(unit) if unit is not None else None
+            if seat is None or seat[0] != arm:
+                seat = self._seat(outcome)
+            seats.append(seat)
+        return seats
 
     def _reward(self, outcome: Heard) -> None:
         """A reward of a call that was counted already."""

@@ -58,10 +58,11 @@ class Tally:
             _, count, total = seat
             if not count:
                 met += 1
-            nn += 2 * count + 1
-            ny += count * value + total + value
-            yy += (2 * total + value) * value
-            seat[1], seat[2] = count + 1, total + value
+            after, sum_after = count + 1, total + value
+            nn += count + after
+            ny += count * value + sum_after
+            yy += (total + sum_after) * value
+            seat[1], seat[2] = after, sum_after
         self._met, self._nn, self._ny, self._yy = met, nn, ny, yy
 
     @property
