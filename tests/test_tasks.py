@@ -93,6 +93,8 @@ async def test_a_call_leaves_open_what_it_says_none_of(make):
         assert limit_of(providers["small"]) == 9
         await router.chat("small", ASK, **other)
         assert limit_of(providers["small"]) == 9
+        run = router._intake.run("chat", "small", ASK, False, other)
+        assert run.options.max_tokens == 9  # so much is reserved, and may cost
         with pytest.raises(InvalidRequestError, match="speed"):
             await router.chat(messages=ASK, task="fast", speed=None)
 
