@@ -6,6 +6,7 @@
 enum { ROUNDS = 3, SHORTEST_SHARE = LB_NS_PER_MS };
 
 static const double FIRST_PAUSE = 0.5, LONGEST_PAUSE = 8; /* s between rounds */
+static const double LONGEST_ANSWER = 6;                   /* times the expected time */
 
 void
 sim_call_stop(sim_world *w, uint32_t id, lb_ns now)
@@ -74,8 +75,8 @@ time_share(const sim_world *w, sim_call *call, bool others, lb_ns left, lb_ns no
     uint32_t eligible =
         d->refused[LB_ELIGIBLE] + d->refused[LB_NO_ORDER] + d->refused[LB_NO_STALL];
     if (eligible > 1 || d->looked < d->members || others) {
-        lb_ns expected = (lb_ns)(3e9 * call->lease.seconds);
-        share = lb_max(left / 2, lb_min(expected, left / 4 * 3));
+        lb_ns longest = (lb_ns)(LONGEST_ANSWER * 1e9 * call->lease.seconds);
+        share = lb_max(left / 2, lb_min(longest, left / 4 * 3));
     }
     const sim_visit *visit = sim_call_visit(call, call->lease.group);
     if (visit != NULL && w->terms[visit->group].timeout > 0) {
@@ -125,7 +126,7 @@ typedef struct search {
     uint32_t asked; /* of them not exhausted */
     uint64_t dark;  /* of these whose breakers are open */
     lb_ns wait;
-    int64_t narrow; /* the first group that its prompt is too long for; -1: none */
+    int64_t narrow; /* the group that sends a prompt so long elsewhere; -1: none */
 } search;
 
 static int
@@ -143,8 +144,10 @@ walk_groups(sim_world *w, sim_call *call, search *s, lb_ns now)
         s->wait = lb_min(s->wait, d->wait);
         if (d->refused[LB_NO_BREAKER] > 0)
             s->dark |= UINT64_C(1) << (k & 63);
-        if (s->narrow < 0 && too_long(d))
+        if (too_long(d) && sim_call_diverts(w, call, s->link[k])) {
             s->narrow = s->link[k];
+            break;
+        }
     }
     return LB_NOTHING;
 }

@@ -123,6 +123,9 @@ bool sim_call_exhausted(const sim_world *w, sim_call *call, uint32_t group, lb_n
  * once, another special one is gone on with.  False: nowhere. */
 bool sim_call_divert(const sim_world *w, sim_call *call, uint32_t group);
 
+/* Whether it sends them elsewhere at all. */
+bool sim_call_diverts(const sim_world *w, const sim_call *call, uint32_t group);
+
 /* The group that its request asked for. */
 static inline uint32_t
 sim_call_group(const sim_world *w, const sim_call *call)

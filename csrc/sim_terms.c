@@ -77,11 +77,17 @@ listed(const uint32_t *list, int n, uint32_t group)
 }
 
 bool
+sim_call_diverts(const sim_world *w, const sim_call *call, uint32_t group)
+{
+    return w->terms != NULL && w->terms[group].nlonger > 0 && call->ngone < SIM_LINKS;
+}
+
+bool
 sim_call_divert(const sim_world *w, sim_call *call, uint32_t group)
 {
-    const sim_terms *terms = w->terms != NULL ? &w->terms[group] : NULL;
-    if (terms == NULL || terms->nlonger == 0 || call->ngone == SIM_LINKS)
+    if (!sim_call_diverts(w, call, group))
         return false;
+    const sim_terms *terms = &w->terms[group];
     uint32_t old[SIM_LINKS];
     int rest = call->nwalk, n = 0;
     memcpy(old, call->walk, sizeof old);

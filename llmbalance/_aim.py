@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _CANCELLED = OUTCOME["cancelled"]
 _NO_TIMEOUTS = (0.0, 0.0, 0.0, 0.0, 0.0)
+_LONGEST = 6  # times the expected time: 99 of 100 answers, whose lengths vary by e
 
 
 class Aim(Walk):
@@ -132,7 +133,7 @@ class Aim(Walk):
         share = left
         if lease.rivals or len(self.chain) > 1:
             # An expected time that a hanging backend stretches must not take it all.
-            share = max(left / 2, min(3 * lease.seconds, 0.75 * left))
+            share = max(left / 2, min(_LONGEST * lease.seconds, 0.75 * left))
         if self.visits and (visits := self.visits.get(lease.group)):
             terms = self.fleet.group_terms.get(lease.group)
             if terms is not None and terms.timeout is not None:

@@ -106,10 +106,10 @@ class Walk(Story):
             self.lease = lease
             if lease.backend >= 0:
                 return self._taken(lease)
+            if self.fleet.group_terms and self._overflows(lease):
+                return self.next_lease()
             refusals.append(lease)
         if self.spare is not None and self._gives_way(refusals):
-            return self.next_lease()
-        if self.fleet.group_terms and self._overflows(refusals):
             return self.next_lease()
         for refused in refusals:  # all breakers open: better a try than none
             if refused.decision["refused"].get("breaker"):
@@ -173,13 +173,13 @@ class Walk(Story):
         self.chain, self.lease = self._chain(), None
         return True
 
-    def _overflows(self, refusals: list[Lease]) -> bool:
+    def _overflows(self, lease: Lease) -> bool:
         """Whether the prompt is too long for all of a group, and another is named."""
-        for lease in refusals:
-            refused = lease.decision["refused"]
-            if refused.get("context") and sum(refused.values()) == refused["context"]:
-                return self._divert(lease.group, "context_length")
-        return False
+        refused = lease.decision["refused"]
+        too_long = refused.get("context", 0)
+        if not too_long or sum(refused.values()) != too_long:
+            return False
+        return self._divert(lease.group, "context_length")
 
     def _divert(self, group: int, kind: str) -> bool:
         """Take the chain that a group has for this kind of failure; False: none."""

@@ -137,8 +137,9 @@ async def test_a_prompt_known_to_be_too_long_is_not_even_sent(llm_provider):
     backends = [
         backend(small, "tier", context=50),
         backend(large, "long", context=100_000),
+        backend(large, "other", context=100_000, name="other"),
     ]
-    groups = [Group(name="tier", context_fallbacks=["long"])]
+    groups = [Group(name="tier", fallbacks=["other"], context_fallbacks=["long"])]
     long = [{"role": "user", "content": "many words and more " * 200}]
     async with Router(backends, groups=groups) as router:
         assert names((await router.chat("tier", long)).attempts) == ["large"]

@@ -277,9 +277,10 @@ def test_prompts_that_are_too_long_go_where_their_group_sends_them() -> None:
         Host("short", context=300),
         Host("long", groups=("long",), context=500, price=Price(2, 8)),
         Host("longest", groups=("longest",), price=Price(3, 12)),
+        Host("other", groups=("other",)),
     ]
     groups = [
-        Group(name="all", context_fallbacks=["long"]),
+        Group(name="all", fallbacks=["other"], context_fallbacks=["long"]),
         Group(name="long", context_fallbacks=["longest"]),
     ]
     ours, real = both(calls(5, 120), hosts, groups=groups)
