@@ -63,7 +63,8 @@ def test_going_elsewhere_is_never_refused_but_counts():
 async def test_an_outage_of_everything_does_not_multiply_the_load(llm_provider):
     providers = [llm_provider("openai", name=n, model="gpt-4o") for n in ("a", "b")]
     for provider in providers:
-        provider.outage(status=429)  # breakers stay closed: only the budget holds back
+        # Breakers stay closed and no limit is named: only the budget holds back.
+        provider.outage(status=429, body={"error": {"message": "Busy, try later."}})
 
     async def storm(**options: Any) -> int:
         for provider in providers:
