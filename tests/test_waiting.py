@@ -29,6 +29,7 @@ from llmbalance._retries import AGAIN, Retries
 from llmbalance._types import Failure
 
 ASK = [{"role": "user", "content": "What is the capital of France?"}]
+BUSY = {"error": {"message": "Busy. Please try again in 120ms."}}
 
 
 # -- the retry budget --------------------------------------------------------------
@@ -64,7 +65,7 @@ async def test_an_outage_of_everything_does_not_multiply_the_load(llm_provider):
     providers = [llm_provider("openai", name=n, model="gpt-4o") for n in ("a", "b")]
     for provider in providers:
         # Breakers stay closed and no limit is named: only the budget holds back.
-        provider.outage(status=429, body={"error": {"message": "Busy, try later."}})
+        provider.outage(status=429, retry_after=0.1, body=BUSY)
 
     async def storm(**options: Any) -> int:
         for provider in providers:
