@@ -21,7 +21,7 @@ from statistics import fmean
 from typing import Any
 
 from llmbalance import _core
-from llmbalance._tokens import FAMILIES, estimate_tokens, family_of
+from llmbalance._fleet._tokens import FAMILIES, estimate_tokens, family_of
 
 Row = dict[str, Any]
 Estimate = Callable[[Any, int], float]

@@ -13,9 +13,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._alerts import Anomaly as Anomaly
     from ._availability import Availability as Availability
     from ._availability import availability as availability
+    from ._call._hedge import Hedge as Hedge
     from ._config import Backend as Backend
     from ._config import Breaker as Breaker
     from ._config import Budget as Budget
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from ._configfile._places import ConfigFileError as ConfigFileError
     from ._configfile._places import Note as Note
     from ._configfile._schema import config_schema as config_schema
-    from ._cost import Cost as Cost
     from ._errors import AuthenticationError as AuthenticationError
     from ._errors import BadRequestError as BadRequestError
     from ._errors import BudgetExceededError as BudgetExceededError
@@ -63,16 +62,17 @@ if TYPE_CHECKING:
     from ._experiments._experiment import Bandit as Bandit
     from ._experiments._experiment import Experiment as Experiment
     from ._experiments._mirror import Mirror as Mirror
-    from ._groups import Group as Group
-    from ._hedge import Hedge as Hedge
+    from ._fleet._groups import Group as Group
+    from ._fleet._tokens import estimate_tokens as estimate_tokens
     from ._ledger import Ledger as Ledger
-    from ._price import Deal as Deal
-    from ._price import Price as Price
+    from ._money._alerts import Anomaly as Anomaly
+    from ._money._cost import Cost as Cost
+    from ._money._price import Deal as Deal
+    from ._money._price import Price as Price
     from ._prices import PriceTable as PriceTable
     from ._router import Router as Router
-    from ._rules import Rule as Rule
-    from ._tasks import Task as Task
-    from ._tokens import estimate_tokens as estimate_tokens
+    from ._tasks._rules import Rule as Rule
+    from ._tasks._task import Task as Task
     from ._types import ChatChunk as ChatChunk
     from ._types import ChatReply as ChatReply
     from ._types import EmbeddingReply as EmbeddingReply
@@ -82,11 +82,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
-    "_alerts": ("Anomaly",),
+    "_money._alerts": ("Anomaly",),
     "_availability": ("Availability", "availability"),
     "_configfile._check": ("CheckReport", "check_config"),
     "_config": ("Backend", "Breaker", "Budget", "Limit", "Limits", "Timeouts"),
-    "_cost": ("Cost",),
+    "_money._cost": ("Cost",),
     "_errors": (
         *("AuthenticationError", "BadRequestError", "BudgetExceededError"),
         *("ConfigError", "ConnectError", "ConnectionLostError", "ContentFilterError"),
@@ -104,15 +104,15 @@ _HOME = {
     ),
     "_experiments._experiment": ("Bandit", "Experiment"),
     "_experiments._mirror": ("Mirror",),
-    "_groups": ("Group",),
-    "_hedge": ("Hedge",),
-    "_price": ("Deal", "Price"),
+    "_fleet._groups": ("Group",),
+    "_call._hedge": ("Hedge",),
+    "_money._price": ("Deal", "Price"),
     "_prices": ("PriceTable",),
     "_router": ("Router",),
     "_configfile._schema": ("config_schema",),
-    "_rules": ("Rule",),
-    "_tasks": ("Task",),
-    "_tokens": ("estimate_tokens",),
+    "_tasks._rules": ("Rule",),
+    "_tasks._task": ("Task",),
+    "_fleet._tokens": ("estimate_tokens",),
     "_types": ("ChatChunk", "ChatReply", "EmbeddingReply", "Usage"),
     "providers._base": ("Dialect",),
 }

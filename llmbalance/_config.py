@@ -17,8 +17,8 @@ from ._checks import MOST_SECONDS, MOST_USD, one_of, positive, seconds_of, withi
 from ._core import CHARGES
 from ._errors import ConfigError
 from ._fields import check_fields
-from ._price import Price
-from ._wildcards import STAR, check_pattern
+from ._fleet._wildcards import STAR, check_pattern
+from ._money._price import Price
 
 
 class Limit(Struct, frozen=True):

@@ -27,7 +27,7 @@ from ._core import KINDS
 from ._spikes import Spikes
 
 if TYPE_CHECKING:
-    from ._story import Shot, Story
+    from ._call._story import Shot, Story
 
 _log = logging.getLogger("llmbalance")
 _log.addHandler(logging.NullHandler())

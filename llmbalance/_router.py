@@ -17,35 +17,35 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from ._alerts import Anomaly
-from ._books import Books
+from ._call._count import TokenCount, count
+from ._call._drive import drive
+from ._call._embed import Parts, drive_all, join
+from ._call._hedge import Hedge
+from ._call._intake import Intake
+from ._call._lease import AcquiredLease
+from ._call._options import Inputs, Messages, as_messages
+from ._call._race import drive_race
+from ._call._retries import Retries
+from ._call._run import Run
+from ._call._shape import Step
+from ._call._stream import ChatStream
+from ._call._transport import Transport
 from ._checks import MOST_SECONDS, MOST_USD, positive, switches, whole_numbers
 from ._config import Backend, Breaker, Budget, Timeouts
-from ._count import TokenCount, count
-from ._drive import drive
-from ._embed import Parts, drive_all, join
 from ._errors import ConfigError
 from ._fields import check_kind
-from ._fleet import Fleet
-from ._groups import Group
-from ._hedge import Hedge
-from ._intake import Intake
-from ._lease import AcquiredLease
-from ._options import Inputs, Messages, as_messages
-from ._price import Price
+from ._fleet._fleet import Fleet
+from ._fleet._groups import Group
+from ._fleet._watch import Watch
+from ._money._alerts import Anomaly
+from ._money._books import Books
+from ._money._price import Price
 from ._prices import PriceTable
-from ._race import drive_race
-from ._retries import Retries
 from ._router_operation import Operation
 from ._router_reports import Reports
 from ._router_words import OtherWords
-from ._run import Run
-from ._shape import Step
-from ._stream import ChatStream
-from ._tasks import Task, Tasks
-from ._transport import Transport
+from ._tasks._task import Task, Tasks
 from ._types import ChatReply, EmbeddingReply
-from ._watch import Watch
 
 if TYPE_CHECKING:
     from ._configfile._follow import Follower
@@ -202,7 +202,7 @@ class Router(Reports, Operation, OtherWords):
         if self._intake.studies is not None:
             self._books.keep(self._intake.studies)
         if predict is not None:
-            from ._outlook import Outlook
+            from ._history._outlook import Outlook
 
             self._fleet.outlook = Outlook(predict, self._fleet, self._books.book)
             self._fleet.due = 0.0

@@ -9,19 +9,19 @@ from ._checks import MOST_SECONDS, positive
 from ._config import check_weight
 from ._errors import ConfigError
 from ._fields import check_kind
-from ._health import ask_all
-from ._price import Price
+from ._fleet._health import ask_all
+from ._fleet._watch import Watch
+from ._money._price import Price
 from ._report import Report
-from ._watch import Watch
 
 if TYPE_CHECKING:
-    from ._books import Books
+    from ._call._intake import Intake
+    from ._call._transport import Transport
     from ._configfile._places import Note
     from ._experiments._experiment import Experiment
-    from ._fleet import Fleet
-    from ._intake import Intake
+    from ._fleet._fleet import Fleet
     from ._litellm._call import Ways
-    from ._transport import Transport
+    from ._money._books import Books
 
 
 class Operation:

@@ -13,9 +13,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._fleet import Fleet
+    from ._call._options import Inputs, Messages
+    from ._fleet._fleet import Fleet
     from ._litellm._call import Ways
-    from ._options import Inputs, Messages
 
 
 class OtherWords:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._drive import drive_blocking
-from ._embed import Parts, join
-from ._options import Inputs, Messages, as_messages
-from ._race import drive_race_blocking
-from ._run import Run
-from ._stream import BlockingChatStream
+from ._call._drive import drive_blocking
+from ._call._embed import Parts, join
+from ._call._options import Inputs, Messages, as_messages
+from ._call._race import drive_race_blocking
+from ._call._run import Run
+from ._call._stream import BlockingChatStream
 from ._types import ChatReply, EmbeddingReply
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from llmbalance import (
     Router,
     ServerError,
 )
-from llmbalance import _walk as walk
+from llmbalance._call import _walk as walk
 from llmbalance.testing import MockProvider
 
 ASK = [{"role": "user", "content": "What is the capital of France?"}]

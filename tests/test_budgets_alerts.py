@@ -11,7 +11,7 @@ import pytest
 from leases import USAGE, backend, call
 
 from llmbalance import Budget, Price, Router
-from llmbalance._alerts import Pulse
+from llmbalance._money._alerts import Pulse
 
 COST = 1500 * 1000 + 500 * 2000  # nano-USD of one call at 1 and 2 USD per million
 

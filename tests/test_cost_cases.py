@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from llmbalance._cost import as_usage, kinds_of
-from llmbalance._price import Price
+from llmbalance._money._cost import as_usage, kinds_of
+from llmbalance._money._price import Price
 from llmbalance._prices import PriceTable
 
 RECORDED = os.environ.get("LLMBALANCE_RECORDED")

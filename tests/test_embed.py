@@ -21,7 +21,7 @@ from llmbalance import (
     ServerError,
     Task,
 )
-from llmbalance._embed import cut
+from llmbalance._call._embed import cut
 from llmbalance._types import Call
 from llmbalance.providers import PROVIDERS, dialect
 from llmbalance.testing import MockProvider

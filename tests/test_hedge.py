@@ -28,7 +28,7 @@ from llmbalance import (
     RequestTimeoutError,
     Router,
 )
-from llmbalance._hedge import Hedger, Hedges, Window
+from llmbalance._call._hedge import Hedger, Hedges, Window
 from llmbalance.testing import MockProvider
 
 ASK = [{"role": "user", "content": "Name a bird."}]
@@ -293,7 +293,7 @@ async def test_a_refusal_that_comes_late_ends_the_rival_at_once(two, monkeypatch
 
     row = _failures.KINDS["bad_request"]
     patched = {**_failures.KINDS, "truncated": row, "bad_answer": row}
-    monkeypatch.setattr("llmbalance._run.KINDS", _Never(patched, row))
+    monkeypatch.setattr("llmbalance._call._run.KINDS", _Never(patched, row))
     async with router_of(two) as router:
         with pytest.raises(Exception) as caught:
             await router.chat("all", ASK, timeout=10)

@@ -276,6 +276,15 @@ def test_the_table_of_floors_names_every_room_of_the_package() -> None:
     assert (files | folders) - told == {"__init__", "__main__"}
 
 
+def test_every_folder_says_what_its_rooms_are_for() -> None:
+    for entrance in TOP.glob("llmbalance/_*/__init__.py"):
+        told = set(
+            re.findall(r"\w+", ast.get_docstring(ast.parse(entrance.read_text())) or "")
+        )
+        rooms = {path.stem for path in entrance.parent.glob("_*.py")} - {"__init__"}
+        assert rooms - told == set(), entrance.parent.name
+
+
 @pytest.mark.skipif(
     sys.platform != "linux" or shutil.which("nm") is None, reason="reads ELF with nm"
 )

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmbalance import _ledger_file
 from llmbalance._errors import ConfigError
 from llmbalance._ledger import Entry, Ledger
+from llmbalance._money import _ledger_file
 from llmbalance._types import Usage
 
 

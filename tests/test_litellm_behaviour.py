@@ -280,7 +280,7 @@ async def test_a_retry_waits_only_where_nobody_else_is_left(
         pauses.append(high)
         return 0.0
 
-    monkeypatch.setattr("llmbalance._walk.random.uniform", pause)
+    monkeypatch.setattr("llmbalance._call._walk.random.uniform", pause)
     first, second = llm_provider("openai"), llm_provider("openai")
     first.outage(status=500)
     second.outage(status=500)

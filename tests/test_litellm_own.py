@@ -20,7 +20,7 @@ from llmbalance import (
     ServerError,
     UnknownModelError,
 )
-from llmbalance import _walk as walk
+from llmbalance._call import _walk as walk
 from llmbalance._configfile._load import Plan
 from llmbalance._litellm._plan import load_litellm
 from llmbalance.testing import MockProvider

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmbalance._patterns import must_contain
+from llmbalance._tasks._patterns import must_contain
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from llmbalance._core import PriceRow
 from llmbalance._errors import ConfigError
-from llmbalance._price import Deal, Price
+from llmbalance._money._price import Deal, Price
 from llmbalance._prices import PriceTable
 from llmbalance._types import Usage
 

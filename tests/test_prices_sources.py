@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from llmbalance._errors import ConfigError
-from llmbalance._price import Price
+from llmbalance._money._price import Price
 from llmbalance._prices import PriceTable
 
 RECORDED = os.environ.get("LLMBALANCE_RECORDED")

@@ -42,7 +42,7 @@ STREAMS = ("sse", "ndjson", "eventstream")
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rounds of attempts follow each other at once."""
-    monkeypatch.setattr("llmbalance._walk._BACKOFF", (0.0, 0.0))
+    monkeypatch.setattr("llmbalance._call._walk._BACKOFF", (0.0, 0.0))
 
 
 def serve(server: FaultServer, seen: Exchange, rng: random.Random) -> None:

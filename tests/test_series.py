@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from llmbalance._series import HoltWinters, Smooth, judge, tame
+from llmbalance._history._series import HoltWinters, Smooth, judge, tame
 
 DAY = 144
 

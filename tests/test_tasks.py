@@ -19,7 +19,7 @@ from llmbalance import (
     Rule,
     Task,
 )
-from llmbalance._rules import script_of
+from llmbalance._tasks._rules import script_of
 
 ASK = [{"role": "user", "content": "What is the capital of France?"}]
 TASKS = [

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmbalance import _core
-from llmbalance._tokens import FAMILIES, estimate_tokens, family_of
+from llmbalance._fleet._tokens import FAMILIES, estimate_tokens, family_of
 
 RECORDED = os.environ.get("LLMBALANCE_RECORDED")
 needs_recorded = pytest.mark.skipif(

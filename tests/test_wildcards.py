@@ -26,8 +26,8 @@ from llmbalance import (
     Router,
     UnknownModelError,
 )
+from llmbalance._fleet._wildcards import Pattern, Wildcards, fill
 from llmbalance._types import Call
-from llmbalance._wildcards import Pattern, Wildcards, fill
 
 ASK = [{"role": "user", "content": "What is the capital of France?"}]
 FREE = Price(0, 0)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmbalance import Budget, ConfigError
-from llmbalance._windows import since_when, window
+from llmbalance._money._windows import since_when, window
 
 BERLIN = ZoneInfo("Europe/Berlin")
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import msgspec
 
-from .._costs import ledger_costs, ledger_forecast
 from .._errors import ConfigError
 from .._ledger import Ledger
-from .._windows import since_when
+from .._money._costs import ledger_costs, ledger_forecast
+from .._money._windows import since_when
 
 
 def run(words: Sequence[str]) -> int:

@@ -22,8 +22,8 @@ from typing import Any
 import msgspec
 
 from .._errors import ConfigError
-from .._price import TOKEN_KINDS, Price
-from .._price_rows import ModelInfo
+from .._money._price import TOKEN_KINDS, Price
+from .._money._price_rows import ModelInfo
 from .._prices import PriceTable
 from .._prices import Report as Overlay
 

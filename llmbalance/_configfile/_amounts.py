@@ -15,14 +15,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .._alerts import Meter
 from .._checks import seconds_of
 from .._config import Backend, Budget, Limit, Limits
 from .._core import CHARGES, UNITS
-from .._fleet_terms import charge_of
+from .._fleet._terms import charge_of
+from .._money._alerts import Meter
 
 if TYPE_CHECKING:
-    from .._fleet import Fleet
+    from .._fleet._fleet import Fleet
 
 _MOST = 8  # limits of one backend
 _MOST_BUDGETS = 4  # of one backend, one group, or all calls

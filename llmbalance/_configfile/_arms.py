@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from .._call._options import ROUTING
+from .._call._parameters import PARAMETERS
 from .._core import STRATEGIES
-from .._options import ROUTING
-from .._parameters import PARAMETERS
 from ._places import Path
 from ._tables import suggestion
 

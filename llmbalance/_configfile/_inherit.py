@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .._groups import CHAINS
+from .._fleet._groups import CHAINS
 
 GROUPS = ("defaults", "group")  # where the defaults of groups stand
 OF_ONE = ("backends", "aliases")  # what they cannot say

@@ -22,13 +22,13 @@ from .._config import Backend, Budget
 from .._errors import ConfigError
 from .._experiments._experiment import Experiment
 from .._experiments._mirror import Mirror
-from .._groups import CHAINS
+from .._fleet._groups import CHAINS
+from .._fleet._target import make_dialect
+from .._fleet._wildcards import STAR, is_known
+from .._money._windows import window
 from .._prices import PriceTable
-from .._rules import Rule
-from .._target import make_dialect
-from .._tasks import Task
-from .._wildcards import STAR, is_known
-from .._windows import window
+from .._tasks._rules import Rule
+from .._tasks._task import Task
 from ..providers import PROVIDERS
 from ._arms import check_arms
 from ._inherit import GROUPS, OF_ONE, lay_over, merge
@@ -37,7 +37,7 @@ from ._schema import SECTIONS, GroupTable, RouterTable
 from ._tables import Tables, kind_of, suggestion
 
 if TYPE_CHECKING:
-    from .._fleet import Fleet
+    from .._fleet._fleet import Fleet
     from .._router_operation import Operation
 
 _S = TypeVar("_S", bound=Struct)

@@ -16,15 +16,15 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from .._call._hedge import Hedge
 from .._config import Backend, Breaker, Budget, Limit, Limits, Timeouts
 from .._experiments._experiment import Bandit, Experiment
 from .._experiments._mirror import Mirror
-from .._groups import Group
-from .._hedge import Hedge
-from .._price import Deal, Price
+from .._fleet._groups import Group
+from .._money._price import Deal, Price
 from .._router import Router
-from .._rules import Rule
-from .._tasks import Task
+from .._tasks._rules import Rule
+from .._tasks._task import Task
 from ._schema import WORDS, GroupTable, RouterTable, fields_of, needed
 
 _TABLES: Sequence[tuple[str, type[Struct]]] = (

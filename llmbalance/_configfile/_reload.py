@@ -27,12 +27,12 @@ import msgspec
 from .._config import Backend
 from .._errors import ConfigError
 from .._events import ReloadEvent
-from .._fleet import Fleet
-from .._fleet_join import settle
-from .._fleet_kin import Roster, follow
-from .._fleet_names import MOST_TAGS, check_fallbacks
-from .._groups import add_aliases, all_fallbacks, terms_of
-from .._target import Target
+from .._fleet._fleet import Fleet
+from .._fleet._groups import add_aliases, all_fallbacks, terms_of
+from .._fleet._join import settle
+from .._fleet._kin import Roster, follow
+from .._fleet._names import MOST_TAGS, check_fallbacks
+from .._fleet._target import Target
 from ._amounts import Amounts
 from ._load import Plan
 from ._places import ConfigFileError, Note

@@ -8,8 +8,10 @@ _sequential   what may be concluded from it, at any time
 _study        one running experiment: all of these together
 _memory       what of it is kept over a restart
 _studies      the experiments of a router: calls go in, figures come out
+_awaited      rewards that come when the call is long over
 _scope        which calls an experiment or a mirror is about
 _report       the table and the picture
-_mirror       copies of calls, sent where nobody waits for them
+_mirror       what the user writes of copies: which calls, where to, how many
+_mirrors      the copies, sent where nobody waits for them
 _glass        what a mirror has shown
 """

@@ -23,7 +23,7 @@ from msgspec import Struct
 from .._checks import one_of, positive, seconds_of
 from .._errors import ConfigError
 from .._fields import check_fields
-from .._windows import since_when
+from .._money._windows import since_when
 
 UNITS = ("call", "session", "user")
 METRICS = ("success", "cost", "latency", "reward")

@@ -15,8 +15,8 @@ from ._sequential import radius
 from ._tally import RECENT
 
 if TYPE_CHECKING:
-    from .._fleet import Fleet
-    from .._story import Story
+    from .._call._story import Story
+    from .._fleet._fleet import Fleet
     from ._mirror import Mirror
 
 _log = logging.getLogger("llmbalance")

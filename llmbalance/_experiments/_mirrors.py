@@ -23,20 +23,20 @@ from collections.abc import Iterable, Mapping
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from .._drive import drive
+from .._call._drive import drive
+from .._call._options import choose_budgets
+from .._call._routing import Options
+from .._call._run import Run
 from .._errors import ConfigError
-from .._options import choose_budgets
 from .._report import Report
-from .._routing import Options
-from .._run import Run
 from .._types import Call, ChatReply, Choice, Message
 from ._glass import COLUMNS, Glass
 from ._mirror import Mirror
 
 if TYPE_CHECKING:
-    from .._fleet import Fleet
-    from .._story import Story
-    from .._transport import Transport
+    from .._call._story import Story
+    from .._call._transport import Transport
+    from .._fleet._fleet import Fleet
 
 _PATIENCE = 2.0  # seconds for copies to end
 _STEP = 0.02  # seconds between two looks whether one has

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .._errors import ConfigError, UnknownModelError
 
 if TYPE_CHECKING:
-    from .._fleet import Fleet
+    from .._fleet._fleet import Fleet
 
 
 class Scope:

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from .._call._options import read_options
+from .._call._routing import Options
+from .._call._walk import Walk
 from .._checks import one_of
 from .._errors import ConfigError, InvalidRequestError
-from .._options import read_options
-from .._routing import Options
-from .._sessions import session_of
+from .._money._windows import since_when
+from .._tasks._sessions import session_of
 from .._types import Call
-from .._walk import Walk
-from .._windows import since_when
 from ._awaited import Awaited
 from ._experiment import Experiment
 from ._memory import knowledge_of, recall
@@ -34,8 +34,8 @@ from ._scope import Scope, group_of
 from ._study import Study
 
 if TYPE_CHECKING:
-    from .._fleet import Fleet
-    from .._story import Story
+    from .._call._story import Story
+    from .._fleet._fleet import Fleet
 
 _log = logging.getLogger("llmbalance")
 _KEY = "experiment/"  # of what a ledger keeps

@@ -15,7 +15,7 @@ from ._rows import Deployment
 from ._sheet import Sheet
 
 if TYPE_CHECKING:
-    from .._fleet import Fleet
+    from .._fleet._fleet import Fleet
 
 
 class Budgets:

@@ -14,7 +14,7 @@ from .._config import Backend
 from .._configfile._places import Path
 from .._configfile._tables import suggestion
 from .._experiments._mirror import Mirror
-from .._groups import Group
+from .._fleet._groups import Group
 from ._call import Ways
 from ._retries import MOST, Policies
 from ._routes import ONLY, Routes

@@ -21,7 +21,7 @@ from .._config import Backend
 from .._configfile._load import Plan
 from .._configfile._places import Path
 from .._configfile._tables import suggestion
-from .._price import Price
+from .._money._price import Price
 from .._prices import PriceTable
 from ._budgets import Budgets
 from ._fails import allowed_by, breaker_of
@@ -36,7 +36,7 @@ from ._terms import phases
 from ._unread import SETTINGS, SHARED
 
 if TYPE_CHECKING:
-    from .._fleet import Fleet
+    from .._fleet._fleet import Fleet
 
 # Keys of router_settings that are honoured.
 _SETTINGS = frozenset(

@@ -17,7 +17,7 @@ import msgspec
 from .._config import Backend
 from .._configfile._places import Path
 from .._configfile._tables import suggestion
-from .._wildcards import STAR, is_known
+from .._fleet._wildcards import STAR, is_known
 from ._sheet import Sheet
 
 # Fallbacks for one kind of failure only.

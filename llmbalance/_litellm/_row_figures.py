@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import Struct
 
 from .._config import Breaker, Limits, Timeouts
-from .._price import Price
+from .._money._price import Price
 from .._prices import PriceTable
 from ._fails import allowed_by, breaker_of
 from ._sheet import Sheet

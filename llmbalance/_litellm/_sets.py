@@ -17,7 +17,7 @@ from typing import Any
 
 from .._configfile._places import Path
 from .._configfile._tables import suggestion
-from .._wildcards import STAR
+from .._fleet._wildcards import STAR
 from ._names import STRATEGIES
 from ._routes import Routes
 from ._sheet import Sheet

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from .._cost import place
+from .._money._cost import place
 from .._types import Usage
 from ._bodies import decoder
 

@@ -22,8 +22,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from .._cost import place
 from .._errors import ProtocolError
+from .._money._cost import place
 from .._types import (
     SSE,
     Call,

@@ -21,7 +21,7 @@ from typing import Any
 
 from .._checks import positive
 from .._errors import ConfigError
-from .._study import AHEAD, DECIDE, Study, study
+from .._history._study import AHEAD, DECIDE, Study, study
 from ._compare import _T, Comparison
 from ._fit import is_streamed
 from ._replay import Replay, history_of, make_replay

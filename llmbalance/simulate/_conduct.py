@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from .._call._retries import Retries
 from .._checks import positive, switches, whole_numbers
 from .._config import Backend, Timeouts
 from .._core import Simulation
 from .._errors import ConfigError
-from .._groups import Terms
-from .._retries import Retries
+from .._fleet._groups import Terms
 from ._service import MOST, of_kind
 
 if TYPE_CHECKING:
-    from .._fleet import Fleet as RouterFleet
+    from .._fleet._fleet import Fleet as RouterFleet
 
 _LONGER = 8  # groups that the core has room for
 _MOST = 16  # attempts of one call, wherever

@@ -15,7 +15,7 @@ from typing import Any
 from .._config import Backend, Budget
 from .._configfile._load import Reader
 from .._configfile._places import ConfigFileError, read
-from .._groups import Group
+from .._fleet._groups import Group
 
 _log = logging.getLogger("llmbalance")
 

@@ -164,7 +164,7 @@ def _at(values: Sequence[float], p: float) -> float:
 def simulate(service: Service, rows: Sequence[Measured], seed: int) -> list[Measured]:
     """Draw the same requests again from a model, one at a time, by the core."""
     from .._config import Backend
-    from .._price import Price
+    from .._money._price import Price
     from ._fleet import Fleet
     from ._run import run
     from ._trace import Trace

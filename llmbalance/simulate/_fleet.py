@@ -22,12 +22,12 @@ from .._checks import one_of, positive
 from .._config import Backend, Breaker, Budget, Limits, Timeouts
 from .._core import PriceRow, Simulation
 from .._errors import ConfigError, UnknownModelError
-from .._fleet import Fleet as RouterFleet
-from .._fleet_terms import add_limits, charge_of
-from .._groups import Group
-from .._price import Price
+from .._fleet._fleet import Fleet as RouterFleet
+from .._fleet._groups import Group
+from .._fleet._terms import add_limits, charge_of
+from .._money._price import Price
+from .._money._windows import window
 from .._prices import PriceTable
-from .._windows import window
 from ..providers import Dialect
 from ._conduct import Conduct
 from ._file import left_out, read_fleet, warn

@@ -23,11 +23,11 @@ from msgspec.structs import replace
 
 from .._config import Backend
 from .._errors import ConfigError
-from .._history import WIDTH, History, Track, read_history
+from .._history._history import WIDTH, History, Track, read_history
+from .._history._study import Study, study
 from .._ledger import _INPUT, _OUTPUT
-from .._price import Price
+from .._money._price import Price
 from .._prices import PriceTable
-from .._study import Study, study
 from ..providers._failures import KINDS
 from ._fit import fit_service
 from ._fleet import Fleet

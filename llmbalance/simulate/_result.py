@@ -12,7 +12,7 @@ from .._errors import ConfigError
 from ._tables import data_frame, html_table, table, write_csv
 
 if TYPE_CHECKING:
-    from .._fleet import Fleet as RouterFleet
+    from .._fleet._fleet import Fleet as RouterFleet
     from ._fleet import Fleet
 
 _CELL = (
