@@ -24,8 +24,8 @@ from typing import Any
 from llmbalance import Backend, Budget, Router
 from llmbalance._core import PriceRow
 from llmbalance._figures import counts_of
-from llmbalance._ledger import Entry, Ledger
-from llmbalance._prices import PriceTable
+from llmbalance._money._ledger import Entry, Ledger
+from llmbalance._money._prices import PriceTable
 from llmbalance._types import Usage
 
 Row = dict[str, Any]

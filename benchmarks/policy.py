@@ -34,7 +34,7 @@ from llmbalance import (
     Rule,
     Task,
 )
-from llmbalance._call._transport import Inbox
+from llmbalance._transport import Inbox
 
 ASK = [{"role": "user", "content": "Please tell me about the town. " * 17}]  # 530 bytes
 TIERS = {"frontier": 9, "mid": 6, "economy": 3}  # and their quality

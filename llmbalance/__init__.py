@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ._availability import Availability as Availability
     from ._availability import availability as availability
-    from ._call._hedge import Hedge as Hedge
     from ._config import Backend as Backend
     from ._config import Breaker as Breaker
     from ._config import Budget as Budget
@@ -63,13 +62,14 @@ if TYPE_CHECKING:
     from ._experiments._experiment import Experiment as Experiment
     from ._experiments._mirror import Mirror as Mirror
     from ._fleet._groups import Group as Group
+    from ._fleet._hedge import Hedge as Hedge
     from ._fleet._tokens import estimate_tokens as estimate_tokens
-    from ._ledger import Ledger as Ledger
     from ._money._alerts import Anomaly as Anomaly
     from ._money._cost import Cost as Cost
-    from ._money._price import Deal as Deal
-    from ._money._price import Price as Price
-    from ._prices import PriceTable as PriceTable
+    from ._money._ledger import Ledger as Ledger
+    from ._money._prices import PriceTable as PriceTable
+    from ._price import Deal as Deal
+    from ._price import Price as Price
     from ._router import Router as Router
     from ._tasks._rules import Rule as Rule
     from ._tasks._task import Task as Task
@@ -97,7 +97,7 @@ _HOME = {
         *("RequestTimeoutError", "ServerError", "StreamInterruptedError", "TLSError"),
         *("TransportError", "UnknownModelError"),
     ),
-    "_ledger": ("Ledger",),
+    "_money._ledger": ("Ledger",),
     "_configfile._places": ("ConfigFileError", "Note"),
     "_events": (
         *("AlertEvent", "AttemptEvent", "BudgetEvent", "CallEvent", "ReloadEvent"),
@@ -105,9 +105,9 @@ _HOME = {
     "_experiments._experiment": ("Bandit", "Experiment"),
     "_experiments._mirror": ("Mirror",),
     "_fleet._groups": ("Group",),
-    "_call._hedge": ("Hedge",),
-    "_money._price": ("Deal", "Price"),
-    "_prices": ("PriceTable",),
+    "_fleet._hedge": ("Hedge",),
+    "_price": ("Deal", "Price"),
+    "_money._prices": ("PriceTable",),
     "_router": ("Router",),
     "_configfile._schema": ("config_schema",),
     "_tasks._rules": ("Rule",),

@@ -18,7 +18,7 @@ from ._core import CHARGES
 from ._errors import ConfigError
 from ._fields import check_fields
 from ._fleet._wildcards import STAR, check_pattern
-from ._money._price import Price
+from ._price import Price
 
 
 class Limit(Struct, frozen=True):

@@ -17,34 +17,34 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from ._books._books import Books
 from ._call._count import TokenCount, count
 from ._call._drive import drive
 from ._call._embed import Parts, drive_all, join
-from ._call._hedge import Hedge
-from ._call._intake import Intake
 from ._call._lease import AcquiredLease
 from ._call._options import Inputs, Messages, as_messages
 from ._call._race import drive_race
-from ._call._retries import Retries
 from ._call._run import Run
-from ._call._shape import Step
 from ._call._stream import ChatStream
-from ._call._transport import Transport
 from ._checks import MOST_SECONDS, MOST_USD, positive, switches, whole_numbers
 from ._config import Backend, Breaker, Budget, Timeouts
 from ._errors import ConfigError
 from ._fields import check_kind
 from ._fleet._fleet import Fleet
 from ._fleet._groups import Group
+from ._fleet._hedge import Hedge
+from ._fleet._retries import Retries
+from ._fleet._shape import Step
 from ._fleet._watch import Watch
+from ._intake import Intake
 from ._money._alerts import Anomaly
-from ._money._books import Books
-from ._money._price import Price
-from ._prices import PriceTable
+from ._money._prices import PriceTable
+from ._price import Price
 from ._router_operation import Operation
 from ._router_reports import Reports
 from ._router_words import OtherWords
 from ._tasks._task import Task, Tasks
+from ._transport import Transport
 from ._types import ChatReply, EmbeddingReply
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from ._configfile._reload import Source
     from ._experiments._experiment import Experiment
     from ._experiments._mirror import Mirror
-    from ._ledger import Book
+    from ._money._ledger import Book
     from ._sync import SyncRouter
 
 

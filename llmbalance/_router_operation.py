@@ -11,17 +11,17 @@ from ._errors import ConfigError
 from ._fields import check_kind
 from ._fleet._health import ask_all
 from ._fleet._watch import Watch
-from ._money._price import Price
+from ._price import Price
 from ._report import Report
 
 if TYPE_CHECKING:
-    from ._call._intake import Intake
-    from ._call._transport import Transport
+    from ._books._books import Books
     from ._configfile._places import Note
     from ._experiments._experiment import Experiment
     from ._fleet._fleet import Fleet
+    from ._intake import Intake
     from ._litellm._call import Ways
-    from ._money._books import Books
+    from ._transport import Transport
 
 
 class Operation:

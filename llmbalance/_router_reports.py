@@ -5,17 +5,17 @@ from __future__ import annotations
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from ._books._reports import budgets_report, explanation, stats_report
 from ._call._options import Messages, as_messages, checked_messages
 from ._errors import ConfigError
-from ._money._reports import budgets_report, explanation, stats_report
 from ._report import Report
 
 if TYPE_CHECKING:
-    from ._call._intake import Intake
+    from ._books._books import Books
     from ._events import Events
     from ._experiments._report import ExperimentsReport
     from ._fleet._fleet import Fleet
-    from ._money._books import Books
+    from ._intake import Intake
 
 
 class Reports:
@@ -49,7 +49,7 @@ class Reports:
         None: the start of this router. All but costs by backend since the start need a
         ledger: ConfigError without one. Amounts are USD.
         """
-        from ._money._costs import cost_report  # its statistics take 5 ms to import
+        from ._books._costs import cost_report  # its statistics take 5 ms to import
 
         return cost_report(self._books, by, since)
 
@@ -70,7 +70,7 @@ class Reports:
         The tokens that were used are priced with the rates of ``reference``; failed
         attempts, which another backend may not have had, count as spent here only.
         """
-        from ._money._costs import savings_report
+        from ._books._costs import savings_report
 
         return savings_report(self._books, self._fleet.index(reference), since)
 
@@ -80,7 +80,7 @@ class Reports:
         What is left of the month is taken to go like the last four weeks, each day
         like the same days of the week when there are two weeks to learn from.
         """
-        from ._money._costs import forecast_report
+        from ._books._costs import forecast_report
 
         return forecast_report(self._books, now)
 

@@ -25,7 +25,7 @@ import msgspec
 
 from ._config import Backend, Breaker, Limits
 from ._errors import LLMBalanceError
-from ._money._price import Price
+from ._price import Price
 from ._report import show
 from ._router import Router
 from .testing import MockFleet, MockProvider

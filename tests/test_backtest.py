@@ -13,7 +13,7 @@ import pytest
 from llmbalance import ConfigError, Ledger
 from llmbalance.__main__ import main
 from llmbalance._history._history import WIDTH
-from llmbalance._ledger import Entry
+from llmbalance._money._ledger import Entry
 from llmbalance.simulate import Backtest, backtest
 from llmbalance.simulate._replay import history_of, make_replay, until
 

@@ -14,7 +14,7 @@ import pytest
 from leases import backend, call
 
 from llmbalance import Backend, Budget, BudgetExceededError, Price, Router
-from llmbalance._ledger import Entry, Ledger
+from llmbalance._money._ledger import Entry, Ledger
 
 COST = 1500 * 1000 + 500 * 2000  # nano-USD of one call at 1 and 2 USD per million
 PRICE = Price(1, 2)

@@ -13,7 +13,7 @@ import pytest
 
 from llmbalance import Price, PriceTable, Router
 from llmbalance.__main__ import COMMANDS, main
-from llmbalance._ledger import Entry, Ledger
+from llmbalance._money._ledger import Entry, Ledger
 from llmbalance.testing import MockProvider
 
 DAY = 86400

@@ -25,7 +25,7 @@ from llmbalance import (
     Timeouts,
     Usage,
 )
-from llmbalance._ledger import Entry, Ledger
+from llmbalance._money._ledger import Entry, Ledger
 from llmbalance.testing import MockProvider
 
 SECRET = "the-prompt-nobody-may-keep"

@@ -11,7 +11,7 @@ import pytest
 from leases import USAGE, backend, call
 
 from llmbalance import Backend, ConfigError, Price, Router
-from llmbalance._ledger import Entry, Ledger
+from llmbalance._money._ledger import Entry, Ledger
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from leases import backend, call
 
 from llmbalance import Backend, Price, Router
-from llmbalance._ledger import Ledger
+from llmbalance._money._ledger import Ledger
 
 
 @pytest.fixture

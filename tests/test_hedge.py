@@ -28,7 +28,7 @@ from llmbalance import (
     RequestTimeoutError,
     Router,
 )
-from llmbalance._call._hedge import Hedger, Hedges, Window
+from llmbalance._fleet._hedge import Hedger, Hedges, Window
 from llmbalance.testing import MockProvider
 
 ASK = [{"role": "user", "content": "Name a bird."}]

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmbalance._errors import ConfigError
-from llmbalance._ledger import Entry, Ledger
 from llmbalance._money import _ledger_file
+from llmbalance._money._ledger import Entry, Ledger
 from llmbalance._types import Usage
 
 

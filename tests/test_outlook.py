@@ -16,7 +16,7 @@ import pytest
 from llmbalance import Backend, ConfigError, Ledger, Limits, Router
 from llmbalance._history._history import WIDTH, read_history
 from llmbalance._history._study import growth_of, study, used_up
-from llmbalance._ledger import Entry
+from llmbalance._money._ledger import Entry
 
 HOUR, DAY = 3600.0, 86400.0
 END = 1_800_000_000.0  # a whole hour

@@ -19,7 +19,7 @@ from llmbalance import (
     Router,
     StreamInterruptedError,
 )
-from llmbalance._call._steps import NAMED, Chain
+from llmbalance._steps import NAMED, Chain
 from llmbalance.testing import MockProvider
 
 Provider = Callable[..., MockProvider]

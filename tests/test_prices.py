@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from llmbalance._core import PriceRow
 from llmbalance._errors import ConfigError
-from llmbalance._money._price import Deal, Price
-from llmbalance._prices import PriceTable
+from llmbalance._money._prices import PriceTable
+from llmbalance._price import Deal, Price
 from llmbalance._types import Usage
 
 INPUT = ("cache_read", "cache_write_1h", "cache_write", "input", "audio_in", "image_in")

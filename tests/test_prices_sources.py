@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from llmbalance._errors import ConfigError
-from llmbalance._money._price import Price
-from llmbalance._prices import PriceTable
+from llmbalance._money._prices import PriceTable
+from llmbalance._price import Price
 
 RECORDED = os.environ.get("LLMBALANCE_RECORDED")
 

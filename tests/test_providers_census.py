@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from llmbalance._call._parameters import PARAMETERS
 from llmbalance._errors import ServerError
+from llmbalance._fleet._parameters import PARAMETERS
 from llmbalance._types import Call
 from llmbalance.providers import (
     Dialect,

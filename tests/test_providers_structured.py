@@ -9,8 +9,8 @@ from typing import Any, TypedDict
 import msgspec
 import pytest
 
-from llmbalance._call._steps import strip_fences, trim
 from llmbalance._errors import InvalidRequestError, ServerError
+from llmbalance._steps import strip_fences, trim
 from llmbalance._types import Call
 from llmbalance.providers import PROVIDERS, dialect
 from llmbalance.providers._features import FEATURES, feature_table

@@ -12,7 +12,7 @@ import pytest
 from llmbalance import Backend, Budget, ConfigError, Limits, Price, UnknownModelError
 from llmbalance._checks import check_strategy
 from llmbalance._core import STRATEGIES
-from llmbalance._money._price import Deal
+from llmbalance._price import Deal
 from llmbalance.simulate import (
     REFERENCES,
     Fleet,

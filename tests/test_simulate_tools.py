@@ -15,7 +15,7 @@ import pytest
 
 from llmbalance import Backend, ConfigError, Limits, Price
 from llmbalance.__main__ import main
-from llmbalance._ledger import Entry, Ledger
+from llmbalance._money._ledger import Entry, Ledger
 from llmbalance.simulate import (
     Fleet,
     Service,

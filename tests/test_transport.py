@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import pytest
 from faults import FaultServer, Peer, chunk, head, reply
 
-from llmbalance._call._environment import environment_settings
-from llmbalance._call._transport import Transport
 from llmbalance._core import Origin, Port, engine_stats
+from llmbalance._fleet._environment import environment_settings
+from llmbalance._transport import Transport
 
 NO_LIMITS = (0.0, 0.0, 0.0, 0.0, 0.0)
 LIMITS = (5.0, 5.0, 5.0, 5.0, 10.0)

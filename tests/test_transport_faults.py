@@ -14,8 +14,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from faults import FaultServer, Peer, Route, chunk, head, reply
 
-from llmbalance._call._transport import Timeouts, Transport
 from llmbalance._core import Origin, Response, engine_stats
+from llmbalance._transport import Timeouts, Transport
 
 LIMITS = (2.0, 2.0, 2.0, 2.0, 5.0)
 

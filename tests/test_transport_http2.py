@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from test_transport_tls import certs, with_openssl  # noqa: F401 - a fixture
 
-from llmbalance._call._transport import Transport
 from llmbalance._core import Origin
+from llmbalance._transport import Transport
 
 LIMITS = (3.0, 3.0, 3.0, 3.0, 5.0)
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY = 0, 1, 3, 4, 6, 7

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from faults import FaultServer, Peer, chunk, head, reply
 
-from llmbalance._call._transport import Transport
 from llmbalance._core import Origin
+from llmbalance._transport import Transport
 
 LIMITS = (5.0, 5.0, 5.0, 5.0, 20.0)
 MODES = {"sse": 1, "ndjson": 2, "eventstream": 3}

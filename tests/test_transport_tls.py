@@ -20,8 +20,8 @@ from urllib.parse import quote
 import pytest
 from faults import FaultServer, chunk, head, reply
 
-from llmbalance._call._transport import Transport
 from llmbalance._core import Origin, Response, engine_stats
+from llmbalance._transport import Transport
 
 LIMITS = (3.0, 3.0, 3.0, 3.0, 5.0)
 

@@ -24,8 +24,8 @@ from llmbalance import (
     RequestTimeoutError,
     Router,
 )
-from llmbalance._call._line import Lines
-from llmbalance._call._retries import AGAIN, Retries
+from llmbalance._fleet._line import Lines
+from llmbalance._fleet._retries import AGAIN, Retries
 from llmbalance._types import Failure
 
 ASK = [{"role": "user", "content": "What is the capital of France?"}]

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from unittest.mock import patch
 
 from llmbalance import ChatChunk, ChatReply, LLMBalanceError, Router
-from llmbalance._call._transport import Ask, Timeouts
+from llmbalance._transport import Ask, Timeouts
 from llmbalance.simulate import Trace
 from llmbalance.testing import MockProvider
 from llmbalance.testing._server import Connection

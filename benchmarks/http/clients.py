@@ -51,8 +51,8 @@ def router_client(url: str) -> tuple[Send, Stream]:
 
 
 def transport_client(url: str) -> tuple[Send, Stream]:
-    from llmbalance._call._transport import Transport
     from llmbalance._core import Origin
+    from llmbalance._transport import Transport
 
     transport, origin = Transport(), Origin(url, headers=["Authorization: Bearer k"])
     if url.startswith("https"):

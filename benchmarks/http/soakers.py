@@ -8,8 +8,8 @@ from typing import Any
 from serve import BODY, MESSAGES, STREAM, TARGET
 
 from llmbalance import Backend, LLMBalanceError, Price, Router
-from llmbalance._call._transport import Transport
 from llmbalance._core import Origin, engine_stats
+from llmbalance._transport import Transport
 
 LIMITS = (5.0, 5.0, 5.0, 5.0, 10.0)
 IMPATIENT = (5.0, 0.05, 5.0, 5.0, 10.0)

@@ -8,7 +8,7 @@
 import random
 
 from llmbalance import Backend, Price
-from llmbalance._ledger import Entry, Ledger
+from llmbalance._money._ledger import Entry, Ledger
 from llmbalance.simulate import Fleet, Trace, compare, fit_service, run
 
 draw = random.Random(1)

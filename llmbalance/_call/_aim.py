@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING
 from .._core import Lease
 from .._errors import AuthenticationError, InvalidRequestError, LLMBalanceError
 from .._figures import OUTCOME
+from .._fleet._parameters import with_params
 from .._types import Request
 from ..providers._base import KeyPending
 from ..providers._failures import KINDS
 from ._decision import Attempt
-from ._parameters import with_params
 from ._story import Shot
 from ._walk import Walk
 
 if TYPE_CHECKING:
     from .._fleet._target import Target
-    from .._ledger import Entry
+    from .._money._ledger import Entry
 
 _CANCELLED = OUTCOME["cancelled"]
 _NO_TIMEOUTS = (0.0, 0.0, 0.0, 0.0, 0.0)

@@ -11,8 +11,8 @@ from .._fleet._tokens import estimate_tokens
 
 if TYPE_CHECKING:
     from .._fleet._target import Target
+    from .._transport import Transport
     from ._run import Run
-    from ._transport import Transport
 
 _PATIENCE = 10.0  # seconds
 

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._line import rest, rest_blocking
+from .._fleet._line import rest, rest_blocking
+from .._transport import Ask, Transport
 from ._run import Run
 from ._story import Shot
-from ._transport import Ask, Transport
 
 
 async def drive(run: Run, transport: Transport) -> Any:

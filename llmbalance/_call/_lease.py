@@ -18,10 +18,10 @@ from typing import Any
 from .._config import Backend
 from .._errors import InvalidRequestError, LeaseError
 from .._figures import OUTCOME, counts_of, told_of
+from .._fleet._line import rest
 from .._money._cost import as_usage
 from ..providers._failures import KINDS
 from ._decision import Attempt, Decision
-from ._line import rest
 from ._run import Run
 from ._story import Shot
 

@@ -17,7 +17,7 @@ from .._checks import MOST_SECONDS, MOST_USD, check_strategy
 from .._config import ABILITIES, Timeouts
 from .._errors import ConfigError, InvalidRequestError
 from .._fleet._names import ANY_TAG
-from ._parameters import PARAMETERS
+from .._fleet._parameters import PARAMETERS
 from ._routing import Options
 
 if TYPE_CHECKING:

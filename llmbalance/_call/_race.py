@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._errors import LLMBalanceError, ProviderError
 from .._figures import OUTCOME
+from .._fleet._line import rest, rest_blocking
+from .._transport import Inbox, Transport, first_change, first_change_blocking
 from ._drive import parcel
-from ._line import rest, rest_blocking
 from ._run import Run
 from ._story import Shot
 from ._tell import Broken, Steps, Telling
-from ._transport import Inbox, Transport, first_change, first_change_blocking
 
 if TYPE_CHECKING:
     from .._core import Lease
-    from ._hedge import Contest, Hedger
+    from .._fleet._hedge import Contest, Hedger
 
 Enter = Callable[..., Inbox]
 

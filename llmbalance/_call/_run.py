@@ -21,21 +21,21 @@ from typing import TYPE_CHECKING, Any
 from .._core import measure
 from .._errors import LLMBalanceError, ProviderError, RequestTimeoutError
 from .._figures import OUTCOME, counts_of, failure_of, nano_of, told_of
+from .._fleet._shape import shape
 from .._money._cost import kinds_of
-from .._money._price import standard_tier
+from .._price import standard_tier
 from .._types import Call, ChatReply, EmbeddingReply, Failure, Usage
 from ..providers._failures import KINDS, TRANSPORT_KINDS, exception_of
 from ._aim import Aim
 from ._decision import Attempt, Decision
-from ._shape import shape
 from ._story import Shot
 
 if TYPE_CHECKING:
     from .._experiments._studies import Trial
     from .._fleet._fleet import Fleet
-    from ._hedge import Contest
+    from .._fleet._hedge import Contest
+    from .._fleet._shape import Shaping
     from ._routing import Options
-    from ._shape import Shaping
     from ._story import Listener
 
 _DONE = OUTCOME["done"]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 if TYPE_CHECKING:
     from .._core import Lease
     from .._fleet._target import Target
-    from .._ledger import Entry
+    from .._money._ledger import Entry
     from .._types import Call, Request
     from ._decision import Attempt
     from ._routing import Options

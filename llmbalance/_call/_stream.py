@@ -14,18 +14,18 @@ from collections import deque
 from functools import partial
 from typing import Any
 
-from .._types import ChatChunk
-from ._drive import parcel
-from ._line import rest, rest_blocking
-from ._race import Change, Won, tell_race
-from ._run import Run
-from ._tell import CLOSE, NEXT, tell
-from ._transport import (
+from .._fleet._line import rest, rest_blocking
+from .._transport import (
     BlockingStream,
     Stream,
     first_change,
     first_change_blocking,
 )
+from .._types import ChatChunk
+from ._drive import parcel
+from ._race import Change, Won, tell_race
+from ._run import Run
+from ._tell import CLOSE, NEXT, tell
 
 
 class ChatStream:

@@ -17,9 +17,9 @@ from typing import Any
 
 from .._errors import LLMBalanceError, ProviderError, StreamInterruptedError
 from .._figures import failure_of
+from .._fleet._shape import StreamShaper, parsed
 from .._types import ChatChunk, Failure, Usage
 from ._run import Run
-from ._shape import StreamShaper, parsed
 from ._story import Shot
 
 NEXT, CLOSE = "next", "close"

@@ -26,10 +26,10 @@ from .._errors import (
     RequestTimeoutError,
 )
 from .._fleet._groups import whole_chain
+from .._fleet._line import Ticket, Turn
 from .._types import Call
 from ..providers._failures import KINDS
 from ._decision import refusal
-from ._line import Ticket, Turn
 from ._story import Story
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import msgspec
 
+from .._books._costs import ledger_costs, ledger_forecast
 from .._errors import ConfigError
-from .._ledger import Ledger
-from .._money._costs import ledger_costs, ledger_forecast
+from .._money._ledger import Ledger
 from .._money._windows import since_when
 
 

@@ -22,10 +22,10 @@ from typing import Any
 import msgspec
 
 from .._errors import ConfigError
-from .._money._price import TOKEN_KINDS, Price
 from .._money._price_rows import ModelInfo
-from .._prices import PriceTable
-from .._prices import Report as Overlay
+from .._money._prices import PriceTable
+from .._money._prices import Report as Overlay
+from .._price import TOKEN_KINDS, Price
 
 _CAN = ("tools", "vision", "json")
 _PIECES = ("request", "image", "second", "search")

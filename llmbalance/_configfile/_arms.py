@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from .._call._options import ROUTING
-from .._call._parameters import PARAMETERS
 from .._core import STRATEGIES
+from .._fleet._parameters import PARAMETERS
 from ._places import Path
 from ._tables import suggestion
 

@@ -25,8 +25,8 @@ from .._experiments._mirror import Mirror
 from .._fleet._groups import CHAINS
 from .._fleet._target import make_dialect
 from .._fleet._wildcards import STAR, is_known
+from .._money._prices import PriceTable
 from .._money._windows import window
-from .._prices import PriceTable
 from .._tasks._rules import Rule
 from .._tasks._task import Task
 from ..providers import PROVIDERS

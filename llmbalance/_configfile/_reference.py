@@ -16,12 +16,12 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from .._call._hedge import Hedge
 from .._config import Backend, Breaker, Budget, Limit, Limits, Timeouts
 from .._experiments._experiment import Bandit, Experiment
 from .._experiments._mirror import Mirror
 from .._fleet._groups import Group
-from .._money._price import Deal, Price
+from .._fleet._hedge import Hedge
+from .._price import Deal, Price
 from .._router import Router
 from .._tasks._rules import Rule
 from .._tasks._task import Task

@@ -26,7 +26,6 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from .._call._hedge import Hedge
 from .._checks import MOST_SECONDS, MOST_USD, one_of, positive
 from .._config import ABILITIES, WHAT, Backend, Breaker, Budget, Limit, Limits, Timeouts
 from .._core import CHARGES, STRATEGIES
@@ -34,7 +33,8 @@ from .._errors import ConfigError
 from .._experiments._experiment import METRICS, REWARDS, UNITS, Bandit, Experiment
 from .._experiments._mirror import Mirror
 from .._fleet._groups import Group
-from .._money._price import Price
+from .._fleet._hedge import Hedge
+from .._price import Price
 from .._tasks._rules import HAS, SCRIPTS, Rule
 from .._tasks._task import Task
 from ._inherit import OF_ONE

@@ -35,8 +35,8 @@ from ._mirror import Mirror
 
 if TYPE_CHECKING:
     from .._call._story import Story
-    from .._call._transport import Transport
     from .._fleet._fleet import Fleet
+    from .._transport import Transport
 
 _PATIENCE = 2.0  # seconds for copies to end
 _STEP = 0.02  # seconds between two looks whether one has

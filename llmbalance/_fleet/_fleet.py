@@ -14,10 +14,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
-from .._call._hedge import Contest, Hedges
-from .._call._line import Lines
-from .._call._retries import Retries
-from .._call._shape import Shaping, Step, read_steps
 from .._checks import check_marks, check_strategy, positive
 from .._config import Backend, Breaker, Budget, Timeouts
 from .._core import Pool
@@ -26,11 +22,13 @@ from .._events import Events
 from .._fields import check_all, check_kind
 from .._hash import stable_hash
 from .._money._alerts import Meter
-from .._money._price import Price
-from .._prices import PriceTable
+from .._money._prices import PriceTable
+from .._price import Price
 from ._groups import Group, add_aliases, all_fallbacks, by_name, terms_of
+from ._hedge import Contest, Hedges
 from ._join import open_all, open_name, settle
 from ._kin import Kin, Roster, variant_name
+from ._line import Lines
 from ._names import (
     check_backends,
     check_fallbacks,
@@ -40,6 +38,8 @@ from ._names import (
 )
 from ._pool import Pooled, Spare
 from ._prices import Rates
+from ._retries import Retries
+from ._shape import Shaping, Step, read_steps
 from ._target import Target
 from ._terms import RateLimits
 

@@ -15,11 +15,11 @@ from typing import Any
 
 from msgspec import Struct
 
-from .._call._hedge import Hedge
 from .._checks import MOST_SECONDS, MOST_USD, check_strategy, one_of, positive
 from .._errors import ConfigError
 from .._fields import check_all, check_fields
 from ..providers._failures import KINDS
+from ._hedge import Hedge
 
 CHAINS = ("fallbacks", "context_fallbacks", "content_filter_fallbacks")
 

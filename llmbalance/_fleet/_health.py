@@ -16,7 +16,7 @@ from ..providers._failures import TRANSPORT_KINDS
 from ._wildcards import STAR
 
 if TYPE_CHECKING:
-    from .._call._transport import Transport
+    from .._transport import Transport
     from .._types import Request
     from ._fleet import Fleet
     from ._target import Target

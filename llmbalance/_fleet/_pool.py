@@ -14,18 +14,18 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from .._call._hedge import Hedges
-from .._call._shape import Shaping
 from .._checks import check_strategy, one_of
 from .._config import Backend, Breaker, Budget
 from .._core import Pool, PriceRow
 from .._errors import ConfigError
 from .._money._alerts import Meter
-from .._money._price import Price
 from .._money._windows import window
+from .._price import Price
 from ._groups import Group, Terms, whole_chain
+from ._hedge import Hedges
 from ._kin import Kin
 from ._prices import Rates
+from ._shape import Shaping
 from ._target import Target
 from ._terms import RateLimits, pool_terms
 

@@ -16,9 +16,9 @@ from .._checks import one_of
 from .._config import Backend
 from .._core import Pool, PriceRow
 from .._errors import ConfigError
-from .._money._price import Price
 from .._money._price_rows import ModelInfo
-from .._prices import PriceTable
+from .._money._prices import PriceTable
+from .._price import Price
 from ._target import Target
 
 _log = logging.getLogger("llmbalance")

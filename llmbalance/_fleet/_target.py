@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from .._call._environment import environment_settings
-from .._call._parameters import DEFAULTS
-from .._call._shape import Shaping, read_steps
 from .._checks import one_of
 from .._config import Backend
 from .._core import Origin, PriceRow
 from .._errors import ConfigError
 from ..providers import PROVIDERS, dialect
 from ..providers._base import Dialect
+from ._environment import environment_settings
+from ._parameters import DEFAULTS
+from ._shape import Shaping, read_steps
 
 
 class Target:

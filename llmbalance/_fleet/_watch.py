@@ -18,7 +18,7 @@ from ..providers._failures import KINDS
 from ._health import ask_all
 
 if TYPE_CHECKING:
-    from .._call._transport import Transport
+    from .._transport import Transport
     from ._fleet import Fleet
 
 _log = logging.getLogger("llmbalance")

@@ -19,10 +19,10 @@ from msgspec import Struct, field
 
 from .._core import KINDS
 from .._errors import ConfigError
-from .._ledger import _INPUT, _OUTPUT
+from .._money._ledger import _INPUT, _OUTPUT
 
 if TYPE_CHECKING:
-    from .._ledger import Book, Entry
+    from .._money._ledger import Book, Entry
 
 WIDTH = 600  # seconds of a bin
 DAY = 86400 // WIDTH  # bins of a day

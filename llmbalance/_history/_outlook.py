@@ -24,7 +24,7 @@ from ._study import DECIDE, LOADS, SPEEDS, Line, Study, study, used_up
 
 if TYPE_CHECKING:
     from .._fleet._fleet import Fleet
-    from .._ledger import Book
+    from .._money._ledger import Book
 
 _log = logging.getLogger("llmbalance")
 _SOON, _MINUTE, _HOUR = 1.0, 60.0, 3600.0

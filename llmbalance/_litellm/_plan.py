@@ -21,8 +21,8 @@ from .._config import Backend
 from .._configfile._load import Plan
 from .._configfile._places import Path
 from .._configfile._tables import suggestion
-from .._money._price import Price
-from .._prices import PriceTable
+from .._money._prices import PriceTable
+from .._price import Price
 from ._budgets import Budgets
 from ._fails import allowed_by, breaker_of
 from ._names import STRATEGIES

@@ -14,8 +14,8 @@ from typing import Any
 from msgspec import Struct
 
 from .._config import Breaker, Limits, Timeouts
-from .._money._price import Price
-from .._prices import PriceTable
+from .._money._prices import PriceTable
+from .._price import Price
 from ._fails import allowed_by, breaker_of
 from ._sheet import Sheet
 from ._terms import is_price, phases, price_of

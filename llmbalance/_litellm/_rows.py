@@ -18,11 +18,11 @@ from typing import Any
 
 from msgspec import Struct
 
-from .._call._parameters import DEFAULTS, PARAMETERS
 from .._config import Backend
 from .._errors import ConfigError
+from .._fleet._parameters import DEFAULTS, PARAMETERS
 from .._fleet._target import make_dialect
-from .._prices import PriceTable
+from .._money._prices import PriceTable
 from ._names import (
     INFO,
     MODES,

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from .._config import Timeouts
-from .._money._price import Price
 from .._money._price_sources import read_table
+from .._price import Price
 
 
 def is_price(key: str) -> bool:

@@ -1,7 +1,7 @@
-"""What a call costs, what may be spent, what was.
+"""What a call costs, what may be spent, what is kept of it.
 
-rates    _price, as printed (_price_rows), as found (_price_sources); _cost of a call
+rates    _prices, a table of them: its rows _price_rows, those of others _price_sources
+costs    _cost: what a call used and what that came to
 budgets  _windows: when they begin anew, _alerts: who hears that one runs low
-books    _books: a router's money while it runs, _ledger_file: what stays on disk
-reports  _costs _reports
+ledger   _ledger: every attempt as an entry, _ledger_file: on disk
 """

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from .._errors import ConfigError
-from ._price import TOKEN_KINDS
+from .._price import TOKEN_KINDS
 
 SCHEMA_VERSION = 1
 _MOST_WAITING = 1_000_000

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct, structs
 
-from ._price import Price
+from .._price import Price
 
 
 class ModelInfo(Struct, frozen=True, kw_only=True):

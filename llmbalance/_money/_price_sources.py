@@ -20,7 +20,7 @@ import msgspec
 
 from .._core import PriceRow
 from .._errors import ConfigError
-from ._price import Deal, Price
+from .._price import Deal, Price
 from ._price_rows import ModelInfo, builtin_rows
 
 _MOST_BYTES = 64 << 20

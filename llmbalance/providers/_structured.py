@@ -19,8 +19,8 @@ from typing import Any, is_typeddict
 
 import msgspec
 
-from .._call._steps import strip_fences
 from .._errors import InvalidRequestError, ServerError
+from .._steps import strip_fences
 
 
 def is_type(value: Any) -> bool:

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .._call._retries import Retries
 from .._checks import positive, switches, whole_numbers
 from .._config import Backend, Timeouts
 from .._core import Simulation
 from .._errors import ConfigError
 from .._fleet._groups import Terms
+from .._fleet._retries import Retries
 from ._service import MOST, of_kind
 
 if TYPE_CHECKING:

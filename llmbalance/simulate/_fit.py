@@ -164,7 +164,7 @@ def _at(values: Sequence[float], p: float) -> float:
 def simulate(service: Service, rows: Sequence[Measured], seed: int) -> list[Measured]:
     """Draw the same requests again from a model, one at a time, by the core."""
     from .._config import Backend
-    from .._money._price import Price
+    from .._price import Price
     from ._fleet import Fleet
     from ._run import run
     from ._trace import Trace
@@ -211,7 +211,7 @@ def is_streamed(path: str | PathLike[str]) -> bool:
 def _from_ledger(path: str | PathLike[str], backend: str | None) -> list[Measured]:
     import sqlite3
 
-    from .._ledger import _INPUT, _OUTPUT
+    from .._money._ledger import _INPUT, _OUTPUT
 
     sql = f"SELECT {_INPUT} - cache_read, {_OUTPUT}, ttft_s, latency_s FROM attempts"
     sql += " WHERE status = 'ok' AND ttft_s > 0 AND latency_s > 0"

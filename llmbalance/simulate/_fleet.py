@@ -25,9 +25,9 @@ from .._errors import ConfigError, UnknownModelError
 from .._fleet._fleet import Fleet as RouterFleet
 from .._fleet._groups import Group
 from .._fleet._terms import add_limits, charge_of
-from .._money._price import Price
+from .._money._prices import PriceTable
 from .._money._windows import window
-from .._prices import PriceTable
+from .._price import Price
 from ..providers import Dialect
 from ._conduct import Conduct
 from ._file import left_out, read_fleet, warn

@@ -247,7 +247,7 @@ def from_servegen(
 def from_ledger(path: Path, since: float, until: float) -> Trace:
     import sqlite3
 
-    from .._ledger import _INPUT, _OUTPUT
+    from .._money._ledger import _INPUT, _OUTPUT
 
     sql = (
         f'SELECT time - coalesce(latency_s, 0), {_INPUT}, {_OUTPUT}, "group"'

@@ -25,9 +25,9 @@ from .._config import Backend
 from .._errors import ConfigError
 from .._history._history import WIDTH, History, Track, read_history
 from .._history._study import Study, study
-from .._ledger import _INPUT, _OUTPUT
-from .._money._price import Price
-from .._prices import PriceTable
+from .._money._ledger import _INPUT, _OUTPUT
+from .._money._prices import PriceTable
+from .._price import Price
 from ..providers._failures import KINDS
 from ._fit import fit_service
 from ._fleet import Fleet

@@ -13,7 +13,7 @@ from msgspec import Struct
 from .._checks import one_of, positive, whole_numbers
 from .._config import Backend, Limits
 from .._errors import ConfigError
-from .._money._price import Price
+from .._price import Price
 
 # Medians and spreads of hosted APIs: first token within half a second, 70 tokens a
 # second; of 16 measured provider-model pairs the middle half lies within 0.2-1.2 s and

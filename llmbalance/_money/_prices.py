@@ -20,16 +20,16 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from ._core import PriceRow
-from ._errors import ConfigError
-from ._money._cost import Cost as Cost
-from ._money._cost import Line as Line
-from ._money._cost import as_usage, kinds_of
-from ._money._price import Deal as Deal
-from ._money._price import Price as Price
-from ._money._price import standard_tier
-from ._money._price_rows import ModelInfo, Row, builtin_rows
-from ._types import Usage
+from .._core import PriceRow
+from .._errors import ConfigError
+from .._price import Deal as Deal
+from .._price import Price as Price
+from .._price import standard_tier
+from .._types import Usage
+from ._cost import Cost as Cost
+from ._cost import Line as Line
+from ._cost import as_usage, kinds_of
+from ._price_rows import ModelInfo, Row, builtin_rows
 
 # Whose list prices hold when a provider's own list lacks the model.
 _RESELLERS = {
@@ -95,7 +95,7 @@ class PriceTable:
         than 1,000 USD per million tokens) or cannot be read are left out and named.
         Raises ConfigError when the format is none of these.
         """
-        from ._money._price_sources import read_table  # only some read other tables
+        from ._price_sources import read_table  # only some read other tables
 
         added, changed = [], []
         known = self._table()

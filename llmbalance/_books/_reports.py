@@ -12,7 +12,7 @@ from .._report import Report, Rows
 if TYPE_CHECKING:
     from .._call._run import Run
     from .._fleet._fleet import Fleet
-    from ._alerts import Meter
+    from .._money._alerts import Meter
 
 
 def stats_report(fleet: Fleet) -> Report:

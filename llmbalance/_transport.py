@@ -19,8 +19,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from weakref import WeakKeyDictionary
 
-from .._core import Origin, Port, Response, engine_stop
-from .._errors import ConnectionLostError
+from ._core import Origin, Port, Response, engine_stop
+from ._errors import ConnectionLostError
 
 # connect, first_byte, first_token, idle, total; 0 means no limit.
 Timeouts = tuple[float, float, float, float, float]

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from .._checks import positive, switches, whole_numbers
-from .._core import PriceRow
-from .._errors import ConfigError
+from ._checks import positive, switches, whole_numbers
+from ._core import PriceRow
+from ._errors import ConfigError
 
 if TYPE_CHECKING:
     from decimal import Decimal

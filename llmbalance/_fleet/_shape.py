@@ -18,8 +18,8 @@ from .._errors import ConfigError, ServerError
 from .._types import ChunkChoice, Delta
 
 if TYPE_CHECKING:
+    from .._steps import Chain
     from .._types import ChatChunk, ChatReply
-    from ._steps import Chain
 
 Step = Callable[[str], str]
 STEPS = ("trim", "strip_fences")
@@ -42,7 +42,7 @@ class Shaping:
             self.whole = functools.partial(_checked, given)
             self.stream = getattr(given, "stream", None)
         elif given in STEPS:
-            from ._steps import NAMED  # its regular expressions take a while
+            from .._steps import NAMED  # its regular expressions take a while
 
             self.whole, self.stream = NAMED[given]
         else:
@@ -148,7 +148,7 @@ class StreamShaper:
     def _tidy(self, index: int, piece: str) -> str:
         chain = self._chains.get(index)
         if chain is None:
-            from ._steps import Chain
+            from .._steps import Chain
 
             made = [step.stream() for step in self._steps if step.stream is not None]
             chain = self._chains[index] = Chain(made)

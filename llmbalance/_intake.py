@@ -15,19 +15,19 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from .._errors import InvalidRequestError
-from .._tasks._sessions import session_of
-from .._tasks._task import AUTO, Tasks
-from .._types import Call
-from ._options import checked_messages, choose_budgets, read_options
-from ._routing import Options
-from ._run import Run
+from ._call._options import checked_messages, choose_budgets, read_options
+from ._call._routing import Options
+from ._call._run import Run
+from ._errors import InvalidRequestError
+from ._tasks._sessions import session_of
+from ._tasks._task import AUTO, Tasks
+from ._types import Call
 
 if TYPE_CHECKING:
-    from .._experiments._mirrors import Mirrors
-    from .._experiments._studies import Studies, Trial
-    from .._fleet._fleet import Fleet
-    from ._shape import Shaping
+    from ._experiments._mirrors import Mirrors
+    from ._experiments._studies import Studies, Trial
+    from ._fleet._fleet import Fleet
+    from ._fleet._shape import Shaping
 
 
 class Intake:

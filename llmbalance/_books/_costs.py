@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from .._core import KINDS, PriceRow
 from .._errors import ConfigError
+from .._money._windows import next_start, since_when, start_of
 from .._report import Report, Rows
-from ._windows import next_start, since_when, start_of
 
 if TYPE_CHECKING:
     from .._fleet._fleet import Fleet
-    from .._ledger import Book, CostRow
+    from .._money._ledger import Book, CostRow
     from ._books import Books
 
 Since = float | str | date | None

@@ -24,9 +24,9 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import Struct
 
-from ._errors import ConfigError
-from ._money._ledger_file import READ, Writer, entry_of
-from ._money._ledger_file import Entry as Entry
+from .._errors import ConfigError
+from ._ledger_file import READ, Writer, entry_of
+from ._ledger_file import Entry as Entry
 
 _BY = {
     "all": "'all'",

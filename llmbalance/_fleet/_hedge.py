@@ -29,7 +29,7 @@ from .._errors import ConfigError
 from .._fields import check_fields
 
 if TYPE_CHECKING:
-    from ._story import Shot, Story
+    from .._call._story import Shot, Story
 
 _SLOTS, _WIDTH = 60, 10  # of the window: ten minutes in steps of ten seconds
 _STALLED = 2.0  # times the p99: a steady backend hangs

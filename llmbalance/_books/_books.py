@@ -23,15 +23,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._errors import ConfigError
-from ._alerts import Anomaly, Meter, Pulse, tell
-from ._windows import window
+from .._money._alerts import Anomaly, Meter, Pulse, tell
+from .._money._windows import window
 
 if TYPE_CHECKING:
     from .._call._story import Shot, Story
     from .._config import Budget
     from .._experiments._studies import Studies
     from .._fleet._fleet import Fleet
-    from .._ledger import Book, Entry
+    from .._money._ledger import Book, Entry
 
 _log = logging.getLogger("llmbalance")
 _SLOTS = 32  # parts a rolling window forgets one by one, see lb_budget.h
@@ -42,7 +42,7 @@ def open_book(ledger: Any) -> tuple[Book | None, bool]:
     if ledger is None:
         return None, False
     if isinstance(ledger, str | Path):
-        from .._ledger import Ledger  # SQLite is loaded by those who use it
+        from .._money._ledger import Ledger  # SQLite is loaded by those who use it
 
         return Ledger(ledger), True
     needed = ("record", "learn", "learned", "spent", "costs", "entries", "flush")
@@ -81,7 +81,7 @@ class Books:
         self._news = False  # something was written since the last save
         self.studies: Studies | None = None
         if self.book is not None:
-            from .._ledger import Entry
+            from .._money._ledger import Entry
 
             self._entry = Entry
             self._resume(self.book)
