@@ -37,7 +37,9 @@ refuse(PyObject *kwargs, const char *flaw)
 static int16_t
 short_of(int count)
 {
-    return count >= 0 && count <= INT16_MAX ? (int16_t)count : (int16_t)-1;
+    if (count < 0 || count > INT16_MAX)
+        return -1;
+    return (int16_t)count;
 }
 
 static int
