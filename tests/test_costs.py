@@ -161,6 +161,16 @@ async def test_a_call_given_up_between_two_attempts_is_one_call(
     assert (row.calls, row.attempts, row.failed) == (1, 1, 1)
 
 
+async def test_no_more_tiers_are_kept_than_anybody_has(llm_provider: Provider):
+    async with Router([at(llm_provider("openai"))]) as router:
+        fleet = router._fleet
+        plain = fleet.rates.of(fleet.targets[0])
+        for i in range(1000):  # whatever a provider answers
+            row = fleet.rates.of(fleet.targets[0], f"tier-{i}")
+            assert row.cost(1000, output=10) == plain.cost(1000, output=10)
+        assert len(fleet.targets[0].rows) == 64
+
+
 async def test_a_timed_out_attempt_is_billed_for_its_prompt(
     llm_provider: Provider, ledger: Ledger
 ):

@@ -23,6 +23,8 @@ from ._target import Target
 
 _log = logging.getLogger("llmbalance")
 
+_MOST_ROWS = 64  # of service tiers and regions that a backend keeps
+
 # The remedy for a price that is not known.
 _SAY = "give the backend price=Price(input, output) in USD per million tokens"
 
@@ -150,7 +152,8 @@ class Rates:
         if row is None:
             row = self._now(target, self._clock(), tier, region)
             row = row or self.rows[target.index]
-            target.rows[tier, region] = row
+            if len(target.rows) < _MOST_ROWS:  # names are what a provider answers
+                target.rows[tier, region] = row
         return row
 
     def set(self, target: Target, price: Price, pool: Pool) -> None:
