@@ -272,7 +272,7 @@ def test_what_is_no_ledger_is_refused_and_left_alone(tmp_path) -> None:
 
 CHILD = """
 import sys, time
-from llmbalance._ledger import Entry, Ledger
+from llmbalance._money._ledger import Entry, Ledger
 ledger = Ledger(sys.argv[1], interval=0.05)
 for i in range(int(sys.argv[2])):
     ledger.record(Entry(time=time.time(), call_id=str(i), group="g", backend="b",

@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 PRELUDE = """
 import asyncio, gc, os, signal, sys, threading, time
 from llmbalance._core import Origin, Port, engine_stats, engine_stop
-from llmbalance._call._transport import Transport
+from llmbalance._transport import Transport
 URL = sys.argv[1]
 LIMITS = (5.0, 5.0, 5.0, 5.0, 10.0)
 NO_LIMITS = (0.0, 0.0, 0.0, 0.0, 0.0)
