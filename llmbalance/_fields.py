@@ -16,7 +16,7 @@ from datetime import date
 from types import NoneType, UnionType
 from typing import Any
 
-from msgspec import Struct
+from msgspec import NODEFAULT, Struct
 
 from ._errors import ConfigError
 
@@ -41,8 +41,10 @@ def check_fields(given: Struct) -> None:
 
     ConfigError names the field, the value and what to give.
     """
-    for field, hint in _hints(type(given)).items():
-        check_kind(field, getattr(given, field), hint)
+    for field, hint, default in _hints(type(given)):
+        value = getattr(given, field)
+        if value is not default:
+            check_kind(field, value, hint)
 
 
 def check_kind(field: str, value: Any, hint: Any) -> None:
@@ -61,9 +63,13 @@ def check_all(field: str, values: Iterable[Any], kind: type[Struct]) -> None:
 
 
 @functools.cache
-def _hints(kind: type[Struct]) -> Mapping[str, Any]:
+def _hints(kind: type[Struct]) -> Sequence[tuple[str, Any, Any]]:
+    """The name of every field, its annotation, and its default if it has one."""
     hints = typing.get_type_hints(kind)
-    return {name: hints[name] for name in kind.__struct_fields__}
+    names, defaults = kind.__struct_fields__, kind.__struct_defaults__
+    required = (NODEFAULT,) * (len(names) - len(defaults))
+    filled = zip(names, (*required, *defaults), strict=True)
+    return [(name, hints[name], default) for name, default in filled]
 
 
 def _fits(value: Any, hint: Any) -> bool:
