@@ -343,15 +343,28 @@ class Router:
         self.budgets: list[Budget] = []
         self.ratio = 1.0  # billed / estimated over all servers
 
+    def set_weight(self, i: int, weight: float) -> None:
+        """Another share; what was owed by the old ones is forgotten."""
+        if weight != self.servers[i].weight:
+            for group in self.groups:
+                if i in group.members:
+                    group.smooth.clear()
+        self.servers[i].weight = weight
+
     def bill(self, server: Server, estimate: int, billed: int) -> None:
         """A prompt was billed."""
-        own = self.ratio if server.ratio is None else server.ratio
+        own = server.ratio if self.has_bills(server) else self.ratio
         server.ratio = calibrated(own, estimate, billed)
         self.ratio += 0.1 * (server.ratio - self.ratio)
 
+    @staticmethod
+    def has_bills(server: Server) -> bool:
+        """Whether it has a ratio of its own; exactly 1 counts as none."""
+        return server.ratio is not None and float32(server.ratio) != 1
+
     def believed(self, server: Server) -> set[float]:
         """What is expected of the next bill: the own ratio, if it is clearly apart."""
-        if server.ratio is None:
+        if not self.has_bills(server):
             return {self.ratio}
         apart = abs(server.ratio - self.ratio) / self.ratio
         if abs(apart - 0.05) < 1e-4:

@@ -245,7 +245,7 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(i=st.integers(0, 3), weight=st.sampled_from([0.0, 0.5, 1.0, 1.0, 3.0]))
     def set_weight(self, i: int, weight: float) -> None:
         self.pool.set_weight(i, weight)
-        self.model.servers[i].weight = weight
+        self.model.set_weight(i, weight)
 
     @rule(
         i=st.integers(0, 3),
